@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The configuration: text in, checked struct out, canonical text back.
+ *
+ * One schema table (name, type, range, default, help) drives parsing, printing, `isthmus check` and the
+ * manual page. The YAML text is read with libyaml into document nodes, which carry positions, so that
+ * each error names file, line and column, what was found and what is allowed. Nothing is applied on error.
+ */
+#ifndef CONTROL_CONFIG_H
+#define CONTROL_CONFIG_H
+
+#include <net/if.h>
+#include <stdio.h>
+#include <sys/un.h>
+
+#include "engine/settings.h"
+#include "engine/table.h"
+
+enum plane_type {
+    PLANE_AUTO, /* the best plane this version has for this machine: TUN */
+    PLANE_TUN,
+};
+
+struct config {
+    struct {
+        enum plane_type type;
+        char name[IFNAMSIZ]; /* the TUN device; also names state under /run/isthmus */
+        uint32_t workers;    /* as configured, or the number of CPUs */
+        uint32_t mtu6, mtu4; /* 0: take them from the egress routes */
+        bool routes;
+    } plane;
+    struct settings
+        settings; /* translation.mtu6 and mtu4 and absent instance addresses are the daemon's to fill */
+    struct geometry geometry;
+    struct {
+        char socket[sizeof(((struct sockaddr_un *)0)->sun_path)];
+        char group[32];
+        char user[32];
+    } control;
+};
+
+/* A message of one line: "FILE:LINE:COLUMN: what is wrong; what is allowed". */
+struct config_error {
+    char text[512];
+};
+
+/* Reads and checks a file. Returns NULL and fills *error; the result is freed with config_free. */
+struct config *config_load(const char *path, struct config_error *error);
+
+/* The same from memory; `name` stands for the file in errors. */
+struct config *config_parse(const char *name, const char *text, size_t length, struct config_error *error);
+
+void config_free(struct config *config);
+
+/* Prints the canonical form with every value stated; it parses to the same configuration. */
+void config_print(const struct config *config, FILE *out);
+
+/*
+ * May a running daemon go from `old` to `new` by reload? Otherwise false, and *error names the first key
+ * that needs a restart. Reloadable: static bindings, time-outs, translation options.
+ */
+bool config_reloadable(const struct config *old, const struct config *new, struct config_error *error);
+
+#endif /* CONTROL_CONFIG_H */

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The engine: (state, packet, now) -> verdict and packets. The whole contract.
+ *
+ * It does no I/O, reads no clock, logs nothing and allocates nothing after engine_create. A run is a
+ * function of settings, seed, packets and times.
+ *
+ *     plane                          engine
+ *     -----                          ------
+ *     read a burst      ---------->  engine_receive: rewrites each packet in place, one verdict each
+ *     send FORWARDED    <----------
+ *     send what is made <----------  engine_pull: ICMP errors and probes, until it returns false
+ *     timer             ---------->  engine_expire, then engine_pull again
+ *
+ * Threads. A worker belongs to one thread at a time; different workers may run at once. One further
+ * worker, number `workers`, is for the control plane, which adds static bindings with it.
+ *
+ * Time is CLOCK_MONOTONIC in nanoseconds and must not go backwards for a worker.
+ */
+#ifndef ENGINE_ENGINE_H
+#define ENGINE_ENGINE_H
+
+#include "engine/limits.h"
+#include "engine/packet.h"
+#include "engine/settings.h"
+#include "engine/verdict.h"
+
+typedef uint64_t nanoseconds;
+
+struct engine;
+struct worker;
+struct table;
+
+struct engine_options {
+    struct table *table;             /* made with table_create; must outlive the engine */
+    const struct settings *settings; /* must outlive the engine, or until replaced */
+    uint32_t workers;                /* 1 to WORKERS_MAXIMUM, as in the table's geometry */
+    uint64_t seed;                   /* for ports and hashes; from the kernel's random source */
+};
+
+/*
+ * Makes an engine over an empty table and enters the static bindings. Returns NULL with a sentence in
+ * `error` (of `size` bytes) if memory is short or the settings do not fit the table's geometry.
+ */
+struct engine *engine_create(const struct engine_options *options, char *error, size_t size);
+void engine_destroy(struct engine *engine);
+
+/* Worker 0 to `workers`; the last is that of the control plane. Owned by the engine. */
+struct worker *engine_worker(struct engine *engine, uint32_t number);
+
+/*
+ * Takes a burst of n <= BURST_MAXIMUM packets, in order. verdicts[i] says what became of packets[i]; only
+ * one of class FORWARDED is to be sent: it has been rewritten in place, payload neither copied nor read
+ * (save to compute a missing UDP checksum), its offload state kept right. The others hold no promise.
+ */
+void engine_receive(struct worker *worker, struct packet packets[], unsigned n, nanoseconds now,
+                    enum verdict verdicts[]);
+
+/*
+ * Copies the next packet that this worker made into `packet`, whose buffer, capacity and offset are set
+ * by the caller (at least OUTPUT_PACKET bytes after the offset). False: there is none.
+ */
+bool engine_pull(struct worker *worker, struct packet *packet);
+
+/*
+ * Ends what is past its lifetime, a step at a time, never longer than a few hundred microseconds. To be
+ * called when engine_next_deadline is reached. Every worker, that of the control plane too, sweeps its share
+ * of the table.
+ */
+void engine_expire(struct worker *worker, nanoseconds now);
+nanoseconds engine_next_deadline(const struct worker *worker);
+
+/*
+ * Replaces the settings while workers run. The new ones must have the same instances, prefixes, pools and
+ * names (time-outs, translation, addresses, statics may differ). Static bindings that are new are entered,
+ * those that are gone are ended with their sessions. Called from the control plane's thread. Returns false
+ * with a sentence, having changed nothing, if a new static binding cannot be entered. The old settings may be
+ * freed once engine_quiet(engine) has returned true.
+ */
+bool engine_replace_settings(struct engine *engine, const struct settings *settings, nanoseconds now,
+                             char *error, size_t size);
+bool engine_quiet(struct engine *engine);
+
+/* Counters, summed over all workers; they only grow. */
+struct engine_counters {
+    uint64_t packets[VERDICT_COUNT];
+    uint64_t bytes[VERDICT_COUNT]; /* as received */
+    uint64_t icmp_errors_sent;
+    uint64_t icmp_errors_suppressed; /* by the rate limit, or because no address is configured */
+    uint64_t probes_sent;            /* TCP keepalive probes, RFC 6146 3.5.2.2 */
+    uint64_t sessions_created, sessions_ended;
+    uint64_t bindings_created, bindings_ended;
+};
+void engine_count(const struct engine *engine, struct engine_counters *counters);
+
+/* What of a pool address is in use, for one transport. */
+struct engine_pool {
+    uint32_t instance;
+    be32 address;
+    uint32_t ports[TRANSPORT_COUNT]; /* that may be given out */
+    uint32_t used[TRANSPORT_COUNT];  /* that are given out, static bindings included */
+};
+uint32_t engine_pool_count(const struct engine *engine);
+void engine_pool(const struct engine *engine, uint32_t number, struct engine_pool *pool);
+
+/* One session or binding as a person would see it. */
+struct engine_entry {
+    bool is_session; /* else a binding: the remote fields are zero */
+    bool is_static;  /* binding only */
+    uint32_t instance;
+    uint8_t transport;
+    const char *state; /* sessions: "established", ...; bindings: "static" or "dynamic" */
+    struct ipv6_address client;
+    struct ipv6_address remote6; /* the remote as the client sees it */
+    be32 pool_address, remote4;
+    be16 client_port, pool_port, remote_port;
+    uint32_t expires_in; /* seconds; 0 for static bindings and for bindings, which live as long as their
+                            sessions */
+    uint32_t sessions;   /* bindings: how many */
+};
+
+/*
+ * Walks the table in steps: looks at up to `look` records from *position on, writes up to `n` live
+ * sessions (or bindings) and moves *position; returns how many were written. The walk is over when *position
+ * is engine_capacity(). May run in any thread beside the workers, and costs them nothing but cache.
+ */
+uint32_t engine_list(const struct engine *engine, bool sessions, uint32_t *position, uint32_t look,
+                     struct engine_entry *entries, uint32_t n, nanoseconds now);
+uint32_t engine_capacity(const struct engine *engine);
+
+#endif /* ENGINE_ENGINE_H */

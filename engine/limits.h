@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Every number the engine decides by, in one place, with its unit and where it comes from. */
+#ifndef ENGINE_LIMITS_H
+#define ENGINE_LIMITS_H
+
+enum {
+    BURST_MAXIMUM = 32,            /* packets a call to engine_receive */
+    WORKERS_MAXIMUM = 64,          /* threads of a plane */
+    NAT64_INSTANCES_MAXIMUM = 16,  /* nat64 entries */
+    INSTANCE_NAME_SIZE = 32,       /* bytes, with the final zero */
+    OUTPUT_QUEUE = 64,             /* packets an engine worker has made and not yet handed out */
+    OUTPUT_PACKET = 1280 + 64,     /* bytes of such a packet's buffer: IPv6's minimum MTU and headroom */
+    EXTENSION_HEADERS_MAXIMUM = 8, /* IPv6 extension headers walked before a packet is given up */
+
+    /* RFC 6146 section 4 */
+    UDP_DEFAULT_SECONDS = 5 * 60,
+    UDP_MINIMUM_SECONDS = 2 * 60,
+    ICMP_DEFAULT_SECONDS = 60,
+    TCP_ESTABLISHED_SECONDS = 2 * 3600 + 4 * 60, /* TCP_EST + TCP_TRANS, RFC 5382 REQ-5 */
+    TCP_TRANSITORY_SECONDS = 4 * 60,
+
+    ICMPV4_ERROR_LENGTH = 576,    /* bytes at most, RFC 1812 section 4.3.2.3 */
+    ICMPV6_ERROR_LENGTH = 1280,   /* bytes at most, RFC 4443 section 2.4 (c) */
+    IPV4_FRAGMENTABLE_MTU = 1260, /* up to here DF is cleared, RFC 7915 section 5.1 */
+
+    CREATE_TRIES = 4,          /* attempts at a creation that other workers disturb */
+    SWEEP_RECORDS = 4096,      /* records looked at in one call to engine_expire */
+    SWEEP_PERIOD_SECONDS = 10, /* a whole table is swept about this often */
+};
+
+#endif /* ENGINE_LIMITS_H */

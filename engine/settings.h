@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the engine is told to do: plain data, filled by the control plane and by tests, constant while
+ * the engine uses it. Times are seconds, lengths bytes, ports host byte order.
+ */
+#ifndef ENGINE_SETTINGS_H
+#define ENGINE_SETTINGS_H
+
+#include "engine/limits.h"
+#include "wire/ipv6.h"
+#include "wire/rfc6052.h"
+
+/* The three kinds of binding tables (RFC 6146 section 3.1); protocol numbers are mapped onto them. */
+enum transport {
+    TRANSPORT_TCP,
+    TRANSPORT_UDP,
+    TRANSPORT_ICMP,
+    TRANSPORT_COUNT,
+};
+
+/* IPv4 addresses first..first+count-1 and, for the given protocols, their ports low..high. */
+struct pool_range {
+    be32 first;
+    uint32_t count;
+    uint16_t low, high;
+    uint8_t transports; /* bit 1 << enum transport */
+};
+
+/* A binding that always exists (RFC 6146 section 3.1: static BIB entry). */
+struct static_binding {
+    struct ipv6_address ipv6;
+    be32 ipv4; /* an address of one of the instance's pool ranges */
+    be16 port6, port4;
+    uint8_t transport;
+};
+
+struct nat64_timeouts {
+    uint32_t udp, icmp;
+    uint32_t tcp_established; /* TCP_EST plus TCP_TRANS, RFC 6146 section 4 */
+    uint32_t tcp_transitory;
+};
+
+struct nat64_settings {
+    char name[INSTANCE_NAME_SIZE];
+    struct rfc6052_prefix prefix;
+    struct ipv6_address address6; /* sources of ICMP errors made here; all zero: none are made */
+    be32 address4;
+    bool translate_non_global;
+    uint32_t sessions; /* limit */
+    uint32_t pool_count, static_count;
+    struct pool_range *pool;
+    struct static_binding *statics;
+    struct nat64_timeouts timeouts;
+};
+
+struct translation_settings {
+    bool zeroize_traffic_class;   /* IPv4 to IPv6: traffic class 0 instead of the TOS */
+    int tos;                      /* IPv6 to IPv4: the TOS to set; -1: copy the traffic class */
+    bool amend_udp_checksum_zero; /* compute a missing UDP checksum; else drop */
+    bool mss_clamp;
+    uint32_t icmp_errors_per_second;
+    uint32_t mtu6, mtu4; /* of the networks on either side */
+};
+
+struct settings {
+    struct translation_settings translation;
+    uint32_t nat64_count;
+    struct nat64_settings nat64[NAT64_INSTANCES_MAXIMUM];
+};
+
+#endif /* ENGINE_SETTINGS_H */

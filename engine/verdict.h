@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What became of a packet: the one list.
+ *
+ * Every path out of the engine ends in exactly one of these rows, and the engine counts it where it is
+ * returned, so a packet cannot vanish without a named reason. Enum, names, sentences, clauses, counters,
+ * command output and documentation are all made from the list; add a row and everything follows.
+ *
+ *   V(identifier, "name", class, "sentence", "clause")
+ *
+ * class: FORWARDED  translated, to be sent on
+ *        REFUSED    not sent on; if the sender can act on it and the rate allows, it gets an ICMP error
+ *        DROPPED    not sent on, silently for the sender
+ */
+#ifndef ENGINE_VERDICT_H
+#define ENGINE_VERDICT_H
+
+#include <stdint.h>
+
+#define VERDICTS(V)                                                                                          \
+    V(TRANSLATED_6TO4, "translated-6to4", FORWARDED, "Translated from IPv6 to IPv4.", "RFC 7915 5")          \
+    V(TRANSLATED_4TO6, "translated-4to6", FORWARDED, "Translated from IPv4 to IPv6.", "RFC 7915 4")          \
+    V(HOP_LIMIT, "hop-limit", REFUSED, "The hop limit or TTL ran out here; the sender got Time Exceeded.",   \
+      "RFC 7915 4.1, 5.1")                                                                                   \
+    V(TOO_BIG_IPV6, "too-big-ipv6", REFUSED,                                                                 \
+      "Too large for the IPv4 side (plane.mtu.ipv4); the sender got Packet Too Big.", "RFC 7915 5.1")        \
+    V(TOO_BIG_IPV4, "too-big-ipv4", REFUSED,                                                                 \
+      "Too large for the IPv6 side (plane.mtu.ipv6) and DF set; the sender got Fragmentation Needed.",       \
+      "RFC 7915 4.1")                                                                                        \
+    V(NEEDS_FRAGMENTING, "needs-fragmenting", DROPPED,                                                       \
+      "Larger than the other side carries, DF not set, and this version does not fragment.", "RFC 7915 4.1") \
+    V(PORTS_EXHAUSTED, "ports-exhausted", REFUSED,                                                           \
+      "No free port is left in any pool address for this protocol; enlarge nat64.pool.", "RFC 6146 3.5.1.1") \
+    V(TABLE_FULL, "table-full", REFUSED, "The session table is full; raise nat64.limits.sessions.",          \
+      "RFC 6146 3.5.1")                                                                                      \
+    V(INDEX_FULL, "index-full", DROPPED,                                                                     \
+      "Too many sessions hash to one place of the table; seen often, raise nat64.limits.sessions.", "")      \
+    V(CONTENTION, "contention", DROPPED,                                                                     \
+      "Several workers created the same session at once and none got it done; the sender will retry.", "")   \
+    V(NO_BINDING, "no-binding", DROPPED, "An IPv4 packet for a pool address and port that nobody uses.",     \
+      "RFC 6146 3.5.1")                                                                                      \
+    V(NO_SESSION, "no-session", DROPPED, "A TCP segment that opens no connection and belongs to none.",      \
+      "RFC 6146 3.5.2.2")                                                                                    \
+    V(NOT_OURS, "not-ours", DROPPED, "The destination is neither under a nat64 prefix nor a pool address.",  \
+      "RFC 6146 3.5")                                                                                        \
+    V(BAD_SOURCE, "bad-source", DROPPED,                                                                     \
+      "The source address cannot be answered: loopback, multicast, unspecified, class E or link-local.",     \
+      "RFC 7915 4.1, 5.1")                                                                                   \
+    V(LOOPED, "looped", DROPPED,                                                                             \
+      "The IPv6 source lies under a nat64 prefix: it would be translated forever.", "RFC 6146 5.4")          \
+    V(NON_GLOBAL, "non-global", REFUSED,                                                                     \
+      "This IPv4 destination is not global and may not stand behind 64:ff9b::/96; use a prefix of your "     \
+      "own or set nat64.non-global: translate.",                                                             \
+      "RFC 6052 3.1")                                                                                        \
+    V(EMBEDDED_BITS, "embedded-bits", DROPPED,                                                               \
+      "Bits 64 to 71 or the suffix of the IPv6 destination are not zero: no reply could match.",             \
+      "RFC 6052 2.2")                                                                                        \
+    V(TRUNCATED, "truncated", DROPPED, "Shorter than its own headers say.", "")                              \
+    V(BAD_VERSION, "bad-version", DROPPED, "Neither an IPv4 nor an IPv6 packet.", "")                        \
+    V(BAD_HEADER, "bad-header", DROPPED, "A length or checksum of the IP header is impossible.",             \
+      "RFC 1812 5.2.2")                                                                                      \
+    V(BAD_OFFLOAD, "bad-offload", DROPPED,                                                                   \
+      "The offload description that came with the packet does not fit the packet.", "")                      \
+    V(EXTENSION_HEADER, "extension-header", DROPPED,                                                         \
+      "An IPv6 extension header that cannot be skipped, or too many of them.", "RFC 7915 5.1")               \
+    V(ROUTING_HEADER, "routing-header", REFUSED,                                                             \
+      "A routing header with segments left; the sender got Parameter Problem.", "RFC 7915 5.1")              \
+    V(SOURCE_ROUTE, "source-route", REFUSED,                                                                 \
+      "An IPv4 source route that has not ended; the sender got Source Route Failed.", "RFC 7915 4.1")        \
+    V(FRAGMENT, "fragment", DROPPED, "A fragment; this version translates whole packets only.",              \
+      "RFC 6146 3.4")                                                                                        \
+    V(PROTOCOL, "protocol", REFUSED, "NAT64 carries TCP, UDP and ICMP only.", "RFC 6146 3.5")                \
+    V(UDP_CHECKSUM_ZERO, "udp-checksum-zero", DROPPED,                                                       \
+      "UDP without a checksum, and translation.amend-udp-checksum-zero is off or it is a super-packet.",     \
+      "RFC 7915 4.5")                                                                                        \
+    V(ICMP_TYPE, "icmp-type", DROPPED, "An ICMP type or code that has no counterpart.", "RFC 7915 4.2, 5.2") \
+    V(ICMP_CHECKSUM, "icmp-checksum", DROPPED, "An ICMP error with a wrong checksum.", "RFC 5508 REQ-3")     \
+    V(ICMP_INNER, "icmp-inner", DROPPED,                                                                     \
+      "The packet inside an ICMP error is cut short, malformed, or an ICMP error itself.",                   \
+      "RFC 7915 4.3, 5.3")                                                                                   \
+    V(ICMP_NO_SESSION, "icmp-no-session", DROPPED, "An ICMP error about a packet of no known session.",      \
+      "RFC 6146 3.5, RFC 5508 REQ-4")                                                                        \
+    V(NO_ROOM, "no-room", DROPPED, "The buffer has no room in front for a longer header.", "")
+
+enum verdict_class {
+    VERDICT_FORWARDED,
+    VERDICT_REFUSED,
+    VERDICT_DROPPED,
+};
+
+enum verdict {
+#define VERDICT_ENUM(id, name, class, sentence, clause) VERDICT_##id,
+    VERDICTS(VERDICT_ENUM)
+#undef VERDICT_ENUM
+        VERDICT_COUNT
+};
+
+struct verdict_text {
+    const char *name;
+    enum verdict_class class;
+    const char *sentence;
+    const char *clause; /* "" where no RFC speaks of it */
+};
+
+extern const struct verdict_text verdict_texts[VERDICT_COUNT];
+
+#endif /* ENGINE_VERDICT_H */

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The TUN plane: packets between a TUN device and the engine.
+ *
+ * One multi-queue device, one queue and one thread a worker. A thread waits in poll for its queue, for
+ * the engine's next deadline or to be stopped; it then reads until the queue is empty or a burst is full,
+ * hands the burst to engine_receive, and writes what is to be forwarded and what the engine made. It
+ * is the only place of the plane that reads the clock, once per wake-up or burst.
+ *
+ * Packets carry struct virtio_net_hdr in front, so super-packets of up to 64 KB cross whole in either
+ * direction, with partial checksums. The kernel spreads flows over queues by a hash of addresses and ports
+ * that this plane gives it as a BPF steering program, so that all packets of a flow meet one
+ * queue for good; the kernel's own choice follows who wrote last and would reorder. Where that
+ * program may not be loaded, one queue is used.
+ */
+#ifndef PLANE_TUN_TUN_H
+#define PLANE_TUN_TUN_H
+
+#include <net/if.h>
+
+#include "engine/engine.h"
+
+struct tun;
+
+struct tun_options {
+    const char *name; /* of the device, shorter than IFNAMSIZ */
+    uint32_t workers; /* queues wanted */
+    bool persist;     /* the device outlives the daemon (run --stay) */
+};
+
+/*
+ * Creates the device, or takes over a persistent one that nobody uses, with all queues open; it is left down,
+ * MTU 65535. Needs CAP_NET_ADMIN and /dev/net/tun. On failure returns NULL and writes into `error` one
+ * sentence that says what to do. `notes` gets a sentence, or "", about a fall-back that was taken (fewer
+ * queues, no USO).
+ */
+struct tun *tun_open(const struct tun_options *options, char *error, size_t error_size, char *notes,
+                     size_t notes_size);
+unsigned tun_index(const struct tun *tun);  /* interface index */
+uint32_t tun_queues(const struct tun *tun); /* how many threads will run */
+bool tun_uso(const struct tun *tun);        /* UDP super-packets cross whole */
+
+/* Starts one thread a queue; worker n of the engine serves queue n. Signals are blocked in them. */
+bool tun_start(struct tun *tun, struct engine *engine);
+
+/* I/O counters, summed over queues. */
+struct tun_counters {
+    uint64_t reads, writes; /* packets */
+    uint64_t write_errors;  /* packets the kernel did not take */
+    uint64_t bursts;        /* calls of engine_receive */
+};
+void tun_count(const struct tun *tun, struct tun_counters *counters);
+
+/* Stops the threads after the bursts they are in, and waits for them. */
+void tun_stop(struct tun *tun);
+
+/* Closes all queues; a device that is not persistent is gone thereafter. */
+void tun_close(struct tun *tun);
+
+#endif /* PLANE_TUN_TUN_H */
