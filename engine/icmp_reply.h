@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * ICMP errors that the engine itself makes about a packet it refuses (RFC 7915 sections 4.4 and 5.4,
+ * RFC 4443, RFC 792, RFC 1812 section 4.3.2).
+ */
+#ifndef ENGINE_ICMP_REPLY_H
+#define ENGINE_ICMP_REPLY_H
+
+#include "engine/packet.h"
+#include "engine/settings.h"
+
+struct icmp_sources {
+    struct ipv6_address address6; /* all zero: no ICMPv6 error can be made */
+    be32 address4;                /* 0: no ICMPv4 error can be made */
+};
+
+/*
+ * Builds into `reply` (buffer, capacity and offset set by the caller; length and offload set here) the error
+ * that `why` calls for about `original`, quoting as much of it as allowed: ICMPv6 up to 1280 bytes in all,
+ * ICMPv4 up to 576. A super-packet is quoted with the lengths of its headers as they are. Returns false,
+ * `reply` unusable, if no error may or can be sent: `why` calls for none; `original` is an ICMP error or
+ * another ICMP message than echo, a fragment other than the first, sent to a multicast address, or from one
+ * that does not denote a single host (RFC 4443 section 2.4 (e), RFC 1812 section 4.3.2.7); no source address.
+ *
+ * What is sent, by verdict, for an IPv6 / IPv4 original:
+ *   HOP_LIMIT             Time Exceeded 3/0      | 11/0
+ *   TOO_BIG_IPV6          Packet Too Big 2/0, MTU = mtu4 + 20, not below 1280
+ *   TOO_BIG_IPV4                                 | Fragmentation Needed 3/4, MTU = mtu6 - 20
+ *   PORTS_EXHAUSTED,
+ *   TABLE_FULL            Address Unreachable 1/3| Host Unreachable 3/1   (RFC 6146 section 3.5.1.1)
+ *   NON_GLOBAL            Prohibited 1/1
+ *   PROTOCOL              Unrecognized Next Header 4/1, pointer to the Next Header field that named it (6
+ * when no extension header stands before) | Protocol Unreachable 3/2 ROUTING_HEADER        Erroneous Header
+ * 4/0, pointer = description->problem SOURCE_ROUTE                                 | Source Route Failed 3/5
+ */
+bool icmp_reply_build(struct packet *reply, const struct packet *original,
+                      const struct description *description, enum verdict why,
+                      const struct icmp_sources *sources, const struct translation_settings *settings);
+
+#endif /* ENGINE_ICMP_REPLY_H */
