@@ -5,6 +5,13 @@
  * One schema table (name, type, range, default, help) drives parsing, printing, `isthmus check` and the
  * manual page. The YAML text is read with libyaml into document nodes, which carry positions, so that
  * each error names file, line and column, what was found and what is allowed. Nothing is applied on error.
+ *
+ *     config_schema.c    the table of keys
+ *     config_values.c    text <-> value for each type of key
+ *     config_document.c  bytes -> YAML nodes
+ *     config_parse.c     nodes -> struct, by the table
+ *     config_check.c     what no single key can be blamed for
+ *     config_print.c     struct -> text, by the table; and which keys a reload would change
  */
 #ifndef CONTROL_CONFIG_H
 #define CONTROL_CONFIG_H
@@ -29,9 +36,9 @@ struct config {
         uint32_t mtu6, mtu4; /* 0: take them from the egress routes */
         bool routes;
     } plane;
-    struct settings
-        settings; /* translation.mtu6 and mtu4 and absent instance addresses are the daemon's to fill */
-    struct geometry geometry;
+    struct settings settings;   /* as written; what is absent (mtu6, mtu4, addresses: 0) the daemon fills in a copy */
+    struct geometry geometry;   /* sums over the instances */
+    uint32_t nat64_addresses[NAT64_INSTANCES_MAXIMUM]; /* limits.addresses of each instance */
     struct {
         char socket[sizeof(((struct sockaddr_un *)0)->sun_path)];
         char group[32];
@@ -39,7 +46,10 @@ struct config {
     } control;
 };
 
-/* A message of one line: "FILE:LINE:COLUMN: what is wrong; what is allowed". */
+/*
+ * A message of one line: "FILE:LINE:COLUMN: key: what is wrong; what is allowed", or "FILE: ..." where no
+ * place in the file is to blame.
+ */
 struct config_error {
     char text[512];
 };
@@ -57,7 +67,8 @@ void config_print(const struct config *config, FILE *out);
 
 /*
  * May a running daemon go from `old` to `new` by reload? Otherwise false, and *error names the first key
- * that needs a restart. Reloadable: static bindings, time-outs, translation options.
+ * that needs a restart: "nat64[0].prefix: needs restart". Reloadable: static bindings, time-outs,
+ * translation options. Both are as config_load returned them.
  */
 bool config_reloadable(const struct config *old, const struct config *new, struct config_error *error);
 

@@ -46,6 +46,9 @@
     V(BAD_SOURCE, "bad-source", DROPPED,                                                                     \
       "The source address cannot be answered: loopback, multicast, unspecified, class E or link-local.",     \
       "RFC 7915 4.1, 5.1")                                                                                   \
+    V(BAD_DESTINATION, "bad-destination", DROPPED,                                                           \
+      "The embedded IPv4 destination is not a host elsewhere: loopback, multicast or class E.",              \
+      "RFC 6146 3.5")                                                                                        \
     V(LOOPED, "looped", DROPPED,                                                                             \
       "The IPv6 source lies under a nat64 prefix: it would be translated forever.", "RFC 6146 5.4")          \
     V(NON_GLOBAL, "non-global", REFUSED,                                                                     \

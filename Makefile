@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# The short names of everything one does here. The build itself is meson.build; each line below is a tool.
+#
+#   make            build/isthmus
+#   make test       all tests; closes with "N passed, N failed"
+#   make demo       the main job on real traffic, in a lab of network namespaces; KEEP=1 leaves the lab up
+#   make check      the checkers: includes, ceilings, format, words, sources, BPF, clang-tidy
+#   make fuzz       every fuzz target for SECONDS=60
+#   make bench      benchmarks as ratios; ONLY=engine or ONLY=tun for one of them
+#   make install    DESTDIR=, prefix=/usr/local, sysconfdir=/etc
+#   make packages   the Debian packages that all of this needs
+#   make clean
+#
+# test, demo, check, fuzz and bench install the packages they lack first, where they run as root.
+
+BUILD      = build
+prefix     = /usr/local
+sysconfdir = /etc
+SECONDS    = 60
+ONLY       =
+KEEP       =
+
+all:
+	@tool/build $(BUILD) isthmus
+
+test:
+	@tool/install-packages build lab test
+	@tool/build $(BUILD) isthmus tests
+	@tool/test --build $(BUILD)
+
+demo:
+	@tool/install-packages build lab
+	@tool/build $(BUILD) isthmus
+	@KEEP=$(KEEP) lab/demo
+
+check:
+	@tool/install-packages build test check
+	@tool/build $(BUILD) isthmus tests benchmarks
+	@tool/check --build $(BUILD)
+
+fuzz:
+	@tool/install-packages build check
+	@CC=clang tool/build $(BUILD)/fuzz fuzz-targets -- -Dfuzz=true
+	@tool/fuzz --build $(BUILD)/fuzz --seconds $(SECONDS)
+
+bench:
+	@tool/install-packages build lab bench
+	@tool/build $(BUILD) isthmus benchmarks
+	@bench/run --build $(BUILD) --only "$(ONLY)"
+
+install:
+	@tool/build $(BUILD) isthmus
+	@meson configure $(BUILD) -Dprefix=$(prefix) -Dsysconfdir=$(sysconfdir)
+	@meson install -C $(BUILD) --quiet
+
+packages:
+	@tool/install-packages
+
+clean:
+	rm -rf $(BUILD)
+
+.PHONY: all test demo check fuzz bench install packages clean

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The saved list of changes: what the daemon changed on this machine, with what was there before.
+ *
+ * A change is appended, and on the disk, before it is made; so whoever reads the list later can undo
+ * all that was done, however the daemon ended. One text line a change, in the order they were made:
+ *
+ *     isthmus changes 1 4026531840                            format, network namespace (its inode)
+ *     sysctl net/ipv4/ip_forward 0 1                          what, value before, value set
+ *     sysctl net/ipv4/conf/all/accept_redirects 1 *           a side effect of the next: whatever it is now
+ *     device isthmus0                                         a device that outlives its maker
+ *     route 64:ff9b::/96 isthmus0
+ *     proxy 192.0.2.3 wan0                                    answering ARP for an address on an interface
+ *     directory /run/lab
+ *     socket /run/lab/control.sock
+ */
+#ifndef CONTROL_CHANGES_H
+#define CONTROL_CHANGES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum change_kind {
+    CHANGE_SYSCTL,    /* subject: path; before, after: values */
+    CHANGE_DEVICE,    /* subject: name */
+    CHANGE_ROUTE,     /* subject: ADDRESS/LENGTH of either family; before: device */
+    CHANGE_PROXY,     /* subject: IPv4 address; before: interface */
+    CHANGE_DIRECTORY, /* subject: path */
+    CHANGE_SOCKET,    /* subject: path */
+    CHANGE_KINDS,
+};
+
+struct change {
+    enum change_kind kind;
+    char subject[128];
+    char before[32];
+    char after[32];
+};
+
+struct changes;
+
+/* Starts a new list in the directory, in place of an old one. NULL and errno on failure. */
+struct changes *changes_create(int directory);
+
+/* Writes one more change through to the disk. False and errno if that failed: do not make it then. */
+bool changes_append(struct changes *changes, const struct change *change);
+
+/* Takes the last one back, which turned out not to be a change. */
+void changes_retract(struct changes *changes);
+
+/* Closes the list; the file stays. */
+void changes_close(struct changes *changes);
+
+/* A list as read back. */
+struct change_list {
+    struct change *items;
+    size_t count;
+    size_t unreadable; /* lines that were not understood */
+    bool present;      /* there is a list */
+    bool foreign;      /* it is not of this format, or of another network namespace */
+};
+
+/* Returns 0 or an errno; no list at all is no error. */
+int changes_read(int directory, struct change_list *list);
+void changes_free(struct change_list *list);
+void changes_remove(int directory);
+
+#endif /* CONTROL_CHANGES_H */

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The table of keys. A row says all there is to say about a key; to add one is to add a row, its entry in
+ * isthmus.yaml(5), and the code that obeys it. Rows stand in the order in which they are printed.
+ *
+ * A key's parent is found by its path. A row of type VALUE_REFUSED is known only to be refused with its
+ * help as the reason; with =WORD behind the path it is about one value of a key.
+ */
+#include "control/config_schema.h"
+
+#include <assert.h>
+#include <stddef.h>
+#include <string.h>
+
+static const char *const plane_types[] = {[PLANE_AUTO] = "auto", [PLANE_TUN] = "tun", NULL};
+static const char *const booleans[] = {"false", "true", NULL};
+static const char *const non_global[] = {"refuse", "translate", NULL};
+static const char *const transports[] = {
+    [TRANSPORT_TCP] = "tcp", [TRANSPORT_UDP] = "udp", [TRANSPORT_ICMP] = "icmp", NULL};
+static_assert(sizeof(transports) / sizeof(transports[0]) == TRANSPORT_COUNT + 1, "each transport has a name");
+
+#define SIZE_OF(type, member) sizeof(((type *)0)->member)
+#define IN_CONFIG(member)     .home = HOME_CONFIG, .offset = offsetof(struct config, member)
+#define IN_NAT64(member)      .home = HOME_ENTRY, .offset = offsetof(struct nat64_settings, member)
+#define IN_POOL(member)       .home = HOME_ENTRY, .offset = offsetof(struct pool_range, member)
+#define IN_STATIC(member)     .home = HOME_ENTRY, .offset = offsetof(struct static_binding, member)
+#define GROUP                 .rule = {.type = VALUE_GROUP}
+#define NUMBER(lowest, highest)                                                                              \
+    .rule = {.type = VALUE_NUMBER, .low = (lowest), .high = (highest), .size = sizeof(uint32_t)}
+#define NUMBER_OR_NULL(lowest, highest, nothing)                                                             \
+    .rule = {.type = VALUE_NUMBER, .low = (lowest), .high = (highest), .size = sizeof(uint32_t),             \
+             .nullable = true, .null = (nothing)}
+#define BOOLEAN .rule = {.type = VALUE_WORD, .words = booleans, .size = sizeof(bool)}
+#define DURATION(lowest, clause)                                                                             \
+    .rule = {.type = VALUE_DURATION, .low = (lowest), .high = DURATION_MAXIMUM, .why = (clause)}
+
+enum {
+    DURATION_MAXIMUM = 7 * 24 * 3600,
+    TCP_MINIMUM_SECONDS = 10,  /* our own: laboratories want to see sessions end */
+    ICMP_MINIMUM_SECONDS = 60, /* RFC 5508 REQ-2 */
+    MTU_MAXIMUM = 65535,
+    IPV4_MINIMUM_MTU = 68, /* RFC 791 section 3.2 */
+    SESSIONS_MINIMUM = 64,
+    SESSIONS_MAXIMUM = 1 << 28,
+    ADDRESSES_MAXIMUM = 4096,
+    POOL_ENTRIES_MAXIMUM = 1024,
+    STATIC_ENTRIES_MAXIMUM = 65536,
+};
+
+const struct config_key config_root = {.path = "", GROUP, .help = "the whole file"};
+
+const struct config_key config_keys[] = {
+    {.path = "plane", GROUP, .help = "how packets come in and go out"},
+    {.path = "plane.type",
+     .rule = {.type = VALUE_WORD, .words = plane_types, .size = SIZE_OF(struct config, plane.type)},
+     IN_CONFIG(plane.type),
+     .fallback = "auto",
+     .help = "auto: the best that this version has for this machine"},
+    {.path = "plane.type=bpf",
+     .rule = {.type = VALUE_REFUSED},
+     .help = "this version has the TUN plane only; write tun or auto"},
+    {.path = "plane.name",
+     .rule = {.type = VALUE_NAME, .size = SIZE_OF(struct config, plane.name)},
+     IN_CONFIG(plane.name),
+     .fallback = "isthmus0",
+     .help = "the TUN device; also names the state under /run/isthmus"},
+    {.path = "plane.workers",
+     NUMBER_OR_NULL(1, WORKERS_MAXIMUM, 0),
+     IN_CONFIG(plane.workers),
+     .fallback = "null",
+     .help = "threads that translate; null: one for each CPU"},
+    {.path = "plane.mtu", GROUP, .help = "the MTU of the networks on either side"},
+    {.path = "plane.mtu.ipv6",
+     NUMBER_OR_NULL(IPV6_MINIMUM_MTU, MTU_MAXIMUM, 0),
+     IN_CONFIG(plane.mtu6),
+     .fallback = "null",
+     .help = "bytes; null: as the egress routes say"},
+    {.path = "plane.mtu.ipv4",
+     NUMBER_OR_NULL(IPV4_MINIMUM_MTU, MTU_MAXIMUM, 0),
+     IN_CONFIG(plane.mtu4),
+     .fallback = "null",
+     .help = "bytes; null: as the egress routes say"},
+    {.path = "plane.routes",
+     BOOLEAN,
+     IN_CONFIG(plane.routes),
+     .fallback = "true",
+     .help = "add routes for prefixes and pools to the device"},
+
+    {.path = "nat64",
+     .rule = {.type = VALUE_LIST,
+              .low = 1,
+              .high = NAT64_INSTANCES_MAXIMUM,
+              .size = sizeof(struct nat64_settings)},
+     IN_CONFIG(settings.nat64),
+     .count_offset = offsetof(struct config, settings.nat64_count),
+     .help = "translators, each with a prefix and a pool"},
+    {.path = "nat64[].name",
+     .rule = {.type = VALUE_NAME, .size = SIZE_OF(struct nat64_settings, name)},
+     IN_NAT64(name),
+     .fallback = "main",
+     .help = "tells several entries apart"},
+    {.path = "nat64[].prefix",
+     .rule = {.type = VALUE_PREFIX, .size = sizeof(struct rfc6052_prefix)},
+     IN_NAT64(prefix),
+     .help = "the IPv6 prefix behind which IPv4 addresses stand"},
+    {.path = "nat64[].address", GROUP, .help = "sources of the ICMP errors that isthmus makes itself"},
+    {.path = "nat64[].address.ipv6",
+     .rule = {.type = VALUE_IPV6, .nullable = true, .size = sizeof(struct ipv6_address)},
+     IN_NAT64(address6),
+     .fallback = "null",
+     .help = "null: an address of the egress interface"},
+    {.path = "nat64[].address.ipv4",
+     .rule = {.type = VALUE_IPV4, .nullable = true, .size = sizeof(be32)},
+     IN_NAT64(address4),
+     .fallback = "null",
+     .help = "null: an address of the egress interface"},
+    {.path = "nat64[].pool",
+     .rule = {.type = VALUE_LIST, .low = 1, .high = POOL_ENTRIES_MAXIMUM, .size = sizeof(struct pool_range)},
+     IN_NAT64(pool),
+     .count_offset = offsetof(struct nat64_settings, pool_count),
+     .allocated = true,
+     .help = "IPv4 addresses and ports that stand for the IPv6 side"},
+    {.path = "nat64[].pool[].address",
+     .rule = {.type = VALUE_BLOCK},
+     .home = HOME_ENTRY,
+     .help = "an address or a block of addresses"},
+    {.path = "nat64[].pool[].interface",
+     .rule = {.type = VALUE_REFUSED},
+     .help = "the host's own address as pool needs the eBPF plane, which this version does not have; write "
+             "address: with an address that is routed to this machine and is not its own"},
+    {.path = "nat64[].pool[].ports",
+     .rule = {.type = VALUE_PORTS},
+     .home = HOME_ENTRY,
+     .fallback = "1024-65535",
+     .help = "ports, and identifiers of ICMP queries, to choose from"},
+    {.path = "nat64[].pool[].protocols",
+     .rule = {.type = VALUE_WORDS, .words = transports},
+     IN_POOL(transports),
+     .fallback = "[tcp, udp, icmp]",
+     .help = "protocols that may use the entry"},
+    {.path = "nat64[].static",
+     .rule = {.type = VALUE_LIST, .high = STATIC_ENTRIES_MAXIMUM, .size = sizeof(struct static_binding)},
+     IN_NAT64(statics),
+     .count_offset = offsetof(struct nat64_settings, static_count),
+     .allocated = true,
+     .live = true,
+     .fallback = "[]",
+     .help = "bindings that always exist"},
+    {.path = "nat64[].static[].protocol",
+     .rule = {.type = VALUE_WORD, .words = transports, .size = SIZE_OF(struct static_binding, transport)},
+     IN_STATIC(transport),
+     .live = true,
+     .help = "the protocol that the binding is for"},
+    {.path = "nat64[].static[].ipv6",
+     .rule = {.type = VALUE_ENDPOINT6},
+     .home = HOME_ENTRY,
+     .live = true,
+     .help = "the host on the IPv6 side and its port"},
+    {.path = "nat64[].static[].ipv4",
+     .rule = {.type = VALUE_ENDPOINT4},
+     .home = HOME_ENTRY,
+     .live = true,
+     .help = "any port of a pool address, inside or outside of ports"},
+    {.path = "nat64[].non-global",
+     .rule = {.type = VALUE_WORD, .words = non_global, .size = sizeof(bool)},
+     IN_NAT64(translate_non_global),
+     .fallback = "refuse",
+     .help = "IPv4 addresses that may not stand behind 64:ff9b::/96"},
+    {.path = "nat64[].timeouts", GROUP, .help = "how long an idle session lives"},
+    {.path = "nat64[].timeouts.udp",
+     DURATION(UDP_MINIMUM_SECONDS, "RFC 6146 section 3.5.1 forbids less"),
+     IN_NAT64(timeouts.udp),
+     .live = true,
+     .fallback = "5m",
+     .help = "of UDP"},
+    {.path = "nat64[].timeouts.icmp",
+     DURATION(ICMP_MINIMUM_SECONDS, "RFC 5508 REQ-2 forbids less"),
+     IN_NAT64(timeouts.icmp),
+     .live = true,
+     .fallback = "60s",
+     .help = "of ICMP queries"},
+    {.path = "nat64[].timeouts.tcp-established",
+     DURATION(TCP_MINIMUM_SECONDS, NULL),
+     IN_NAT64(timeouts.tcp_established),
+     .live = true,
+     .fallback = "2h4m",
+     .help = "of open TCP connections"},
+    {.path = "nat64[].timeouts.tcp-transitory",
+     DURATION(TCP_MINIMUM_SECONDS, NULL),
+     IN_NAT64(timeouts.tcp_transitory),
+     .live = true,
+     .fallback = "4m",
+     .help = "of TCP connections that are opening, closing or reset"},
+    {.path = "nat64[].limits", GROUP, .help = "the size of the tables, fixed at start"},
+    {.path = "nat64[].limits.sessions",
+     NUMBER(SESSIONS_MINIMUM, SESSIONS_MAXIMUM),
+     IN_NAT64(sessions),
+     .fallback = "262144",
+     .help = "sessions at the same time"},
+    {.path = "nat64[].limits.addresses",
+     NUMBER(1, ADDRESSES_MAXIMUM),
+     .home = HOME_PARALLEL,
+     .offset = offsetof(struct config, nat64_addresses),
+     .fallback = "64",
+     .help = "addresses that the pool may have"},
+
+    {.path = "translation", GROUP, .help = "what RFC 7915 leaves to the operator"},
+    {.path = "translation.zeroize-traffic-class",
+     BOOLEAN,
+     IN_CONFIG(settings.translation.zeroize_traffic_class),
+     .live = true,
+     .fallback = "false",
+     .help = "IPv4 to IPv6: traffic class 0 in place of the TOS"},
+    {.path = "translation.tos",
+     NUMBER_OR_NULL(0, 255, -1),
+     IN_CONFIG(settings.translation.tos),
+     .live = true,
+     .fallback = "null",
+     .help = "IPv6 to IPv4: the TOS to set; null: copy the traffic class"},
+    {.path = "translation.amend-udp-checksum-zero",
+     BOOLEAN,
+     IN_CONFIG(settings.translation.amend_udp_checksum_zero),
+     .live = true,
+     .fallback = "true",
+     .help = "compute the checksum that UDP over IPv4 may leave out; false: drop"},
+    {.path = "translation.mss-clamp",
+     BOOLEAN,
+     IN_CONFIG(settings.translation.mss_clamp),
+     .live = true,
+     .fallback = "true",
+     .help = "lower the MSS of TCP SYNs to what fits after translation"},
+    {.path = "translation.icmp-errors-per-second",
+     NUMBER(0, 1000000),
+     IN_CONFIG(settings.translation.icmp_errors_per_second),
+     .live = true,
+     .fallback = "1000",
+     .help = "that isthmus makes itself, in all; 0: none"},
+
+    {.path = "control", GROUP, .help = "the daemon itself"},
+    {.path = "control.socket",
+     .rule = {.type = VALUE_PATH, .size = SIZE_OF(struct config, control.socket)},
+     IN_CONFIG(control.socket),
+     .fallback = "/run/isthmus/control.sock",
+     .help = "the socket on which commands reach the daemon"},
+    {.path = "control.group",
+     .rule = {.type = VALUE_NAME, .size = SIZE_OF(struct config, control.group)},
+     IN_CONFIG(control.group),
+     .fallback = "isthmus",
+     .help = "whose members may use the socket"},
+    {.path = "control.user",
+     .rule = {.type = VALUE_NAME, .size = SIZE_OF(struct config, control.user)},
+     IN_CONFIG(control.user),
+     .fallback = "isthmus",
+     .help = "as whom the daemon runs after its start"},
+};
+
+const size_t config_key_count = sizeof(config_keys) / sizeof(config_keys[0]);
+static_assert(sizeof(config_keys) / sizeof(config_keys[0]) <= CONFIG_KEYS_MAXIMUM, "the reader notes keys in an array");
+
+/* True if `path` is that of `parent`, a separator, and one name more. */
+static bool is_child(const struct config_key *parent, const char *path)
+{
+    size_t length = strlen(parent->path);
+    if (length != 0) {
+        const char *separator = parent->rule.type == VALUE_LIST ? "[]." : ".";
+        if (strncmp(path, parent->path, length) != 0 ||
+            strncmp(path + length, separator, strlen(separator)) != 0)
+            return false;
+        path += length + strlen(separator);
+    }
+    return strpbrk(path, ".[=") == NULL;
+}
+
+const struct config_key *config_next_child(const struct config_key *parent, const struct config_key *previous)
+{
+    const struct config_key *end = config_keys + config_key_count;
+    for (const struct config_key *key = previous == NULL ? config_keys : previous + 1; key < end; key++)
+        if (is_child(parent, key->path))
+            return key;
+    return NULL;
+}
+
+const char *config_key_name(const struct config_key *key)
+{
+    const char *dot = strrchr(key->path, '.');
+    return dot == NULL ? key->path : dot + 1;
+}
+
+void *config_field(const struct config_key *key, const struct config_place *place)
+{
+    char *home = key->home == HOME_ENTRY ? place->entry : (void *)place->config;
+    if (key->home == HOME_PARALLEL)
+        return home + key->offset + place->instance * key->rule.size;
+    return key->allocated ? *(void **)(void *)(home + key->offset) : home + key->offset;
+}
+
+uint32_t *config_list_count(const struct config_key *list, const struct config_place *place)
+{
+    char *home = list->home == HOME_ENTRY ? place->entry : (void *)place->config;
+    return (uint32_t *)(void *)(home + list->count_offset);
+}
+
+struct config_place config_list_entry(const struct config_key *list, const struct config_place *place,
+    uint32_t number)
+{
+    struct config_place entry = *place;
+    entry.entry = (char *)config_field(list, place) + number * list->rule.size;
+    if (list->home == HOME_CONFIG)
+        entry.instance = number;
+    return entry;
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The values a key of the configuration can have: from text into a field of a struct and back.
+ *
+ * A rule says what a key takes: a type, a range or the allowed words, whether `null` is one of its values. Both
+ * directions go by the same rule, so that what is printed is what can be read. Nothing here knows of keys,
+ * files or positions; the reader of the file adds those to the sentence that comes back.
+ */
+#ifndef CONTROL_CONFIG_VALUES_H
+#define CONTROL_CONFIG_VALUES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum value_type {
+    VALUE_GROUP,     /* keys below it; no value of its own */
+    VALUE_LIST,      /* entries with keys */
+    VALUE_REFUSED,   /* a key, or as KEY=WORD a value, that is known and not available */
+    VALUE_NUMBER,    /* decimal -> an integer of `size` bytes */
+    VALUE_WORD,      /* one of `words` -> its place in them, an integer of `size` bytes */
+    VALUE_WORDS,     /* [several, of, words] -> uint8_t, bit 1 << place; the field is zero before */
+    VALUE_DURATION,  /* 2h4m -> uint32_t seconds */
+    VALUE_NAME,      /* letters, digits, '_', '.', '-' -> char[size] */
+    VALUE_PATH,      /* an absolute path -> char[size] */
+    VALUE_PREFIX,    /* 2001:db8:64::/96 -> struct rfc6052_prefix */
+    VALUE_IPV6,      /* -> struct ipv6_address */
+    VALUE_IPV4,      /* -> be32 */
+    VALUE_BLOCK,     /* 192.0.2.0/28, 192.0.2.1 -> struct pool_range, first and count */
+    VALUE_PORTS,     /* 1024-65535, 80 -> struct pool_range, low and high */
+    VALUE_ENDPOINT6, /* "[2001:db8::5]:80" -> struct static_binding, ipv6 and port6 */
+    VALUE_ENDPOINT4, /* "192.0.2.2:80" -> struct static_binding, ipv4 and port4 */
+};
+
+struct value_rule {
+    enum value_type type;
+    bool nullable;
+    int64_t null;     /* what `null` stores in a number; an address becomes all zero */
+    int64_t low;      /* of a number, of a duration in seconds, of the count of a list's entries */
+    int64_t high;     /* likewise */
+    const char *why;  /* where the lower end of the range comes from, or NULL */
+    size_t size;      /* of the field, or of an entry of a list, in bytes */
+    const char *const *words; /* ended by NULL */
+};
+
+enum {
+    VALUE_TEXT_SIZE = 256,  /* of the text of any value but a long path, with the final zero */
+    VALUE_ERROR_SIZE = 320, /* of a sentence about a value */
+    POOL_BLOCK_SHORTEST = 20, /* a block of pool addresses is /20 to /32: the table has 4096 addresses at most */
+};
+
+struct value_error {
+    char text[VALUE_ERROR_SIZE];
+};
+
+/*
+ * Reads `text` into the field `at`. `plain` says that it stands without quotes, so that null means null.
+ * Returns false with a sentence "what was found; what is allowed" in *error.
+ */
+bool value_read(const struct value_rule *rule, const char *text, bool plain, void *at,
+    struct value_error *error);
+
+/* Writes the field as it would be read, quoted where YAML asks for it; `out` has VALUE_TEXT_SIZE bytes. */
+void value_format(const struct value_rule *rule, const void *at, char *out);
+
+/* Writes what the rule allows, "a number from 1 to 64", into `out` of `size` bytes. */
+void value_expected(const struct value_rule *rule, char *out, size_t size);
+
+/* Copies `text` for use in a message: on one line, printable, quoted, shortened. `out` has 64 bytes. */
+enum { VALUE_QUOTE_SIZE = 64 };
+const char *value_quote(const char *text, char *out);
+
+#endif /* CONTROL_CONFIG_VALUES_H */

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A request is one message with NLM_F_ACK; the answer is an errno. The walks are in netlink_walk.c.
+ */
+#include "control/netlink.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <libmnl/libmnl.h>
+#include <linux/neighbour.h>
+#include <linux/rtnetlink.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "control/netlink_socket.h"
+
+static struct netlink *open_groups(unsigned groups)
+{
+    struct netlink *netlink = calloc(1, sizeof(*netlink));
+    if (netlink == NULL)
+        return NULL;
+    netlink->socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+    if (netlink->socket == NULL || mnl_socket_bind(netlink->socket, groups, MNL_SOCKET_AUTOPID) < 0) {
+        netlink_close(netlink);
+        return NULL;
+    }
+    netlink->sequence = (unsigned)time(NULL);
+    return netlink;
+}
+
+struct netlink *netlink_open(void)
+{
+    return open_groups(0);
+}
+
+struct netlink *netlink_watch_links(void)
+{
+    return open_groups(RTMGRP_LINK);
+}
+
+void netlink_close(struct netlink *netlink)
+{
+    if (netlink == NULL)
+        return;
+    int error = errno;
+    if (netlink->socket != NULL)
+        mnl_socket_close(netlink->socket);
+    free(netlink);
+    errno = error;
+}
+
+int netlink_fd(const struct netlink *netlink)
+{
+    return mnl_socket_get_fd(netlink->socket);
+}
+
+struct nlmsghdr *netlink_request(struct netlink *netlink, uint16_t type, uint16_t flags)
+{
+    struct nlmsghdr *message = mnl_nlmsg_put_header(netlink->request);
+    message->nlmsg_type = type;
+    message->nlmsg_flags = (uint16_t)(NLM_F_REQUEST | flags);
+    message->nlmsg_seq = ++netlink->sequence;
+    return message;
+}
+
+int netlink_exchange(struct netlink *netlink, const struct nlmsghdr *message, mnl_cb_t visit, void *context)
+{
+    unsigned port = mnl_socket_get_portid(netlink->socket);
+    int status = 1;
+    if (mnl_socket_sendto(netlink->socket, message, message->nlmsg_len) < 0)
+        return errno;
+    while (status > 0) {
+        ssize_t length = mnl_socket_recvfrom(netlink->socket, netlink->answer, sizeof(netlink->answer));
+        if (length < 0)
+            return errno;
+        status =
+            mnl_cb_run(netlink->answer, (size_t)length, netlink->sequence, port, visit, context);
+    }
+    return status < 0 ? errno : 0;
+}
+
+static int acknowledged(struct netlink *netlink, struct nlmsghdr *message)
+{
+    message->nlmsg_flags |= NLM_F_ACK;
+    return netlink_exchange(netlink, message, NULL, NULL);
+}
+
+int netlink_link_up(struct netlink *netlink, unsigned index)
+{
+    struct nlmsghdr *message = netlink_request(netlink, RTM_NEWLINK, 0);
+    struct ifinfomsg *link = mnl_nlmsg_put_extra_header(message, sizeof(*link));
+    link->ifi_index = (int)index;
+    link->ifi_change = IFF_UP;
+    link->ifi_flags = IFF_UP;
+    return acknowledged(netlink, message);
+}
+
+int netlink_link_remove(struct netlink *netlink, unsigned index)
+{
+    struct nlmsghdr *message = netlink_request(netlink, RTM_DELLINK, 0);
+    struct ifinfomsg *link = mnl_nlmsg_put_extra_header(message, sizeof(*link));
+    link->ifi_index = (int)index;
+    return acknowledged(netlink, message);
+}
+
+static int change_route(struct netlink *netlink, uint16_t type, const struct network *to, unsigned index)
+{
+    bool add = type == RTM_NEWROUTE;
+    struct nlmsghdr *message = netlink_request(netlink, type, add ? NLM_F_CREATE | NLM_F_EXCL : 0);
+    struct rtmsg *route = mnl_nlmsg_put_extra_header(message, sizeof(*route));
+    route->rtm_family = (unsigned char)to->family;
+    route->rtm_dst_len = to->length;
+    route->rtm_table = RT_TABLE_MAIN;
+    route->rtm_protocol = add ? RTPROT_STATIC : RTPROT_UNSPEC;
+    route->rtm_scope = !add ? RT_SCOPE_NOWHERE : to->family == AF_INET ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
+    route->rtm_type = RTN_UNICAST;
+    mnl_attr_put(message, RTA_DST, to->family == AF_INET ? 4 : 16, to->address);
+    mnl_attr_put_u32(message, RTA_OIF, index);
+    return acknowledged(netlink, message);
+}
+
+int netlink_route_add(struct netlink *netlink, const struct network *to, unsigned index)
+{
+    return change_route(netlink, RTM_NEWROUTE, to, index);
+}
+
+int netlink_route_remove(struct netlink *netlink, const struct network *to, unsigned index)
+{
+    return change_route(netlink, RTM_DELROUTE, to, index);
+}
+
+static int change_proxy(struct netlink *netlink, uint16_t type, uint32_t address, unsigned index)
+{
+    uint16_t flags = type == RTM_NEWNEIGH ? NLM_F_CREATE | NLM_F_EXCL : 0;
+    struct nlmsghdr *message = netlink_request(netlink, type, flags);
+    struct ndmsg *neighbour = mnl_nlmsg_put_extra_header(message, sizeof(*neighbour));
+    neighbour->ndm_family = AF_INET;
+    neighbour->ndm_ifindex = (int)index;
+    neighbour->ndm_state = NUD_PERMANENT;
+    neighbour->ndm_flags = NTF_PROXY;
+    mnl_attr_put_u32(message, NDA_DST, address);
+    return acknowledged(netlink, message);
+}
+
+int netlink_proxy_add(struct netlink *netlink, uint32_t address, unsigned index)
+{
+    return change_proxy(netlink, RTM_NEWNEIGH, address, index);
+}
+
+int netlink_proxy_remove(struct netlink *netlink, uint32_t address, unsigned index)
+{
+    return change_proxy(netlink, RTM_DELNEIGH, address, index);
+}
+
+bool network_parse(const char *text, struct network *network)
+{
+    char address[INET6_ADDRSTRLEN];
+    const char *slash = strchr(text, '/');
+    char *end;
+    memset(network, 0, sizeof(*network));
+    if (slash == NULL || (size_t)(slash - text) >= sizeof(address))
+        return false;
+    memcpy(address, text, (size_t)(slash - text));
+    address[slash - text] = '\0';
+    network->family = strchr(address, ':') != NULL ? AF_INET6 : AF_INET;
+    unsigned long length = strtoul(slash + 1, &end, 10);
+    if (end == slash + 1 || *end != '\0' || length > (network->family == AF_INET ? 32 : 128))
+        return false;
+    network->length = (uint8_t)length;
+    return inet_pton(network->family, address, network->address) == 1;
+}
+
+void network_print(const struct network *network, char text[static NETWORK_TEXT])
+{
+    char address[INET6_ADDRSTRLEN];
+    inet_ntop(network->family, network->address, address, sizeof(address));
+    snprintf(text, NETWORK_TEXT, "%s/%u", address, network->length);
+}

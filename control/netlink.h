@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Talking to the kernel about links, addresses, routes and neighbours (rtnetlink, over libmnl).
+ *
+ * All functions work in the network namespace in which netlink_open was called, and wait for the answer.
+ * Those that change something need CAP_NET_ADMIN. They return 0 or an errno.
+ */
+#ifndef CONTROL_NETLINK_H
+#define CONTROL_NETLINK_H
+
+#include <net/if.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct netlink;
+
+/* NULL and errno on failure. */
+struct netlink *netlink_open(void);
+void netlink_close(struct netlink *netlink);
+
+int netlink_link_up(struct netlink *netlink, unsigned index);
+int netlink_link_remove(struct netlink *netlink, unsigned index);
+
+/* An address with its length: of a route's destination, or of an interface with that of its subnet. */
+struct network {
+    int family; /* AF_INET or AF_INET6 */
+    uint8_t address[16];
+    uint8_t length;
+};
+
+/* Reads "ADDRESS/LENGTH". */
+bool network_parse(const char *text, struct network *network);
+enum {
+    NETWORK_TEXT = 64,
+};
+void network_print(const struct network *network, char text[static NETWORK_TEXT]);
+
+/* A unicast route to a device. Adding one that exists is EEXIST, removing one that does not is ESRCH. */
+int netlink_route_add(struct netlink *netlink, const struct network *to, unsigned index);
+int netlink_route_remove(struct netlink *netlink, const struct network *to, unsigned index);
+
+/* Answering ARP for an IPv4 address (network byte order) on an interface that does not have it. */
+int netlink_proxy_add(struct netlink *netlink, uint32_t address, unsigned index);
+int netlink_proxy_remove(struct netlink *netlink, uint32_t address, unsigned index);
+
+/* Walks what the kernel has. `visit` is called for each; it must not use the same netlink. */
+struct netlink_link {
+    unsigned index, mtu;
+    bool up, loopback;
+    char name[IFNAMSIZ];
+};
+struct netlink_address {
+    unsigned index;
+    struct network network; /* the local address, with the length of its subnet */
+    bool global, usable;    /* scope is global; not tentative, deprecated or failed */
+};
+struct netlink_route { /* one next hop of a unicast route of any table but `local` */
+    struct network to;
+    unsigned index;
+    uint32_t mtu; /* its metric, or 0 */
+};
+typedef void netlink_visit_link(void *context, const struct netlink_link *link);
+typedef void netlink_visit_address(void *context, const struct netlink_address *address);
+typedef void netlink_visit_route(void *context, const struct netlink_route *route);
+int netlink_links(struct netlink *netlink, netlink_visit_link *visit, void *context);
+int netlink_addresses(struct netlink *netlink, netlink_visit_address *visit, void *context);
+int netlink_routes(struct netlink *netlink, int family, netlink_visit_route *visit, void *context);
+
+/*
+ * A second socket that hears of links that go. netlink_gone reads what has come and says whether the
+ * link of that index was removed.
+ */
+struct netlink *netlink_watch_links(void);
+int netlink_fd(const struct netlink *netlink);
+bool netlink_gone(struct netlink *netlink, unsigned index);
+
+#endif /* CONTROL_NETLINK_H */

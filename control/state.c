@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The lock is a flock on a file that holds the daemon's process id. The daemon and its keeper share one
+ * open file, so the lock lasts until both have ended: whoever gets it sees a system in which nobody is
+ * undoing anything. When the daemon is gone and the keeper still at work, a newcomer waits a little.
+ *
+ * A lock file is removed while it is locked. Whoever opened it before and locks it after holds a file that
+ * nobody else will ever find; so after locking it is looked whether the name still means the same file.
+ */
+#include "control/state.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LOCK_FILE "lock"
+
+enum {
+    LOCK_WAIT_MILLISECONDS = 3000, /* for the keeper of a daemon that has ended */
+    LOCK_STEP_MILLISECONDS = 20,
+};
+
+static void pause_milliseconds(long milliseconds)
+{
+    struct timespec span = {.tv_nsec = milliseconds * 1000000};
+    nanosleep(&span, NULL);
+}
+
+/* The process whose id stands in the lock file, 0 if it does not run. */
+static pid_t holder(int lock)
+{
+    char text[32] = "";
+    ssize_t length = pread(lock, text, sizeof(text) - 1, 0);
+    long process = length > 0 ? strtol(text, NULL, 10) : 0;
+    if (process <= 0 || (kill((pid_t)process, 0) != 0 && errno == ESRCH))
+        return 0;
+    return (pid_t)process;
+}
+
+static bool same_file(int directory, int lock)
+{
+    struct stat held, named;
+    return fstat(lock, &held) == 0 && fstatat(directory, LOCK_FILE, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+           held.st_ino == named.st_ino && held.st_dev == named.st_dev;
+}
+
+/* 0: locked; EAGAIN: to be tried again; EBUSY: a daemon runs, *process; else an errno. */
+static int try_lock(struct state *state, bool create, pid_t *process)
+{
+    int flags = O_RDWR | O_NOFOLLOW | O_CLOEXEC | (create ? O_CREAT : 0);
+    state->lock = openat(state->directory, LOCK_FILE, flags, 0644);
+    if (state->lock < 0)
+        return errno;
+    if (flock(state->lock, LOCK_EX | LOCK_NB) == 0) {
+        if (same_file(state->directory, state->lock))
+            return 0;
+        close(state->lock);
+        return EAGAIN;
+    }
+    int error = errno;
+    *process = holder(state->lock);
+    close(state->lock);
+    if (error != EWOULDBLOCK)
+        return error;
+    return *process != 0 ? EBUSY : EAGAIN;
+}
+
+static bool lock(struct state *state, bool create, char *error, size_t size)
+{
+    pid_t process = 0;
+    int status = EAGAIN;
+    for (int waited = 0; status == EAGAIN && waited < LOCK_WAIT_MILLISECONDS;
+         waited += LOCK_STEP_MILLISECONDS) {
+        status = try_lock(state, create, &process);
+        if (status == EAGAIN)
+            pause_milliseconds(LOCK_STEP_MILLISECONDS);
+    }
+    if (status == 0)
+        return true;
+    state->lock = -1;
+    if (status == EBUSY)
+        snprintf(error, size, "isthmus runs already under this name (process %ld, %s); stop it first, or "
+                              "give this one another plane.name",
+                 (long)process, state->path);
+    else if (status == EAGAIN)
+        snprintf(error, size, "%s/%s is held by another process; try again", state->path, LOCK_FILE);
+    else
+        snprintf(error, size, "cannot lock %s/%s: %s", state->path, LOCK_FILE, strerror(status));
+    return false;
+}
+
+static bool open_directory(struct state *state, const char *base, const char *name)
+{
+    state->lock = -1;
+    snprintf(state->path, sizeof(state->path), "%s/%s", base, name);
+    state->directory = open(state->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    return state->directory >= 0;
+}
+
+bool state_open(struct state *state, const char *base, const char *name, char *error, size_t size)
+{
+    snprintf(state->path, sizeof(state->path), "%s/%s", base, name);
+    if ((mkdir(base, 0755) != 0 && errno != EEXIST) || (mkdir(state->path, 0755) != 0 && errno != EEXIST) ||
+        !open_directory(state, base, name)) {
+        snprintf(error, size, "cannot make %s: %s; run isthmus as root", state->path, strerror(errno));
+        return false;
+    }
+    if (!lock(state, true, error, size)) {
+        close(state->directory);
+        return false;
+    }
+    char text[32];
+    int length = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
+    if (ftruncate(state->lock, 0) == 0 && pwrite(state->lock, text, (size_t)length, 0) == length)
+        return true;
+    snprintf(error, size, "cannot write %s/%s: %s", state->path, LOCK_FILE, strerror(errno));
+    state_close(state);
+    return false;
+}
+
+bool state_open_existing(struct state *state, const char *base, const char *name, bool *absent, char *error,
+                         size_t size)
+{
+    *absent = false;
+    if (!open_directory(state, base, name)) {
+        *absent = errno == ENOENT;
+        snprintf(error, size, "cannot open %s: %s", state->path, strerror(errno));
+        return false;
+    }
+    if (lock(state, true, error, size))
+        return true;
+    close(state->directory);
+    return false;
+}
+
+void state_remove(struct state *state)
+{
+    unlinkat(state->directory, LOCK_FILE, 0);
+    rmdir(state->path);
+    char *name = strrchr(state->path, '/');
+    *name = '\0';
+    rmdir(state->path); /* stays while other daemons have a directory in it */
+    *name = '/';
+}
+
+void state_close(struct state *state)
+{
+    if (state->lock >= 0)
+        close(state->lock);
+    if (state->directory >= 0)
+        close(state->directory);
+    state->lock = state->directory = -1;
+}

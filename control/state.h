@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * /run/isthmus/NAME, where a daemon keeps what must be known after it: its lock and its list of changes.
+ */
+#ifndef CONTROL_STATE_H
+#define CONTROL_STATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define STATE_BASE "/run/isthmus"
+
+struct state {
+    char path[128]; /* of the directory */
+    int directory;
+    int lock;
+};
+
+/*
+ * Makes the directory if need be and takes its lock, so that of one name there is one daemon. False with
+ * a sentence if another holds it or the directory cannot be made.
+ */
+bool state_open(struct state *state, const char *base, const char *name, char *error, size_t size);
+
+/* Like state_open, but makes nothing; *absent tells that there is no such directory. */
+bool state_open_existing(struct state *state, const char *base, const char *name, bool *absent, char *error,
+                         size_t size);
+
+/* Removes the lock file and the directories, if nothing else is in them. The lock is still held. */
+void state_remove(struct state *state);
+
+/* Gives the lock up. */
+void state_close(struct state *state);
+
+#endif /* CONTROL_STATE_H */

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Every kind of change has a function that takes it back. Each must be harmless when the change was never
+ * made, or has vanished since: the list is written before the change, and a device takes its
+ * routes and settings with it. That is what gone() says.
+ */
+#include "control/undo.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "control/log.h"
+#include "control/netlink.h"
+#include "control/sysctl.h"
+
+static bool gone(int error)
+{
+    return error == ENOENT || error == ESRCH || error == ENODEV || error == ENXIO || error == EADDRNOTAVAIL;
+}
+
+static int undo_sysctl(struct netlink *netlink, const struct change *change)
+{
+    char value[SYSCTL_VALUE];
+    (void)netlink;
+    int error = sysctl_read(change->subject, value);
+    if (error != 0 || strcmp(value, change->before) == 0)
+        return error;
+    if (strcmp(change->after, "*") != 0 && strcmp(change->after, value) != 0) {
+        log_info("left %s at %s: it was changed since isthmus set it to %s", change->subject, value,
+                 change->after);
+        return 0;
+    }
+    error = sysctl_write(change->subject, change->before);
+    if (error == 0)
+        log_info("set %s back to %s", change->subject, change->before);
+    return error;
+}
+
+static int undo_device(struct netlink *netlink, const struct change *change)
+{
+    unsigned index = if_nametoindex(change->subject);
+    if (index == 0)
+        return ENODEV;
+    int error = netlink_link_remove(netlink, index);
+    if (error == 0)
+        log_info("removed device %s", change->subject);
+    return error;
+}
+
+static int undo_route(struct netlink *netlink, const struct change *change)
+{
+    struct network to;
+    unsigned index = if_nametoindex(change->before);
+    if (index == 0)
+        return ENODEV;
+    if (!network_parse(change->subject, &to))
+        return EINVAL;
+    int error = netlink_route_remove(netlink, &to, index);
+    if (error == 0)
+        log_info("removed the route to %s", change->subject);
+    return error;
+}
+
+static int undo_proxy(struct netlink *netlink, const struct change *change)
+{
+    uint32_t address;
+    unsigned index = if_nametoindex(change->before);
+    if (index == 0)
+        return ENODEV;
+    if (inet_pton(AF_INET, change->subject, &address) != 1)
+        return EINVAL;
+    return netlink_proxy_remove(netlink, address, index);
+}
+
+static int undo_directory_made(struct netlink *netlink, const struct change *change)
+{
+    (void)netlink;
+    /* One that is not empty holds what somebody else put there. */
+    if (rmdir(change->subject) == 0 || errno == ENOTEMPTY)
+        return 0;
+    return errno;
+}
+
+static int undo_socket(struct netlink *netlink, const struct change *change)
+{
+    struct stat status;
+    (void)netlink;
+    if (lstat(change->subject, &status) != 0)
+        return errno;
+    if (!S_ISSOCK(status.st_mode))
+        return 0;
+    return unlink(change->subject) == 0 ? 0 : errno;
+}
+
+static int (*const undo[CHANGE_KINDS])(struct netlink *, const struct change *) = {
+    [CHANGE_SYSCTL] = undo_sysctl, [CHANGE_DEVICE] = undo_device,
+    [CHANGE_ROUTE] = undo_route,   [CHANGE_PROXY] = undo_proxy,
+    [CHANGE_SOCKET] = undo_socket, [CHANGE_DIRECTORY] = undo_directory_made,
+};
+
+size_t undo_changes(const struct change_list *list)
+{
+    size_t failed = 0;
+    struct netlink *netlink = netlink_open();
+    if (netlink == NULL) {
+        log_error("cannot talk to the kernel about routes: %s", strerror(errno));
+        return list->count;
+    }
+    for (size_t left = list->count; left > 0; left--) {
+        const struct change *change = &list->items[left - 1];
+        int error = undo[change->kind](netlink, change);
+        if (error == 0 || gone(error))
+            continue;
+        log_error("cannot undo the change of %s: %s", change->subject, strerror(error));
+        failed++;
+    }
+    netlink_close(netlink);
+    return failed;
+}
+
+bool undo_directory(int directory, size_t *undone)
+{
+    struct change_list list;
+    int error = changes_read(directory, &list);
+    bool done = false;
+    *undone = list.count;
+    if (error != 0)
+        log_error("cannot read the saved list of changes: %s", strerror(error));
+    else if (list.foreign)
+        log_error("the saved list of changes was made in another network namespace or by another version");
+    else {
+        if (list.unreadable > 0)
+            log_warning("%zu lines of the saved list of changes make no sense and are passed over",
+                        list.unreadable);
+        done = undo_changes(&list) == 0;
+    }
+    if (done || !list.present)
+        changes_remove(directory);
+    changes_free(&list);
+    return done;
+}

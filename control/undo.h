@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Undoing what a list of changes says was done.
+ */
+#ifndef CONTROL_UNDO_H
+#define CONTROL_UNDO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "control/changes.h"
+
+/*
+ * Undoes the changes, the last first. What is gone already is passed over, and a setting that somebody
+ * changed since is left as it is; anything else that fails is logged. Returns how many failed.
+ */
+size_t undo_changes(const struct change_list *list);
+
+/*
+ * Reads the list in the directory, undoes it and removes it. *undone is how many changes there were. False
+ * if the list cannot be used or something could not be undone; the reason was logged and the list is kept.
+ */
+bool undo_directory(int directory, size_t *undone);
+
+#endif /* CONTROL_UNDO_H */

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The atomic operations of the session table, and no others: 32 and 64 bits wide, those that BPF has since
+ * instruction set v3. Read-modify-write operations are full barriers on both sides; a load acquires
+ * and a store releases. A BPF program has no weaker ordering than that to offer: its plain accesses are
+ * made volatile, and each publication it makes goes through a read-modify-write operation.
+ */
+#ifndef ENGINE_ATOMIC_H
+#define ENGINE_ATOMIC_H
+
+#include "wire/bytes.h"
+
+#ifdef __bpf__
+
+WIRE_INLINE uint64_t atomic_load64(const uint64_t *at)
+{
+    return *(const volatile uint64_t *)at;
+}
+
+WIRE_INLINE uint32_t atomic_load32(const uint32_t *at)
+{
+    return *(const volatile uint32_t *)at;
+}
+
+WIRE_INLINE void atomic_store64(uint64_t *at, uint64_t value)
+{
+    *(volatile uint64_t *)at = value;
+}
+
+WIRE_INLINE void atomic_store32(uint32_t *at, uint32_t value)
+{
+    *(volatile uint32_t *)at = value;
+}
+
+WIRE_INLINE bool atomic_swap_if64(uint64_t *at, uint64_t expected, uint64_t value)
+{
+    return __sync_val_compare_and_swap(at, expected, value) == expected;
+}
+
+WIRE_INLINE bool atomic_swap_if32(uint32_t *at, uint32_t expected, uint32_t value)
+{
+    return __sync_val_compare_and_swap(at, expected, value) == expected;
+}
+
+WIRE_INLINE uint64_t atomic_add64(uint64_t *at, uint64_t value)
+{
+    return __sync_fetch_and_add(at, value);
+}
+
+WIRE_INLINE uint32_t atomic_add32(uint32_t *at, uint32_t value)
+{
+    return __sync_fetch_and_add(at, value);
+}
+
+WIRE_INLINE uint64_t atomic_or64(uint64_t *at, uint64_t value)
+{
+    return __sync_fetch_and_or(at, value);
+}
+
+WIRE_INLINE uint64_t atomic_and64(uint64_t *at, uint64_t value)
+{
+    return __sync_fetch_and_and(at, value);
+}
+
+#else
+
+WIRE_INLINE uint64_t atomic_load64(const uint64_t *at)
+{
+    return __atomic_load_n(at, __ATOMIC_ACQUIRE);
+}
+
+WIRE_INLINE uint32_t atomic_load32(const uint32_t *at)
+{
+    return __atomic_load_n(at, __ATOMIC_ACQUIRE);
+}
+
+WIRE_INLINE void atomic_store64(uint64_t *at, uint64_t value)
+{
+    __atomic_store_n(at, value, __ATOMIC_RELEASE);
+}
+
+WIRE_INLINE void atomic_store32(uint32_t *at, uint32_t value)
+{
+    __atomic_store_n(at, value, __ATOMIC_RELEASE);
+}
+
+WIRE_INLINE bool atomic_swap_if64(uint64_t *at, uint64_t expected, uint64_t value)
+{
+    return __atomic_compare_exchange_n(at, &expected, value, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
+WIRE_INLINE bool atomic_swap_if32(uint32_t *at, uint32_t expected, uint32_t value)
+{
+    return __atomic_compare_exchange_n(at, &expected, value, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
+WIRE_INLINE uint64_t atomic_add64(uint64_t *at, uint64_t value)
+{
+    return __atomic_fetch_add(at, value, __ATOMIC_SEQ_CST);
+}
+
+WIRE_INLINE uint32_t atomic_add32(uint32_t *at, uint32_t value)
+{
+    return __atomic_fetch_add(at, value, __ATOMIC_SEQ_CST);
+}
+
+WIRE_INLINE uint64_t atomic_or64(uint64_t *at, uint64_t value)
+{
+    return __atomic_fetch_or(at, value, __ATOMIC_SEQ_CST);
+}
+
+WIRE_INLINE uint64_t atomic_and64(uint64_t *at, uint64_t value)
+{
+    return __atomic_fetch_and(at, value, __ATOMIC_SEQ_CST);
+}
+
+/* Sets a word that announces a reader; nothing the reader loads later may be loaded before it. */
+WIRE_INLINE void atomic_announce64(uint64_t *at, uint64_t value)
+{
+    __atomic_store_n(at, value, __ATOMIC_SEQ_CST);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+#endif
+
+#endif /* ENGINE_ATOMIC_H */

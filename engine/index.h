@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The three indexes: from a key's hash to the number of a record.
+ *
+ * An entry lies in its home bucket or, when that was full, in one of the PROBE_LIMIT - 1 buckets after it;
+ * then the home bucket counts it as a stray. There is no chain: a look-up reads at most PROBE_LIMIT cache
+ * lines, and in nearly all cases one. Entries are published and withdrawn with one compare-and-swap each. An
+ * index never says that a session exists: the record's life word does.
+ */
+#ifndef ENGINE_INDEX_H
+#define ENGINE_INDEX_H
+
+#include "engine/hash.h"
+
+WIRE_INLINE uint64_t slot_make(uint64_t hash, uint16_t generation, uint32_t index)
+{
+    return (hash << 48) | ((uint64_t)generation << 32) | (index + 1);
+}
+
+WIRE_INLINE bool slot_matches(uint64_t slot, uint64_t hash)
+{
+    return (uint32_t)slot != 0 && (uint16_t)(slot >> 48) == (uint16_t)hash;
+}
+
+WIRE_INLINE uint16_t slot_generation(uint64_t slot)
+{
+    return (uint16_t)(slot >> 32);
+}
+
+WIRE_INLINE uint32_t slot_index(uint64_t slot)
+{
+    return (uint32_t)slot - 1;
+}
+
+/* A walk over the slots that may hold a hash's entry. */
+struct index_walk {
+    enum segment which;
+    uint64_t hash;
+    uint32_t bucket;
+    unsigned step; /* bucket * BUCKET_SLOTS + slot, from the home bucket on */
+};
+
+WIRE_INLINE struct index_walk index_start(const struct table *table, enum segment which, uint64_t hash)
+{
+    return (struct index_walk){.which = which, .hash = hash, .bucket = hash_bucket(table, hash)};
+}
+
+WIRE_INLINE uint32_t index_next_bucket(const struct table *table, uint32_t bucket)
+{
+    return bucket + 1 < table->constants.buckets ? bucket + 1 : 0;
+}
+
+/* The next slot whose tag matches, or 0 at the end of the walk. The caller compares the key in the record. */
+WIRE_INLINE uint64_t index_next(const struct table *table, struct index_walk *walk)
+{
+    while (walk->step < PROBE_LIMIT * BUCKET_SLOTS) {
+        unsigned number = walk->step % BUCKET_SLOTS;
+        const struct bucket *bucket = bucket_at(table, walk->which, walk->bucket);
+        if (bucket == NULL)
+            return 0;
+        uint64_t slot = atomic_load64(&bucket->slot[number]);
+        bool home = walk->step < BUCKET_SLOTS;
+        walk->step++;
+        if (number == BUCKET_SLOTS - 1) {
+            if (home && atomic_load64(&bucket->strays) == 0)
+                walk->step = PROBE_LIMIT * BUCKET_SLOTS;
+            walk->bucket = index_next_bucket(table, walk->bucket);
+        }
+        if (slot_matches(slot, walk->hash))
+            return slot;
+    }
+    return 0;
+}
+
+/* Enters the slot; false: all places are taken. */
+WIRE_INLINE bool index_publish(const struct table *table, enum segment which, uint64_t hash, uint64_t slot)
+{
+    uint32_t number = hash_bucket(table, hash);
+    struct bucket *home = bucket_at(table, which, number);
+    struct bucket *bucket = home;
+    if (home == NULL)
+        return false;
+    for (unsigned probe = 0; probe < PROBE_LIMIT; probe++) {
+        if (probe == 1)
+            atomic_add64(&home->strays, 1); /* before the entry can be looked for */
+        for (unsigned i = 0; bucket != NULL && i < BUCKET_SLOTS; i++)
+            if (atomic_load64(&bucket->slot[i]) == 0 && atomic_swap_if64(&bucket->slot[i], 0, slot))
+                return true;
+        number = index_next_bucket(table, number);
+        bucket = bucket_at(table, which, number);
+    }
+    atomic_add64(&home->strays, (uint64_t)-1);
+    return false;
+}
+
+/* Takes the slot out again, if it is there. */
+WIRE_INLINE void index_withdraw(const struct table *table, enum segment which, uint64_t hash, uint64_t slot)
+{
+    uint32_t number = hash_bucket(table, hash);
+    struct bucket *home = bucket_at(table, which, number);
+    struct bucket *bucket = home;
+    for (unsigned probe = 0; probe < PROBE_LIMIT; probe++) {
+        for (unsigned i = 0; bucket != NULL && i < BUCKET_SLOTS; i++)
+            if (atomic_load64(&bucket->slot[i]) == slot && atomic_swap_if64(&bucket->slot[i], slot, 0)) {
+                if (probe > 0 && home != NULL)
+                    atomic_add64(&home->strays, (uint64_t)-1);
+                return;
+            }
+        number = index_next_bucket(table, number);
+        bucket = bucket_at(table, which, number);
+    }
+}
+
+#endif /* ENGINE_INDEX_H */

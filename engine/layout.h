@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The session table's memory.
+ *
+ * The table is a list of segments, each an array of one fixed element, reached only through table_at().
+ * Nothing in them is a pointer: records are named by index, so a segment may lie in malloc'ed memory, in a
+ * file or in a BPF array map, at any address, in several programs at once.
+ *
+ *   header      1           geometry, hash keys, counters that all workers share
+ *   lanes       workers+1   what belongs to one worker: free records, its place in time
+ *   records     sessions    one session each; the first session of a binding carries the binding as well
+ *   session6    buckets     index: client, remote, transport, instance -> record
+ *   session4    buckets     index: pool address and port, remote, transport -> record
+ *   bindings    buckets     index: client address and port, transport, instance -> record with the binding
+ *   ports       addr * 3    which ports of a pool address may still be given out, as bits
+ *   owners      addr * 3 * 4096   whose port it is: 16 record numbers a line
+ *
+ * The life of a record is told by one 64-bit word, changed only by compare-and-swap, so that whoever
+ * changes it knows what it changed:
+ *
+ *   FREE --> MAKING --> LIVE --> ENDING --> FREE     a session that has a binding to join
+ *   FREE --> MAKING --> LIVE --> BINDING --> FREE    the first session of a binding that outlives it
+ *   FREE --> MAKING ----------> BINDING --> FREE     a static binding
+ *            MAKING --> KILLED --> FREE              a creation that lost
+ */
+#ifndef ENGINE_LAYOUT_H
+#define ENGINE_LAYOUT_H
+
+#include "engine/atomic.h"
+#include "engine/limits.h"
+#include "engine/settings.h"
+#include "engine/table.h"
+#include "wire/ipv6.h"
+
+#define TABLE_MAGIC 0x31636d6874736900ull
+enum {
+    TABLE_LAYOUT = 1, /* to be raised with every change of this file's structures */
+    LANES_MAXIMUM = WORKERS_MAXIMUM + 1,
+    BUCKET_SLOTS = 7,
+    BUCKET_LOAD = 4, /* entries a bucket at capacity: 57 %, see doc/decisions */
+    PROBE_LIMIT = 8, /* buckets looked at, home bucket included */
+    PORT_WORDS = 65536 / 64,
+    OWNERS_PER_LINE = 16,
+};
+
+#define NO_RECORD 0xffffffffu
+
+enum phase {
+    PHASE_FREE,    /* on a free list, on a retired list, or never used */
+    PHASE_MAKING,  /* indexed perhaps, but not yet a session: readers pass over it, anyone may kill it */
+    PHASE_LIVE,    /* a session, until `expires`; past that it is absent, whoever looks */
+    PHASE_BINDING, /* no session (any more), only the binding in it counts */
+    PHASE_ENDING,  /* the one who set this is taking the session down */
+    PHASE_KILLED,  /* a rival was faster; its maker is undoing it */
+};
+
+/*
+ * The word of life: expires (32 bits, seconds of CLOCK_MONOTONIC), TCP state (8), phase (8). `expires` is the
+ * last second in which the session still counts.
+ */
+WIRE_INLINE uint64_t life_make(uint32_t expires, uint8_t state, enum phase phase)
+{
+    return ((uint64_t)expires << 32) | ((uint64_t)state << 8) | (uint64_t)phase;
+}
+
+WIRE_INLINE uint32_t life_expires(uint64_t life)
+{
+    return (uint32_t)(life >> 32);
+}
+
+WIRE_INLINE uint8_t life_state(uint64_t life)
+{
+    return (uint8_t)(life >> 8);
+}
+
+WIRE_INLINE enum phase life_phase(uint64_t life)
+{
+    return (enum phase)(life & 0xff);
+}
+
+WIRE_INLINE bool life_is_session(uint64_t life, uint32_t tick)
+{
+    return life_phase(life) == PHASE_LIVE && life_expires(life) >= tick;
+}
+
+/* What identifies a session from the IPv6 side, from the IPv4 side, and a binding from the IPv6 side. */
+struct key6 {
+    struct ipv6_address client;
+    be32 remote;
+    be16 client_port, remote_port;
+    uint8_t transport, instance;
+    uint16_t zero;
+};
+_Static_assert(sizeof(struct key6) == 28, "key6 is hashed as 7 words");
+
+struct key4 {
+    be32 pool, remote;
+    be16 pool_port, remote_port;
+    uint8_t transport;
+    uint8_t zero[3];
+};
+_Static_assert(sizeof(struct key4) == 16, "key4 is hashed as 4 words");
+
+struct binding_key {
+    struct ipv6_address client;
+    be16 client_port;
+    uint8_t transport, instance;
+};
+_Static_assert(sizeof(struct binding_key) == 20, "binding_key is hashed as 5 words");
+
+struct record {
+    uint64_t life;
+    struct ipv6_address client; /* from here to `instance` as in key6 */
+    be32 remote;
+    be16 client_port, remote_port;
+    uint8_t transport, instance;
+    uint16_t generation; /* grows with each use of the record; slots carry it */
+    be32 pool;
+    be16 pool_port;
+    uint16_t address;  /* number of the pool address in `ports` and `owners` */
+    uint32_t lead;     /* the record with the binding: itself, or that of the binding's first session */
+    uint32_t users;    /* in a lead: sessions of the binding, plus one if it is static; 0: no binding */
+    uint32_t until;    /* in a lead: a tick at or after which its sessions end; see binding_is_alive */
+    uint32_t next;     /* on a list: the next record, plus one */
+    uint16_t lane;     /* MAKING: by whom */
+    uint8_t is_static; /* in a lead: the binding is configured and does not end with its sessions */
+    uint8_t spare;
+};
+_Static_assert(sizeof(struct record) == 64, "a record fills one cache line");
+
+/*
+ * A bucket fills one cache line. A slot: tag (16 bits of the hash), generation (16), index plus one (32);
+ * 0 is empty. `strays` counts the entries that belong here and were put into a later bucket because this one
+ * was full: while it is 0, looking here is enough.
+ */
+struct bucket {
+    uint64_t strays;
+    uint64_t slot[BUCKET_SLOTS];
+};
+_Static_assert(sizeof(struct bucket) == 64, "a bucket fills one cache line");
+
+/*
+ * The ports of one pool address and transport. A set bit is a port that may be given out. `summary` says per
+ * parity which words have any such bit, so that the last free port is found in as few steps as the first.
+ */
+struct port_map {
+    uint64_t available[PORT_WORDS];
+    uint64_t allowed[PORT_WORDS]; /* what the settings allow; a port outside can only be a static binding's */
+    uint64_t summary[2][PORT_WORDS / 64];
+    uint32_t configured; /* ports that the settings allow */
+    uint32_t used;       /* ports that bindings hold, static ones included */
+    uint64_t padding[7];
+};
+_Static_assert(sizeof(struct port_map) % 64 == 0, "port maps keep to cache lines of their own");
+
+struct owner_line {
+    uint32_t record[OWNERS_PER_LINE]; /* index plus one of the lead; 0: nobody */
+};
+
+struct lane {
+    uint64_t free;   /* top of the stack of free records: tag (32 bits, against ABA), index plus one (32) */
+    uint64_t reader; /* epoch in which the worker started its burst; 0: it holds nothing */
+    uint64_t padding[6];
+};
+_Static_assert(sizeof(struct lane) == 64, "lanes keep to cache lines of their own");
+
+/* Derived from the geometry; copied where a user of the table wants it at hand. */
+struct table_constants {
+    uint32_t records, buckets, addresses, lanes;
+    uint32_t key[24]; /* of the hashes */
+};
+
+struct table_header {
+    uint64_t magic;
+    uint32_t layout, unused;
+    struct geometry geometry;
+    struct table_constants constants;
+    uint64_t epoch __attribute__((aligned(64))); /* grows with each retirement */
+    uint64_t fresh;                              /* records from here on were never used */
+    uint32_t sessions[NAT64_INSTANCES_MAXIMUM];  /* live or being made, per instance */
+};
+
+enum segment {
+    SEGMENT_HEADER,
+    SEGMENT_LANES,
+    SEGMENT_RECORDS,
+    SEGMENT_SESSION6,
+    SEGMENT_SESSION4,
+    SEGMENT_BINDINGS,
+    SEGMENT_PORTS,
+    SEGMENT_OWNERS,
+    SEGMENT_COUNT,
+};
+
+/*
+ * table_at(): the element `index` of a segment, or NULL where a BPF map says so. A BPF program brings its own
+ * over its maps, named table_at_bpf, before it includes this file.
+ */
+#ifdef __bpf__
+struct table {
+    struct table_constants constants;
+};
+#define table_at(table, segment, type, index) ((type *)table_at_bpf(segment, index))
+#else
+struct table {
+    void *segment[SEGMENT_COUNT];
+    struct table_constants constants;
+};
+#define table_at(table, segment_number, type, index) ((type *)(table)->segment[segment_number] + (index))
+#endif
+
+WIRE_INLINE struct table_header *header_of(const struct table *table)
+{
+    (void)table;
+    return table_at(table, SEGMENT_HEADER, struct table_header, 0);
+}
+
+WIRE_INLINE struct lane *lane_at(const struct table *table, uint32_t number)
+{
+    (void)table;
+    return table_at(table, SEGMENT_LANES, struct lane, number);
+}
+
+WIRE_INLINE struct record *record_at(const struct table *table, uint32_t index)
+{
+    (void)table;
+    return table_at(table, SEGMENT_RECORDS, struct record, index);
+}
+
+WIRE_INLINE struct bucket *bucket_at(const struct table *table, enum segment which, uint32_t number)
+{
+    (void)table;
+    return table_at(table, which, struct bucket, number);
+}
+
+WIRE_INLINE struct port_map *port_map_at(const struct table *table, uint32_t address, uint8_t transport)
+{
+    (void)table;
+    return table_at(table, SEGMENT_PORTS, struct port_map, address * TRANSPORT_COUNT + transport);
+}
+
+/* The cell that names who holds a port. */
+WIRE_INLINE uint32_t *owner_at(const struct table *table, uint32_t address, uint8_t transport, uint16_t port)
+{
+    (void)table;
+    uint32_t lines = 65536 / OWNERS_PER_LINE;
+    uint32_t line = (address * TRANSPORT_COUNT + transport) * lines + port / OWNERS_PER_LINE;
+    struct owner_line *owners = table_at(table, SEGMENT_OWNERS, struct owner_line, line);
+    return owners != NULL ? &owners->record[port % OWNERS_PER_LINE] : NULL;
+}
+
+#endif /* ENGINE_LAYOUT_H */

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Making and ending sessions and bindings. The protocol is explained in engine/sessions.h; here is what
+ * changes the table by it, on behalf of one lane.
+ */
+#ifndef ENGINE_MAKING_H
+#define ENGINE_MAKING_H
+
+#include "engine/sessions.h"
+
+/* One who changes the table: a worker, with what the table keeps for it. */
+struct actor {
+    const struct table *table;
+    uint32_t lane;
+    struct retired retired;
+    uint64_t sessions_created, sessions_ended, bindings_created, bindings_ended;
+};
+
+enum made {
+    MADE,
+    MADE_LOOK_AGAIN, /* a rival was faster, or the binding has just ended: start over from the look-up */
+    MADE_TABLE_FULL,
+    MADE_INDEX_FULL,
+};
+
+/*
+ * Makes a session: joining the binding of `lead`, or with a new binding on the port that the request names
+ * and that the caller has claimed, if `lead` is NO_RECORD. In that case the port belongs to the binding on
+ * success and has been released on failure. At most `limit` sessions of the instance may exist. On MADE,
+ * *index is the record.
+ */
+enum made session_make(struct actor *actor, const struct session_request *request, uint32_t lead,
+                       uint32_t limit, uint32_t *index);
+
+/*
+ * Makes a static binding: `key.client`, `client_port`, `transport`, `instance` and the pool fields of the
+ * request. The caller has made sure that nobody holds the port. False: no room in the table, or a binding
+ * exists already.
+ */
+bool binding_make_static(struct actor *actor, const struct session_request *request);
+
+/* Ends a session if its word of life still is `life`; returns whether it was the caller who did. */
+bool session_end(struct actor *actor, uint32_t index, uint64_t life);
+
+/* Takes the configured user off a static binding; it ends with its last session. */
+void binding_end_static(struct actor *actor, uint32_t lead);
+
+#endif /* ENGINE_MAKING_H */

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The stateful policy (RFC 6146): which addresses a packet gets, and the bindings and sessions that remember
+ * it.
+ *
+ * Both directions look for the session first, since almost every packet has one. Without one, the client's
+ * side makes a session and, if need be, a binding; the IPv4 side makes a session for any remote that
+ * addresses a binding (endpoint-independent filtering, section 3.5). A TCP segment that is no SYN makes none,
+ * but passes if there is a binding (section 3.5.2.2, CLOSED).
+ *
+ * ICMP errors pass by the session or binding of the packet they quote, and neither refresh nor end it
+ * (RFC 5508 REQ-6).
+ */
+#include "engine/worker.h"
+
+#include "engine/tcp_state.h"
+#include "wire/ipv4.h"
+#include "wire/transport.h"
+
+static uint32_t lifetime_of(const struct nat64_settings *nat64, uint8_t transport)
+{
+    switch (transport) {
+    case TRANSPORT_UDP:
+        return nat64->timeouts.udp;
+    case TRANSPORT_ICMP:
+        return nat64->timeouts.icmp;
+    case TRANSPORT_TCP:
+    default:
+        return nat64->timeouts.tcp_transitory;
+    }
+}
+
+/* A packet has passed: moves the session's state and end (sections 3.5.1, 3.5.2.2, 3.5.3). */
+static void refresh(struct worker *worker, struct record *record, bool from_ipv6, uint8_t flags)
+{
+    const struct nat64_settings *nat64 = &worker->settings->nat64[record->instance];
+    for (unsigned tries = 0; tries < CREATE_TRIES; tries++) {
+        uint64_t life = atomic_load64(&record->life);
+        if (life_phase(life) != PHASE_LIVE)
+            return;
+        uint32_t expires = worker->tick + lifetime_of(nat64, record->transport);
+        uint8_t state = TCP_NONE;
+        if (record->transport == TRANSPORT_TCP) {
+            struct tcp_step step = tcp_step((enum tcp_state)life_state(life), from_ipv6, flags);
+            state = (uint8_t)step.state;
+            if (step.lifetime == TCP_LIFETIME_KEEP)
+                expires = life_expires(life);
+            else if (step.lifetime == TCP_LIFETIME_ESTABLISHED)
+                expires = worker->tick + nat64->timeouts.tcp_established;
+        }
+        if (session_touch(worker->actor.table, record, life, expires, state))
+            return;
+    }
+}
+
+static bool opens(const struct description *description)
+{
+    return description->kind != PACKET_TCP || (description->tcp_flags & (TCP_SYN | TCP_RST)) == TCP_SYN;
+}
+
+/* For ICMP queries both ports are the identifier. */
+static void endpoints_from4(const struct record *record, be32 remote, be16 remote_port, struct endpoints4 *to)
+{
+    bool query = record->transport == TRANSPORT_ICMP;
+    *to = (struct endpoints4){.source = record->pool,
+                              .destination = remote,
+                              .source_port = record->pool_port,
+                              .destination_port = query ? record->pool_port : remote_port};
+}
+
+static void endpoints_from6(const struct worker *worker, const struct record *record, be32 remote,
+                            be16 remote_port, struct endpoints6 *to)
+{
+    bool query = record->transport == TRANSPORT_ICMP;
+    to->source = rfc6052_embed(&worker->settings->nat64[record->instance].prefix, remote);
+    to->destination = record->client;
+    to->source_port = query ? record->client_port : remote_port;
+    to->destination_port = record->client_port;
+}
+
+static struct session_request new_request(const struct worker *worker, const struct key6 *key, bool from_ipv6)
+{
+    const struct nat64_settings *nat64 = &worker->settings->nat64[key->instance];
+    struct session_request request = {.key = *key, .tick = worker->tick};
+    request.expires = worker->tick + lifetime_of(nat64, key->transport);
+    if (key->transport == TRANSPORT_TCP)
+        request.state = from_ipv6 ? TCP_V6_INIT : TCP_V4_INIT;
+    return request;
+}
+
+static enum verdict verdict_of(enum made made)
+{
+    switch (made) {
+    case MADE_TABLE_FULL:
+        return VERDICT_TABLE_FULL;
+    case MADE_INDEX_FULL:
+        return VERDICT_INDEX_FULL;
+    case MADE_LOOK_AGAIN:
+        return VERDICT_CONTENTION;
+    case MADE:
+    default:
+        return VERDICT_COUNT;
+    }
+}
+
+/* No session yet for a packet from the client; VERDICT_CONTENTION means look again. */
+static enum verdict open_outgoing(struct worker *worker, const struct description *description,
+                                  const struct key6 *key, struct endpoints4 *to)
+{
+    const struct table *table = worker->actor.table;
+    struct binding_key binding = {.client = key->client,
+                                  .client_port = key->client_port,
+                                  .transport = key->transport,
+                                  .instance = key->instance};
+    uint32_t lead = binding_find(table, &binding, worker->tick);
+    if (!opens(description)) {
+        if (lead == NO_RECORD)
+            return VERDICT_NO_SESSION;
+        endpoints_from4(record_at(table, lead), key->remote, key->remote_port, to);
+        return VERDICT_COUNT;
+    }
+    struct session_request request = new_request(worker, key, true);
+    if (lead == NO_RECORD && !pool_claim(worker, &request))
+        return VERDICT_PORTS_EXHAUSTED;
+    uint32_t index = NO_RECORD;
+    enum made made =
+        session_make(&worker->actor, &request, lead, worker->settings->nat64[key->instance].sessions, &index);
+    if (made == MADE)
+        endpoints_from4(record_at(table, index), key->remote, key->remote_port, to);
+    return verdict_of(made);
+}
+
+enum verdict nat64_outgoing(struct worker *worker, const struct description *description,
+                            const struct key6 *key, uint64_t hash, uint32_t candidate, struct endpoints4 *to)
+{
+    const struct table *table = worker->actor.table;
+    enum verdict verdict = VERDICT_CONTENTION;
+    uint32_t index = candidate;
+    for (unsigned tries = 0; tries < CREATE_TRIES && verdict == VERDICT_CONTENTION; tries++) {
+        if (index == NO_RECORD)
+            index = session_find6(table, key, hash, worker->tick);
+        if (index != NO_RECORD) {
+            struct record *record = record_at(table, index);
+            refresh(worker, record, true, description->tcp_flags);
+            endpoints_from4(record, record->remote, record->remote_port, to);
+            return VERDICT_COUNT;
+        }
+        verdict = open_outgoing(worker, description, key, to);
+    }
+    return verdict;
+}
+
+/* No session yet for a packet from outside; VERDICT_CONTENTION means look again. */
+static enum verdict open_incoming(struct worker *worker, const struct description *description,
+                                  const struct key4 *key, struct endpoints6 *to)
+{
+    const struct table *table = worker->actor.table;
+    int place = pool_find(worker->engine, key->pool);
+    if (place < 0)
+        return VERDICT_NOT_OURS;
+    uint32_t lead = binding_find4(table, (uint16_t)place, key->transport, key->pool_port, worker->tick);
+    if (lead == NO_RECORD)
+        return VERDICT_NO_BINDING;
+    const struct record *binding = record_at(table, lead);
+    const struct nat64_settings *nat64 = &worker->settings->nat64[binding->instance];
+    if (!nat64->translate_non_global && rfc6052_is_well_known(&nat64->prefix) &&
+        ipv4_is_non_global(key->remote))
+        return VERDICT_NON_GLOBAL;
+    endpoints_from6(worker, binding, key->remote, key->remote_port, to);
+    if (!opens(description))
+        return VERDICT_COUNT;
+    struct key6 key6 = {.client = binding->client,
+                        .remote = key->remote,
+                        .client_port = binding->client_port,
+                        .remote_port = key->remote_port,
+                        .transport = key->transport,
+                        .instance = binding->instance};
+    struct session_request request = new_request(worker, &key6, false);
+    uint32_t index = NO_RECORD;
+    return verdict_of(session_make(&worker->actor, &request, lead, nat64->sessions, &index));
+}
+
+enum verdict nat64_incoming(struct worker *worker, const struct description *description,
+                            const struct key4 *key, uint64_t hash, uint32_t candidate, struct endpoints6 *to)
+{
+    const struct table *table = worker->actor.table;
+    enum verdict verdict = VERDICT_CONTENTION;
+    uint32_t index = candidate;
+    for (unsigned tries = 0; tries < CREATE_TRIES && verdict == VERDICT_CONTENTION; tries++) {
+        if (index == NO_RECORD)
+            index = session_find4(table, key, hash, worker->tick);
+        if (index != NO_RECORD) {
+            struct record *record = record_at(table, index);
+            refresh(worker, record, false, description->tcp_flags);
+            endpoints_from6(worker, record, record->remote, record->remote_port, to);
+            return VERDICT_COUNT;
+        }
+        verdict = open_incoming(worker, description, key, to);
+    }
+    return verdict;
+}
+
+static int transport_of(const struct description *quoted)
+{
+    switch (quoted->kind) {
+    case PACKET_TCP:
+        return TRANSPORT_TCP;
+    case PACKET_UDP:
+        return TRANSPORT_UDP;
+    case PACKET_ICMP_QUERY:
+        return TRANSPORT_ICMP;
+    default:
+        return -1;
+    }
+}
+
+static const uint8_t *quoted_packet(const struct packet *packet, const struct description *description)
+{
+    return packet_data(packet) + description->transport + sizeof(struct icmp_header);
+}
+
+/*
+ * An ICMPv6 error about a packet that went to a client: quoted source = the remote, quoted destination = the
+ * client. It goes on to the remote as if the pool address had sent it (section 3.6.1).
+ */
+enum verdict nat64_outgoing_error(struct worker *worker, const struct packet *packet,
+                                  const struct description *description, const struct description *quoted,
+                                  struct error_endpoints4 *to)
+{
+    const struct table *table = worker->actor.table;
+    const struct ipv6_header *outer = (const void *)packet_data(packet);
+    const struct ipv6_header *inner = (const void *)quoted_packet(packet, description);
+    int transport = transport_of(quoted);
+    int instance = instance_of(worker->settings, &inner->source);
+    if (transport < 0 || instance < 0)
+        return VERDICT_ICMP_INNER;
+    const struct rfc6052_prefix *prefix = &worker->settings->nat64[instance].prefix;
+    struct key6 key = {.client = inner->destination,
+                       .remote = rfc6052_extract(prefix, &inner->source),
+                       .client_port = quoted->destination_port,
+                       .remote_port = transport == TRANSPORT_ICMP ? 0 : quoted->source_port,
+                       .transport = (uint8_t)transport,
+                       .instance = (uint8_t)instance};
+    uint32_t index = session_find6(table, &key, hash_key6(table, &key), worker->tick);
+    if (index == NO_RECORD) {
+        struct binding_key binding = {.client = key.client,
+                                      .client_port = key.client_port,
+                                      .transport = key.transport,
+                                      .instance = key.instance};
+        index = binding_find(table, &binding, worker->tick);
+    }
+    if (index == NO_RECORD)
+        return VERDICT_ICMP_NO_SESSION;
+    const struct record *record = record_at(table, index);
+    be16 identifier = record->pool_port;
+    to->to = (struct endpoints4){.source = record->pool,
+                                 .destination = rfc6052_extract(prefix, &outer->destination)};
+    to->quoted_to =
+        (struct endpoints4){.source = key.remote,
+                            .destination = record->pool,
+                            .source_port = transport == TRANSPORT_ICMP ? identifier : quoted->source_port,
+                            .destination_port = record->pool_port};
+    return VERDICT_COUNT;
+}
+
+/* An ICMPv4 error about a packet that left a pool address: quoted source = pool, quoted destination = the
+ * remote. */
+enum verdict nat64_incoming_error(struct worker *worker, const struct packet *packet,
+                                  const struct description *description, const struct description *quoted,
+                                  struct error_endpoints6 *to)
+{
+    const struct table *table = worker->actor.table;
+    const struct ipv4_header *outer = (const void *)packet_data(packet);
+    const struct ipv4_header *inner = (const void *)quoted_packet(packet, description);
+    int transport = transport_of(quoted);
+    if (transport < 0)
+        return VERDICT_ICMP_INNER;
+    struct key4 key = {.pool = inner->source,
+                       .remote = inner->destination,
+                       .pool_port = quoted->source_port,
+                       .remote_port = transport == TRANSPORT_ICMP ? 0 : quoted->destination_port,
+                       .transport = (uint8_t)transport};
+    uint32_t index = session_find4(table, &key, hash_key4(table, &key), worker->tick);
+    int place = index == NO_RECORD ? pool_find(worker->engine, key.pool) : -1;
+    if (place >= 0)
+        index = binding_find4(table, (uint16_t)place, key.transport, key.pool_port, worker->tick);
+    if (index == NO_RECORD)
+        return VERDICT_ICMP_NO_SESSION;
+    const struct record *record = record_at(table, index);
+    const struct rfc6052_prefix *prefix = &worker->settings->nat64[record->instance].prefix;
+    bool query = transport == TRANSPORT_ICMP;
+    to->to =
+        (struct endpoints6){.source = rfc6052_embed(prefix, outer->source), .destination = record->client};
+    to->quoted_to =
+        (struct endpoints6){.source = record->client,
+                            .destination = rfc6052_embed(prefix, key.remote),
+                            .source_port = record->client_port,
+                            .destination_port = query ? record->client_port : quoted->destination_port};
+    return VERDICT_COUNT;
+}

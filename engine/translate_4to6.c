@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * IPv4 to IPv6 (RFC 7915 section 4).
+ *
+ * The mirror of translate_6to4.c: judged in full, then the transport header where it stands, then the longer
+ * header in front of it, into the headroom. IPv4 options are overwritten; they have no meaning in IPv6.
+ *
+ *     before              | IPv4, 20 bytes | options | transport header, payload |
+ *     after      | IPv6 header, 40 bytes             | transport header, payload |
+ */
+#include "engine/icmp_map.h"
+#include "engine/translate_header.h"
+#include "engine/transport_update.h"
+
+/* The IPv6 header, field by field in the order of the header. */
+WIRE_INLINE void write_header(uint8_t *at, const struct header_4to6 *header)
+{
+    const struct ipv4_header *old = header->old;
+
+    /* Version, traffic class and flow label: 6; the type of service with its ECN bits, or zero; zero. */
+    store_be32(at, ipv6_first_word(header->settings->zeroize_traffic_class ? 0 : old->tos));
+
+    /* Payload length: without the IPv4 header and its options. */
+    store_be16(at + 4, to_be16((uint16_t)header->payload));
+
+    /* Next header: the protocol, or what stands in front of it. */
+    at[6] = header->next_header;
+
+    /* Hop limit: one less for a packet on its way. */
+    at[7] = (uint8_t)(old->ttl - header->hops);
+
+    /* Source and destination address: the policy's choice. */
+    __builtin_memcpy(at + 8, &header->to->source, sizeof(header->to->source));
+    __builtin_memcpy(at + 24, &header->to->destination, sizeof(header->to->destination));
+}
+
+void translate_header_4to6(uint8_t *at, const struct header_4to6 *header)
+{
+    write_header(at, header);
+}
+
+static bool lacks_checksum(const struct packet *packet, const struct description *description)
+{
+    const uint8_t *udp = packet_data(packet) + description->transport;
+    return description->kind == PACKET_UDP && (packet->offload.flags & OFFLOAD_PARTIAL) == 0 &&
+           ((const struct udp_header *)udp)->checksum == 0;
+}
+
+/* All reasons not to translate the packet. */
+WIRE_INLINE enum verdict judge(const struct packet *packet, const struct description *description,
+                               const struct header_4to6 *header)
+{
+    bool may_fragment = (from_be16(header->old->flags_offset) & IPV4_DONT_FRAGMENT) == 0;
+    uint32_t segment = packet_segment_length(packet, description);
+
+    if (description->kind > PACKET_ICMP_QUERY)
+        return VERDICT_PROTOCOL;
+    if (description->fragmented)
+        return VERDICT_FRAGMENT;
+    if (header->old->ttl <= 1)
+        return VERDICT_HOP_LIMIT;
+    /* With DF set the RFC counts options too, as does the sender who hears of mtu6 - 20. */
+    if (segment + IPV6_HEADER - IPV4_HEADER > header->settings->mtu6 && !may_fragment)
+        return VERDICT_TOO_BIG_IPV4;
+    if (segment + IPV6_HEADER - description->transport > header->settings->mtu6)
+        return VERDICT_NEEDS_FRAGMENTING;
+    if (packet->offset + description->transport < IPV6_HEADER)
+        return VERDICT_NO_ROOM;
+    if (!header->settings->amend_udp_checksum_zero && lacks_checksum(packet, description))
+        return VERDICT_UDP_CHECKSUM_ZERO;
+    return VERDICT_COUNT;
+}
+
+/*
+ * Gives a UDP datagram without a checksum one: the sum of its old words, which udp_update then takes on to
+ * the new ones like any other. It is the only place where a payload is read.
+ */
+static void amend_udp_checksum(uint8_t *udp, const struct ipv4_header *old)
+{
+    uint32_t length = from_be16(((const struct udp_header *)udp)->length);
+    uint64_t sum = checksum_pseudo_tail(length, PROTOCOL_UDP);
+    uint16_t folded = checksum_fold(checksum_add_bytes(sum + old->source + old->destination, udp, length));
+    ((struct udp_header *)udp)->checksum = folded == 0xffff ? 0xffff : (be16)~folded;
+}
+
+WIRE_INLINE void update_transport(uint8_t *at, const struct description *description,
+                                  const struct header_4to6 *header, bool partial)
+{
+    const struct endpoints6 *to = header->to;
+    struct transport_change change = {
+        .gone = (uint64_t)header->old->source + header->old->destination,
+        .came = checksum_add_address(checksum_add_address(0, &to->source), &to->destination),
+        .source_port = to->source_port,
+        .destination_port = to->destination_port,
+        .partial = partial,
+    };
+
+    if (description->kind == PACKET_UDP) {
+        udp_update(at, &change);
+    } else if (description->kind == PACKET_TCP) {
+        tcp_update(at, &change, header->settings->mss_clamp ? tcp_mss_limit(header->settings) : UINT32_MAX);
+    } else {
+        change.gone = 0;
+        change.came += checksum_pseudo_tail(description->transport_length, PROTOCOL_ICMPV6);
+        icmp_query_update(at, &change, icmp_query_4to6(description->icmp_type));
+    }
+}
+
+enum verdict translate_4to6(struct packet *packet, const struct description *description,
+                            const struct endpoints6 *to, const struct translation_settings *settings)
+{
+    uint8_t *data = packet_data(packet), *transport = data + description->transport;
+    const struct ipv4_header old = *(const struct ipv4_header *)data;
+    struct header_4to6 header = {
+        .old = &old,
+        .settings = settings,
+        .to = to,
+        .payload = packet->length - description->transport,
+        .next_header = description->protocol == PROTOCOL_ICMPV4 ? PROTOCOL_ICMPV6 : description->protocol,
+        .hops = HOPS_FORWARDED,
+    };
+    enum verdict verdict = judge(packet, description, &header);
+
+    if (verdict != VERDICT_COUNT)
+        return verdict;
+    if (lacks_checksum(packet, description))
+        amend_udp_checksum(transport, &old);
+    update_transport(transport, description, &header, (packet->offload.flags & OFFLOAD_PARTIAL) != 0);
+    write_header(transport - IPV6_HEADER, &header);
+    packet->offset = packet->offset + description->transport - IPV6_HEADER;
+    packet->length = header.payload + IPV6_HEADER;
+    offload_move(packet, description->transport, IPV6_HEADER);
+    offload_set_family(&packet->offload, OFFLOAD_GSO_TCPV4, OFFLOAD_GSO_TCPV6);
+    return VERDICT_TRANSLATED_4TO6;
+}

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * IPv6 to IPv4 (RFC 7915 section 5).
+ *
+ * First the packet is judged; nothing has changed if it is refused. Then the transport header is brought up
+ * to date where it stands, and the IPv4 header is written just in front of it, over the end of the IPv6 header.
+ * For that the old header is copied out first: 40 bytes, the only bytes that are copied.
+ *
+ *     before   | IPv6 header, 40 bytes | extension headers | transport header, payload |
+ *     after                                 | IPv4, 20 bytes | transport header, payload |
+ */
+#include "engine/icmp_map.h"
+#include "engine/translate_header.h"
+#include "engine/transport_update.h"
+
+/* The IPv4 header, field by field in the order of the header. */
+WIRE_INLINE void write_header(uint8_t *at, const struct header_6to4 *header)
+{
+    const struct ipv6_header *old = header->old;
+
+    /* Version and header length: 4, and 5 words, since options are never made. */
+    uint32_t version_ihl = 0x45;
+
+    /* Type of service: the traffic class with its ECN bits, unless another is configured. */
+    uint32_t tos = header->settings->tos < 0 ? ipv6_traffic_class(old) : (uint8_t)header->settings->tos;
+
+    /* Total length: without the extension headers. */
+    be32 first = to_be32(version_ihl << 24 | tos << 16 | header->length);
+
+    /* Identification: the caller's, or the low 16 bits of what the sender gave. */
+    uint32_t identification = header->identification;
+
+    /* Flags: DF tells routers to report what does not fit, but IPv6 never hears of less than 1280 bytes. */
+    uint32_t flags_offset = header->segment > IPV4_FRAGMENTABLE_MTU ? IPV4_DONT_FRAGMENT : 0;
+
+    /* Fragment offset, and both fields before it, where there is a fragment header: section 5.1.1. */
+    if (header->fragment != NULL) {
+        uint32_t offset_more = from_be16(header->fragment->offset_more);
+        identification = from_be32(header->fragment->identification) & 0xffff;
+        flags_offset = offset_more >> 3 | ((offset_more & IPV6_MORE_FRAGMENTS) != 0 ? IPV4_MORE_FRAGMENTS : 0);
+    }
+    be32 second = to_be32(identification << 16 | flags_offset);
+
+    /* Time to live: one less for a packet on its way. */
+    uint8_t ttl = (uint8_t)(old->hop_limit - header->hops);
+
+    /* Protocol: that of the transport header; only ICMP has two numbers. */
+    uint8_t protocol = header->protocol == PROTOCOL_ICMPV6 ? PROTOCOL_ICMPV4 : header->protocol;
+    be16 ttl_protocol = to_be16((uint16_t)(ttl << 8 | protocol));
+
+    /* Header checksum: over all the words. */
+    uint64_t sum = (uint64_t)first + second + ttl_protocol;
+    sum += (uint64_t)header->to->source + header->to->destination;
+
+    store_be32(at, first);
+    store_be32(at + 4, second);
+    store_be16(at + 8, ttl_protocol);
+    store_be16(at + 10, (be16)~checksum_fold(sum));
+
+    /* Source and destination address: the policy's choice. */
+    store_be32(at + 12, header->to->source);
+    store_be32(at + 16, header->to->destination);
+}
+
+void translate_header_6to4(uint8_t *at, const struct header_6to4 *header)
+{
+    write_header(at, header);
+}
+
+/* All reasons not to translate the packet; `length` and `segment` are those of the IPv4 packet. */
+WIRE_INLINE enum verdict judge(const struct packet *packet, const struct description *description,
+                               const struct header_6to4 *header)
+{
+    if (description->kind > PACKET_ICMP_QUERY)
+        return VERDICT_PROTOCOL;
+    if (description->fragmented)
+        return VERDICT_FRAGMENT;
+    if (header->old->hop_limit <= 1)
+        return VERDICT_HOP_LIMIT;
+    if (header->segment > header->settings->mtu4 &&
+        packet_segment_length(packet, description) > IPV6_MINIMUM_MTU)
+        return VERDICT_TOO_BIG_IPV6;
+    /* The longest IPv6 super-packets are a few bytes too long for the length field of IPv4. */
+    if (header->length > IPV4_MAXIMUM_LENGTH)
+        return VERDICT_BAD_OFFLOAD;
+    return VERDICT_COUNT;
+}
+
+WIRE_INLINE void update_transport(uint8_t *at, const struct description *description,
+                                  const struct header_6to4 *header, bool partial)
+{
+    struct transport_change change = {
+        .gone = checksum_add_address(checksum_add_address(0, &header->old->source), &header->old->destination),
+        .came = (uint64_t)header->to->source + header->to->destination,
+        .source_port = header->to->source_port,
+        .destination_port = header->to->destination_port,
+        .partial = partial,
+    };
+
+    if (description->kind == PACKET_UDP) {
+        udp_update(at, &change);
+    } else if (description->kind == PACKET_TCP) {
+        tcp_update(at, &change, header->settings->mss_clamp ? tcp_mss_limit(header->settings) : UINT32_MAX);
+    } else {
+        change.gone += checksum_pseudo_tail(description->transport_length, PROTOCOL_ICMPV6);
+        change.came = 0;
+        icmp_query_update(at, &change, icmp_query_6to4(description->icmp_type));
+    }
+}
+
+enum verdict translate_6to4(struct packet *packet, const struct description *description,
+                            const struct endpoints4 *to, const struct translation_settings *settings,
+                            uint16_t identification)
+{
+    uint8_t *data = packet_data(packet), *transport = data + description->transport;
+    const struct ipv6_header old = *(const struct ipv6_header *)data;
+    struct ipv6_fragment_header fragment;
+    uint32_t shrinks = description->transport - (uint32_t)IPV4_HEADER;
+    struct header_6to4 header = {
+        .old = &old,
+        .settings = settings,
+        .to = to,
+        .length = packet->length - shrinks,
+        .segment = packet_segment_length(packet, description) - shrinks,
+        .identification = identification,
+        .protocol = description->protocol,
+        .hops = HOPS_FORWARDED,
+    };
+    enum verdict verdict = judge(packet, description, &header);
+
+    if (verdict != VERDICT_COUNT)
+        return verdict;
+    if (description->fragment_header != 0) {
+        fragment = *(const struct ipv6_fragment_header *)(data + description->fragment_header);
+        header.fragment = &fragment;
+    }
+    update_transport(transport, description, &header, (packet->offload.flags & OFFLOAD_PARTIAL) != 0);
+    write_header(transport - IPV4_HEADER, &header);
+    packet->offset += shrinks;
+    packet->length -= shrinks;
+    offload_move(packet, description->transport, IPV4_HEADER);
+    offload_set_family(&packet->offload, OFFLOAD_GSO_TCPV6, OFFLOAD_GSO_TCPV4);
+    return VERDICT_TRANSLATED_6TO4;
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The translation of the IP header alone, shared by packets and ICMP errors, which have two each.
+ * Internal to the translator.
+ */
+#ifndef ENGINE_TRANSLATE_HEADER_H
+#define ENGINE_TRANSLATE_HEADER_H
+
+#include "engine/translate.h"
+#include "wire/ipv4.h"
+#include "wire/ipv6.h"
+
+enum {
+    HOPS_FORWARDED = 1, /* what a packet on its way loses of its hop limit */
+    HOPS_QUOTED = 0,    /* what a packet inside an ICMP error does */
+};
+
+/* An IPv6 header to be made IPv4; `old` and `fragment` are copies, since the new header may overlap them. */
+struct header_6to4 {
+    const struct ipv6_header *old;
+    const struct ipv6_fragment_header *fragment; /* NULL: there is none */
+    const struct translation_settings *settings;
+    const struct endpoints4 *to; /* only the addresses */
+    uint32_t length;             /* total length of the new packet */
+    uint32_t segment;            /* the same of its segments if it is a super-packet */
+    uint16_t identification;     /* if there is no fragment header */
+    uint8_t protocol;            /* of the transport header, in IPv6's numbers */
+    uint8_t hops;
+};
+
+/* An IPv4 header to be made IPv6. */
+struct header_4to6 {
+    const struct ipv4_header *old;
+    const struct translation_settings *settings;
+    const struct endpoints6 *to; /* only the addresses */
+    uint32_t payload;            /* bytes after the new IPv6 header */
+    uint8_t next_header;         /* in IPv6's numbers */
+    uint8_t hops;
+};
+
+/* Write the header at `at`. */
+void translate_header_6to4(uint8_t *at, const struct header_6to4 *header);
+void translate_header_4to6(uint8_t *at, const struct header_4to6 *header);
+
+/* Length of an IPv4 header of ours: options are never made. */
+enum { IPV4_HEADER = sizeof(struct ipv4_header), IPV6_HEADER = sizeof(struct ipv6_header) };
+
+/*
+ * The offload state of a packet whose IP header changed its length from `before` to `after`. The header
+ * length is a hint that counts bytes from the front, so it moves along.
+ */
+WIRE_INLINE void offload_move(struct packet *packet, uint32_t before, uint32_t after)
+{
+    struct offload *offload = &packet->offload;
+    if ((offload->flags & OFFLOAD_PARTIAL) != 0)
+        offload->checksum_start = (uint16_t)after;
+    if (offload->header_length >= before) {
+        uint32_t length = offload->header_length - before + after;
+        uint32_t limit = packet->length < UINT16_MAX ? packet->length : UINT16_MAX;
+        offload->header_length = (uint16_t)(length < limit ? length : limit);
+    }
+}
+
+/* TCP super-packets bear their family's name; what says something about ECN stays. */
+WIRE_INLINE void offload_set_family(struct offload *offload, uint8_t from, uint8_t to)
+{
+    if ((offload->gso_type & ~OFFLOAD_GSO_ECN) == from)
+        offload->gso_type = (uint8_t)(to | (offload->gso_type & OFFLOAD_GSO_ECN));
+}
+
+#endif /* ENGINE_TRANSLATE_HEADER_H */

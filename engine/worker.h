@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The engine's own structures, shared by its source files and by nobody else.
+ */
+#ifndef ENGINE_WORKER_H
+#define ENGINE_WORKER_H
+
+#include "engine/engine.h"
+#include "engine/making.h"
+#include "engine/random.h"
+#include "engine/translate.h"
+
+#define NANOSECONDS 1000000000ull /* a second */
+
+/* Packets made and not yet pulled: a ring of fixed buffers. */
+struct output {
+    uint32_t first, count;
+    struct {
+        uint32_t length;
+        uint8_t bytes[OUTPUT_PACKET];
+    } packet[OUTPUT_QUEUE];
+};
+
+struct worker {
+    struct engine *engine;
+    struct actor actor;
+    struct random random;
+    const struct settings *settings; /* those in force when the burst began */
+    nanoseconds now;
+    uint32_t tick;           /* `now` in whole seconds */
+    uint16_t identification; /* of the next IPv4 packet made from IPv6 */
+    uint32_t sweep;          /* the record the next sweep starts at */
+    nanoseconds deadline;    /* of the next sweep */
+    struct engine_counters counters;
+    struct output output;
+} __attribute__((aligned(64)));
+
+/* Pool addresses in ascending order; the place in this list numbers port maps and owner cells. */
+struct pool_address {
+    be32 address;
+    uint8_t instance;
+};
+
+struct pool {
+    uint32_t count;
+    struct pool_address address[4096];
+    /* The places of an instance's addresses: order[first[i]] to order[first[i + 1] - 1]. */
+    uint16_t order[4096];
+    uint32_t first[NAT64_INSTANCES_MAXIMUM + 1];
+};
+
+struct engine {
+    struct table *table;
+    const struct settings *settings; /* atomic */
+    uint64_t quiet_epoch;  /* settings replaced: readers from before this epoch may hold the old ones */
+    uint64_t icmp_arrival; /* atomic; rate limit of ICMP errors, see reply.c */
+    uint32_t workers;
+    struct pool pool;
+    struct worker worker[]; /* workers + 1 */
+};
+
+/* --- pool.c: which addresses there are, and ports of them --- */
+
+/* Enters the pool ranges of the settings; NULL, or a sentence that says what does not fit. */
+const char *pool_set_up(struct engine *engine, const struct settings *settings);
+
+/* The place of an address in the pool, or -1. */
+int pool_find(const struct engine *engine, be32 address);
+
+/*
+ * Claims a port for a new binding, on the subscriber's address while it has one (RFC 6146 section 3.5.1.1),
+ * and writes pool, pool_port and address of the request. False: all are in use.
+ */
+bool pool_claim(struct worker *worker, struct session_request *request);
+
+/* --- nat64.c: the policy. All return VERDICT_COUNT if the packet may be translated with *to. --- */
+
+enum verdict nat64_outgoing(struct worker *worker, const struct description *description,
+                            const struct key6 *key, uint64_t hash, uint32_t candidate, struct endpoints4 *to);
+enum verdict nat64_incoming(struct worker *worker, const struct description *description,
+                            const struct key4 *key, uint64_t hash, uint32_t candidate, struct endpoints6 *to);
+enum verdict nat64_outgoing_error(struct worker *worker, const struct packet *packet,
+                                  const struct description *description, const struct description *quoted,
+                                  struct error_endpoints4 *to);
+enum verdict nat64_incoming_error(struct worker *worker, const struct packet *packet,
+                                  const struct description *description, const struct description *quoted,
+                                  struct error_endpoints6 *to);
+
+/* --- static_bindings.c --- */
+
+/* Enters or ends the static bindings by which `new` differs from `old` (NULL: none); a sentence if one does
+ * not fit. */
+const char *statics_change(struct worker *control, const struct settings *old, const struct settings *new);
+
+/* --- reply.c: packets that the engine makes --- */
+
+/* Queues the ICMP error that the verdict calls for, if it may be sent. */
+void reply_error(struct worker *worker, const struct packet *packet, const struct description *description,
+                 enum verdict why);
+
+/* Queues the probe of RFC 6146 section 3.5.2.2 to the client of an established session. */
+void reply_probe(struct worker *worker, const struct record *record);
+
+/* The nat64 instance whose prefix the address lies under, or -1. */
+WIRE_INLINE int instance_of(const struct settings *settings, const struct ipv6_address *address)
+{
+    for (uint32_t i = 0; i < settings->nat64_count; i++)
+        if (rfc6052_contains(&settings->nat64[i].prefix, address))
+            return (int)i;
+    return -1;
+}
+
+/* A burst, sweep or other visit to the table begins: nothing it reaches is reused until worker_leave. */
+WIRE_INLINE void worker_enter(struct worker *worker, nanoseconds now)
+{
+    lane_enter(worker->actor.table, worker->actor.lane);
+    worker->settings = __atomic_load_n(&worker->engine->settings, __ATOMIC_ACQUIRE);
+    worker->now = now;
+    worker->tick = (uint32_t)(now / NANOSECONDS);
+}
+
+WIRE_INLINE void worker_leave(struct worker *worker)
+{
+    lane_leave(worker->actor.table, worker->actor.lane);
+}
+
+#endif /* ENGINE_WORKER_H */

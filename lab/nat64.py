@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The NAT64 lab: an IPv6-only client, a gateway, an IPv4-only server.
+
+      IPv6 only                                                            IPv4 only
+    +-----------+                +---------------------+                +-------------+
+    |  client   |                |       gateway       |                |   server    |
+    |      eth0 +----------------+ lan0           wan0 +----------------+ eth0        |
+    |           | 2001:db8:1::/64|      isthmus0       | 203.0.113.0/24 |  web :80    |
+    |       ::2 |            ::1 |                     | .1          .2 |  iperf3     |
+    +-----------+                +---------------------+                +-------------+
+    default via                    NAT64 prefix                           192.0.2.16/28
+    2001:db8:1::1                    2001:db8:64::/96                       via 203.0.113.1
+                                   IPv4 pool
+                                     192.0.2.16/28
+
+The client reaches the server as 2001:db8:64::203.0.113.2, which is 2001:db8:64::cb00:7102.
+
+On demand: a neighbour, a second client on lan1 (2001:db8:3::2/64); and a plain IPv6 way past the
+translator between client and server (2001:db8:2::2 on the server), for comparisons of speed.
+
+The gateway starts as a host that forwards nothing; what forwarding needs is isthmus' to set.
+"""
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+
+from namespace import LabError, Machine, end, link, need_root, wait_until
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+EXAMPLE = os.path.join(ROOT, "packaging", "isthmus.yaml")
+
+CLIENT = "2001:db8:1::2"
+GATEWAY6, GATEWAY4 = "2001:db8:1::1", "203.0.113.1"
+SERVER = "203.0.113.2"
+SERVER_PLAIN = "2001:db8:2::2"
+NEIGHBOUR = "2001:db8:3::2"
+PREFIX = "2001:db8:64::/96"
+POOL = "192.0.2.16/28"
+SERVER_MAPPED = "2001:db8:64::cb00:7102"
+URL = f"http://[{SERVER_MAPPED}]"
+
+_NGINX = """daemon off;
+master_process off;
+pid {directory}/nginx.pid;
+error_log {directory}/nginx.log;
+events {{ worker_connections 4096; }}
+http {{
+    access_log off;
+    sendfile on;
+    client_body_temp_path {directory}/body;
+    server {{
+        listen {address}:80 backlog=4096;
+        root {directory}/www;
+        location = / {{
+            return 200 "Hello from $server_addr, an IPv4-only web server. You are $remote_addr.\\n";
+        }}
+        location /upload/ {{
+            dav_methods PUT;
+            client_max_body_size 0;
+        }}
+    }}
+}}
+"""
+
+
+def binary():
+    """The program under test: $ISTHMUS, or what `make` built."""
+    path = os.environ.get("ISTHMUS", os.path.join(ROOT, "build", "isthmus"))
+    if not os.access(path, os.X_OK):
+        raise LabError(f"{path} is not there; run `make`, or name the program in the variable ISTHMUS")
+    return os.path.abspath(path)
+
+
+class Lab:
+    """The network of the drawing; `with Lab() as lab:` takes it down however the block is left."""
+
+    def __init__(self, keep=False):
+        need_root()
+        self.machines = []
+        self.keep = keep
+        self.directory = tempfile.mkdtemp(prefix="isthmus-lab-")
+        try:
+            # Readable by the user that the daemon becomes: a reload reads the file again.
+            os.chmod(self.directory, 0o755)
+            self.client = self._machine("client")
+            self.gateway = self._machine("gateway")
+            self.server = self._machine("server")
+            self._connect()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+    def close(self):
+        for machine in reversed(self.machines):
+            machine.close()
+        self.machines.clear()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _machine(self, name):
+        machine = Machine(name, self.keep)
+        self.machines.append(machine)
+        # Addresses are usable at once: nobody here could hold the same one.
+        machine.shell("echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad\n"
+                      "echo 0 > /proc/sys/net/ipv6/conf/default/router_solicitations\n")
+        return machine
+
+    def _connect(self):
+        link(self.client, "eth0", self.gateway, "lan0")
+        link(self.gateway, "wan0", self.server, "eth0")
+        self.gateway.shell("ip address add 2001:db8:1::1/64 dev lan0\n"
+                           "ip address add 203.0.113.1/24 dev wan0\n"
+                           "ip link set lan0 up\n"
+                           "ip link set wan0 up\n")
+        self.client.shell("ip address add 2001:db8:1::2/64 dev eth0\n"
+                          "ip link set eth0 up\n"
+                          "ip route add default via 2001:db8:1::1\n")
+        self.server.shell("ip address add 203.0.113.2/24 dev eth0\n"
+                          "ip link set eth0 up\n"
+                          "ip route add 192.0.2.16/28 via 203.0.113.1\n")
+
+    def add_neighbour(self):
+        """A second IPv6-only client, on a LAN of its own."""
+        neighbour = self._machine("neighbour")
+        link(neighbour, "eth0", self.gateway, "lan1")
+        self.gateway.shell("ip address add 2001:db8:3::1/64 dev lan1\nip link set lan1 up\n")
+        neighbour.shell("ip address add 2001:db8:3::2/64 dev eth0\n"
+                        "ip link set eth0 up\n"
+                        "ip route add default via 2001:db8:3::1\n")
+        self.neighbour = neighbour
+        return neighbour
+
+    def add_plain_ipv6(self):
+        """IPv6 between client and server, forwarded by the gateway's kernel alone."""
+        self.gateway.shell("ip address add 2001:db8:2::1/64 dev wan0\n"
+                           "echo 1 > /proc/sys/net/ipv6/conf/all/forwarding\n")
+        self.server.shell("ip address add 2001:db8:2::2/64 dev eth0\n"
+                          "ip route add 2001:db8:1::/64 via 2001:db8:2::1\n")
+
+    def path(self, *names):
+        return os.path.join(self.directory, *names)
+
+    def write(self, name, text):
+        """A file in the lab's directory; returns its path."""
+        path = self.path(name)
+        with open(path, "w" if isinstance(text, str) else "wb") as file:
+            file.write(text)
+        return path
+
+    def start_web(self, size=100_000_000):
+        """A web server with a page, a file of `size` random bytes (/file) and a place for uploads."""
+        os.makedirs(self.path("www", "upload"))
+        with open(self.path("www", "file"), "wb") as file:
+            while size > 0:
+                file.write(os.urandom(min(size, 1 << 20)))
+                size -= 1 << 20
+        config = self.write("nginx.conf", _NGINX.format(directory=self.directory, address=SERVER))
+        with open(self.path("nginx.err"), "w") as errors:
+            process = self.server.start(["nginx", "-c", config, "-e", self.path("nginx.log")],
+                                        stdout=errors, stderr=errors)
+        wait_for_listener(self.server, 80, process, self.path("nginx.err"))
+        return process
+
+    def start_iperf(self, port=5201):
+        with open(self.path("iperf3.log"), "w") as log:
+            process = self.server.start(["iperf3", "-s", "-p", str(port)], stdout=log, stderr=log)
+        wait_for_listener(self.server, port, process, self.path("iperf3.log"))
+        return process
+
+
+def wait_for_listener(machine, port, process, log):
+    """Waits until something on `machine` accepts TCP connections at `port`."""
+    def listening():
+        if process.poll() is not None:
+            with open(log) as file:
+                raise LabError(f"{machine.name}: the server for port {port} ended: {file.read().strip()}")
+        return machine.run(["ss", "-Hltn", "sport", "=", f":{port}"]).stdout.strip()
+    wait_until(listening, f"a server on port {port}")
+
+
+class Daemon:
+    """`isthmus run` on the gateway, and the commands that talk to it."""
+
+    def __init__(self, lab, config=EXAMPLE, arguments=(), program=None):
+        self.lab = lab
+        self.config = config
+        self.program = program or binary()
+        self.arguments = arguments
+        self.process = None
+        self.log_path = None
+
+    def launch(self):
+        """Starts the daemon without waiting for it."""
+        handle, self.log_path = tempfile.mkstemp(prefix="isthmus-", suffix=".log", dir=self.lab.directory)
+        with os.fdopen(handle, "w") as log:
+            self.process = self.lab.gateway.start(
+                [self.program, "run", "-c", self.config, *self.arguments], stdout=log, stderr=log)
+        return self
+
+    def start(self):
+        """Starts the daemon and waits until it says that it is ready."""
+        self.launch()
+        wait_until(self._ready, "`isthmus show status` to say ready", seconds=10)
+        return self
+
+    def _ready(self):
+        if self.process.poll() is not None:
+            raise LabError(f"isthmus run ended with status {self.process.returncode}: {self.log().strip()}")
+        done = self.command("show", "status", "--json", check=False)
+        return done.returncode == 0 and json.loads(done.stdout).get("ready")
+
+    def log(self):
+        with open(self.log_path) as file:
+            return file.read()
+
+    def command(self, *arguments, check=True):
+        """Runs another isthmus command on the gateway."""
+        return self.lab.gateway.run([self.program, *arguments], check=check)
+
+    def show(self, what):
+        """`isthmus show WHAT --json`: a list of objects, one a line."""
+        text = self.command("show", what, "--json").stdout
+        return [json.loads(line) for line in text.splitlines() if line.strip()]
+
+    def stop(self, patience=5.0):
+        """SIGTERM; returns the exit status."""
+        return end(self.process, patience)
+
+    def kill(self):
+        self.process.send_signal(signal.SIGKILL)
+        return self.process.wait()
+
+
+def snapshot(machine):
+    """What a daemon may not leave changed: addresses, routes, rules, settings and files under /run."""
+    script = """ip -o link | cut -d: -f2-
+ip -o address | sed 's/valid_lft.*//'
+for family in -4 -6; do
+    echo "routes $family"; ip $family route show table all | sort
+    echo "rules $family"; ip $family rule
+done
+sysctl -a --pattern '^net\\.ipv[46]\\.(conf|neigh|ip_forward)' 2>/dev/null | sort
+nft list ruleset 2>/dev/null || true
+find /run | sort
+"""
+    return machine.shell(script).splitlines()
+
+
+def difference(before, after):
+    """The lines of two snapshots that differ, marked - and +."""
+    return ([f"- {line}" for line in before if line not in set(after)]
+            + [f"+ {line}" for line in after if line not in set(before)])

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The test runner counts what happened, whichever way a program ends."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Runs tool/test over shell scripts as if they were compiled tests: (exit status, lines)."""
+    def run_scripts(*scripts, timeout=10, suite="isthmus:unit"):
+        tests = [{"name": f"script{number}", "cmd": ["/bin/sh", "-c", script], "timeout": timeout, "suite": [suite]}
+                 for number, script in enumerate(scripts)]
+        (tmp_path / "meson-info").mkdir()
+        (tmp_path / "meson-info" / "intro-tests.json").write_text(json.dumps(tests))
+        ended = subprocess.run([ROOT / "tool" / "test", "--build", tmp_path, "--only", "unit"],
+                               capture_output=True, text=True, check=False)
+        assert ended.stderr == ""
+        return ended.returncode, ended.stdout.splitlines()
+    return run_scripts
+
+
+def test_all_pass(run):
+    status, lines = run("echo 1..2; echo ok 1 - a; echo ok 2 - b", "echo 1..1; echo ok 1 - c")
+    assert (status, lines[-1]) == (0, "3 passed, 0 failed")
+
+
+def test_output_is_shown_only_of_what_failed(run):
+    status, lines = run("echo 1..1; echo quiet; echo ok 1 - a",
+                        "echo 1..2; echo ok 1 - b; echo not ok 2 - c; echo '# why'; exit 1")
+    assert (status, lines[-1]) == (1, "2 passed, 1 failed")
+    assert "  | # why" in lines
+    assert "  FAILED: script1: c" in lines
+    assert not any("quiet" in line for line in lines)
+
+
+def test_skips_as_cmocka_and_as_tap_write_them(run):
+    status, lines = run("echo 1..3; echo 'no such device'; echo 'not ok 1 # SKIP a'; "
+                        "echo 'ok 2 - b # SKIP too old'; echo ok 3 - c")
+    assert (status, lines[-1]) == (0, "1 passed, 0 failed, 2 skipped")
+    assert "  skipped: a: no such device" in lines
+    assert "  skipped: b: too old" in lines
+
+
+@pytest.mark.parametrize("script, failure", [
+    ("echo 1..2; echo ok 1 - a; kill -SEGV $$", "ended by Segmentation fault"),
+    ("echo 1..2; echo ok 1 - a", "planned 2 cases, did 1"),
+    ("echo 1..1; echo ok 1 - a; exit 3", "exit status 3"),
+])
+def test_a_bad_end_is_a_failure(run, script, failure):
+    status, lines = run(script)
+    assert (status, lines[-1]) == (1, "1 passed, 1 failed")
+    assert f"  FAILED: script0: {failure}" in lines
+
+
+def test_a_program_that_hangs(run):
+    status, lines = run("echo 1..2; echo ok 1 - a; sleep 60", timeout=1)
+    assert (status, lines[-1]) == (1, "1 passed, 1 failed")
+    assert "  FAILED: script0: still running after 1 s" in lines
+
+
+def test_a_program_that_says_nothing(run):
+    status, lines = run("true")
+    assert (status, lines[-1]) == (1, "0 passed, 1 failed")
+
+
+def test_nothing_ran(run):
+    status, lines = run("echo 1..1; echo ok 1 - a", suite="isthmus:corpus")
+    assert (status, lines[-1]) == (1, "0 passed, 0 failed")
+
+
+def test_pytest_speaks_tap(tmp_path):
+    (tmp_path / "some_test.py").write_text(textwrap.dedent("""
+        import pytest
+        def test_good(): print("unseen")
+        def test_bad(): print("seen"); assert 1 == 2
+        @pytest.mark.skip(reason="no moon")
+        def test_skipped(): pass
+        def test_skipped_inside(): pytest.skip("no tide")
+        @pytest.fixture
+        def broken(): yield; raise OSError("left behind")
+        def test_torn(broken): pass
+        """))
+    ended = subprocess.run([sys.executable, "-m", "pytest", "-p", "no:terminal", "-p", "no:cacheprovider",
+                            "-p", "tap_plugin", tmp_path], capture_output=True, text=True, check=False,
+                           env=dict(os.environ, PYTHONPATH=str(ROOT / "tool")))
+    lines = ended.stdout.splitlines()
+    assert [line for line in lines if not line.startswith("#")] == [
+        "ok 1 - test_good",
+        "not ok 2 - test_bad",
+        "ok 3 - test_skipped # SKIP no moon",
+        "ok 4 - test_skipped_inside # SKIP no tide",
+        "ok 5 - test_torn",
+        "not ok 6 - test_torn (teardown)",
+    ]
+    assert "# seen" in lines and "# unseen" not in lines
+    assert ended.returncode == 1

@@ -1,0 +1,812 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Runs the vectors: scenarios in text files, each on an engine of its own, and prints TAP.
+ *
+ *     vectors_run DIRECTORY [WORDS]      every *.txt there; with WORDS only titles that contain them
+ *
+ * A file is a list of lines. "#" opens a comment, "\" at the end continues a line, @NAME stands for what
+ * `define NAME ...` said earlier in the file. A vector is:
+ *
+ *     vector TITLE                      opens it; the next one closes it
+ *     set KEY VALUE                     prefix, address6, address4, non-global, sessions, udp, icmp,
+ *                                       tcp-established, tcp-transitory, zeroize-traffic-class, tos,
+ *                                       amend-udp-checksum-zero, mss-clamp, icmp-errors-per-second, mtu6,
+ * mtu4 pool ADDRESS[+COUNT] LOW-HIGH tcp,udp,icmp     replaces the standard pool; repeated, adds to it static
+ * tcp [IPV6]:PORT IPV4:PORT headroom BYTES                    in front of packets that go in now SECONDS
+ * since the start; does not by itself call engine_expire expire                            engine_expire
+ * until nothing is due in PACKET                         several in a row are one burst verdict NAME of the
+ * next packet of the burst out PACKET                        what that packet must have become, byte by byte
+ *     pull PACKET | pull none           what the engine made; made and not pulled is a failure
+ *     sessions N, bindings N            how many engine_list shows
+ *     count NAME N                      a field of struct engine_counters
+ *     check $A even|odd                 about bound names
+ *     check $A =|!= $B or NUMBER
+ *     check $A in LOW-HIGH
+ *
+ * PACKET is described in test/vector.h. Expected bytes are written from the RFCs, not taken from the program.
+ *
+ * The standard engine: prefix 2001:db8:64::/96, pool 192.0.2.1 1024-65535, errors from 2001:db8:64::fe and
+ * 192.0.2.254, 1024 sessions, both MTUs 1500, lifetimes and translation as RFC 6146 and 7915 recommend.
+ */
+#include "engine/engine.h"
+#include "engine/table.h"
+#include "test/vector.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    LINE = 16384,
+    BURST = 8,
+    HEADROOM = 128,
+    RANGES = 8,
+    STATICS = 8,
+    DEFINITIONS = 64,
+    DEFINITION = 1024,
+    EXPIRE_CALLS = 256,
+    START_SECONDS = 1000,
+};
+
+/* Verdicts that no vector can reach through one worker and a table of this size, with the reason. */
+static const struct {
+    enum verdict verdict;
+    const char *reason;
+} unreachable[] = {
+    {VERDICT_CONTENTION, "needs several workers that create the same session at the same moment"},
+    {VERDICT_INDEX_FULL, "needs many flows whose seeded hashes collide; the table's own tests do that"},
+};
+
+struct queued {
+    uint8_t buffer[HEADROOM + VECTOR_PACKET + 256];
+    struct packet packet;
+    enum verdict verdict;
+};
+
+struct run {
+    const char *filter;
+    const char *path;
+    unsigned line;
+    unsigned tests, failures;
+    bool reached[VERDICT_COUNT];
+    bool running; /* in a vector that has not failed */
+    bool skipped;
+    char title[128];
+    unsigned definition_count;
+    struct {
+        char name[VECTOR_NAME];
+        char text[DEFINITION];
+    } definitions[DEFINITIONS];
+
+    struct settings settings;
+    struct pool_range ranges[RANGES];
+    struct static_binding statics[STATICS];
+    bool own_pool;
+    struct table *table;
+    struct engine *engine;
+    uint32_t headroom;
+    nanoseconds now;
+    struct vector_variables variables;
+    unsigned burst, judged; /* packets queued; verdicts asked for */
+    bool received;
+    struct queued queue[BURST];
+};
+
+static struct vector_packet encoded;
+
+/* Reporting */
+
+static void end_engine(struct run *run)
+{
+    if (run->engine != NULL)
+        engine_destroy(run->engine);
+    if (run->table != NULL)
+        table_destroy(run->table);
+    run->engine = NULL;
+    run->table = NULL;
+}
+
+static void fail(struct run *run, const char *what)
+{
+    if (!run->running)
+        return;
+    run->running = false;
+    run->failures++;
+    printf("not ok %u - %s\n# %s:%u: %s\n", ++run->tests, run->title, run->path, run->line, what);
+    end_engine(run);
+}
+
+static void print_hex(const char *name, const uint8_t *bytes, uint32_t length)
+{
+    printf("#   %s (%u bytes):", name, length);
+    for (uint32_t i = 0; i < length && i < 256; i++)
+        printf("%s%02x", i % 32 == 0 ? "\n#     " : i % 4 == 0 ? " " : "", bytes[i]);
+    printf("%s\n", length > 256 ? " ..." : "");
+}
+
+static void print_difference(const struct packet *packet)
+{
+    const uint8_t *actual = packet_data(packet);
+    unsigned shown = 0;
+    for (unsigned i = 0; i < encoded.label_count && shown < 12; i++) {
+        uint32_t at = encoded.labels[i].position;
+        uint32_t width = encoded.labels[i].width;
+        if (at + width > encoded.length || at + width > packet->length ||
+            memcmp(actual + at, encoded.bytes + at, width) == 0)
+            continue;
+        shown++;
+        printf("#   byte %u, %s: expected ", at, encoded.labels[i].name);
+        for (uint32_t k = 0; k < width; k++)
+            printf("%02x", encoded.bytes[at + k]);
+        printf(", got ");
+        for (uint32_t k = 0; k < width; k++)
+            printf("%02x", actual[at + k]);
+        printf("\n");
+    }
+    for (uint32_t i = 0; i < encoded.length && i < packet->length; i++)
+        if (encoded.bytes[i] != actual[i]) {
+            printf("#   first difference at byte %u\n", i);
+            break;
+        }
+    print_hex("expected", encoded.bytes, encoded.length);
+    print_hex("got", actual, packet->length);
+}
+
+static bool same_offload(const struct offload *expected, const struct offload *actual)
+{
+    if (expected->flags != actual->flags || expected->gso_type != actual->gso_type)
+        return false;
+    if ((expected->flags & OFFLOAD_PARTIAL) != 0 && (expected->checksum_start != actual->checksum_start ||
+                                                     expected->checksum_offset != actual->checksum_offset))
+        return false;
+    return expected->gso_type == OFFLOAD_GSO_NONE ||
+           (expected->gso_size == actual->gso_size && expected->header_length == actual->header_length);
+}
+
+static void compare(struct run *run, const char *text, const struct packet *packet)
+{
+    struct vector_encoding encoding = {
+        .variables = &run->variables, .actual = packet_data(packet), .actual_length = packet->length};
+    const struct offload *expected = &encoded.offload;
+    const struct offload *actual = &packet->offload;
+    if (!vector_encode(&encoding, text, &encoded)) {
+        fail(run, encoding.error);
+    } else if (encoded.length != packet->length ||
+               memcmp(encoded.bytes, packet_data(packet), packet->length) != 0) {
+        fail(run, "the packet is not the expected one");
+        print_difference(packet);
+    } else if (!same_offload(expected, actual)) {
+        fail(run, "the offload state is not the expected one (flags type size hdrlen start offset)");
+        printf("#   expected %u %u %u %u %u %u\n#   got      %u %u %u %u %u %u\n", expected->flags,
+               expected->gso_type, expected->gso_size, expected->header_length, expected->checksum_start,
+               expected->checksum_offset, actual->flags, actual->gso_type, actual->gso_size,
+               actual->header_length, actual->checksum_start, actual->checksum_offset);
+    }
+}
+
+/* The engine of a vector */
+
+static void standard_settings(struct run *run)
+{
+    struct settings *settings = &run->settings;
+    struct nat64_settings *nat64 = &settings->nat64[0];
+    memset(settings, 0, sizeof(*settings));
+    memset(run->ranges, 0, sizeof(run->ranges));
+    memset(run->statics, 0, sizeof(run->statics));
+    settings->translation = (struct translation_settings){.tos = -1,
+                                                          .amend_udp_checksum_zero = true,
+                                                          .mss_clamp = true,
+                                                          .icmp_errors_per_second = 1000,
+                                                          .mtu6 = 1500,
+                                                          .mtu4 = 1500};
+    settings->nat64_count = 1;
+    strcpy(nat64->name, "main");
+    inet_pton(AF_INET6, "2001:db8:64::", nat64->prefix.address.bytes);
+    nat64->prefix.length = 96;
+    inet_pton(AF_INET6, "2001:db8:64::fe", nat64->address6.bytes);
+    nat64->address4 = htonl(0xc00002feu);
+    nat64->sessions = 1024;
+    nat64->pool_count = 1;
+    nat64->pool = run->ranges;
+    nat64->statics = run->statics;
+    run->ranges[0] = (struct pool_range){.first = htonl(0xc0000201u),
+                                         .count = 1,
+                                         .low = 1024,
+                                         .high = 65535,
+                                         .transports = (1 << TRANSPORT_COUNT) - 1};
+    nat64->timeouts = (struct nat64_timeouts){.udp = UDP_DEFAULT_SECONDS,
+                                              .icmp = ICMP_DEFAULT_SECONDS,
+                                              .tcp_established = TCP_ESTABLISHED_SECONDS,
+                                              .tcp_transitory = TCP_TRANSITORY_SECONDS};
+}
+
+static bool need_engine(struct run *run)
+{
+    static const struct geometry geometry = {.sessions = 1024, .addresses = 16, .workers = 1};
+    char error[256] = "table_create: out of memory";
+    if (run->engine != NULL)
+        return true;
+    run->table = table_create(&geometry, 1);
+    if (run->table != NULL) {
+        struct engine_options options = {
+            .table = run->table, .settings = &run->settings, .workers = 1, .seed = 20260727};
+        run->engine = engine_create(&options, error, sizeof(error));
+    }
+    if (run->engine == NULL)
+        fail(run, error);
+    return run->engine != NULL;
+}
+
+static bool pull(struct run *run, struct packet *packet)
+{
+    static uint8_t buffer[HEADROOM + VECTOR_PACKET];
+    for (uint32_t number = 0; number <= 1; number++) {
+        memset(packet, 0, sizeof(*packet));
+        packet->buffer = buffer;
+        packet->capacity = sizeof(buffer);
+        packet->offset = HEADROOM;
+        if (engine_pull(engine_worker(run->engine, number), packet))
+            return true;
+    }
+    return false;
+}
+
+static void nothing_left(struct run *run)
+{
+    struct packet packet;
+    if (!run->running || run->engine == NULL)
+        return;
+    if (run->judged < run->burst) {
+        fail(run, "a packet went in and no verdict was asked for");
+    } else if (pull(run, &packet)) {
+        fail(run, "the engine made a packet that no line pulls");
+        print_hex("made", packet_data(&packet), packet.length);
+    }
+}
+
+static void end_vector(struct run *run)
+{
+    nothing_left(run);
+    if (run->running)
+        printf("ok %u - %s\n", ++run->tests, run->title);
+    run->running = false;
+    end_engine(run);
+}
+
+/* Lines: settings */
+
+static bool set_prefix(struct nat64_settings *nat64, const char *value)
+{
+    char address[64];
+    unsigned length;
+    if (sscanf(value, "%63[^/]/%u", address, &length) != 2 || length > 128)
+        return false;
+    nat64->prefix.length = (uint8_t)length;
+    return inet_pton(AF_INET6, address, nat64->prefix.address.bytes) == 1;
+}
+
+static bool set_flag(bool *flag, const char *value, const char *on, const char *off)
+{
+    *flag = strcmp(value, on) == 0;
+    return *flag || strcmp(value, off) == 0;
+}
+
+static bool set_number(struct run *run, const char *key, const char *value)
+{
+    struct nat64_settings *nat64 = &run->settings.nat64[0];
+    struct translation_settings *translation = &run->settings.translation;
+    const struct {
+        const char *key;
+        uint32_t *number;
+    } numbers[] = {
+        {"sessions", &nat64->sessions},
+        {"udp", &nat64->timeouts.udp},
+        {"icmp", &nat64->timeouts.icmp},
+        {"tcp-established", &nat64->timeouts.tcp_established},
+        {"tcp-transitory", &nat64->timeouts.tcp_transitory},
+        {"icmp-errors-per-second", &translation->icmp_errors_per_second},
+        {"mtu6", &translation->mtu6},
+        {"mtu4", &translation->mtu4},
+    };
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+        if (strcmp(key, numbers[i].key) == 0)
+            return vector_number(value, numbers[i].number);
+    return false;
+}
+
+static bool apply_setting(struct run *run, const char *key, const char *value)
+{
+    struct nat64_settings *nat64 = &run->settings.nat64[0];
+    struct translation_settings *translation = &run->settings.translation;
+    if (strcmp(key, "prefix") == 0)
+        return set_prefix(nat64, value);
+    if (strcmp(key, "address6") == 0)
+        return inet_pton(AF_INET6, value, nat64->address6.bytes) == 1;
+    if (strcmp(key, "address4") == 0)
+        return inet_pton(AF_INET, value, &nat64->address4) == 1;
+    if (strcmp(key, "non-global") == 0)
+        return set_flag(&nat64->translate_non_global, value, "translate", "refuse");
+    if (strcmp(key, "zeroize-traffic-class") == 0)
+        return set_flag(&translation->zeroize_traffic_class, value, "true", "false");
+    if (strcmp(key, "amend-udp-checksum-zero") == 0)
+        return set_flag(&translation->amend_udp_checksum_zero, value, "true", "false");
+    if (strcmp(key, "mss-clamp") == 0)
+        return set_flag(&translation->mss_clamp, value, "true", "false");
+    if (strcmp(key, "tos") == 0) {
+        uint32_t tos;
+        bool good = vector_number(value, &tos) && tos < 256;
+        translation->tos = good ? (int)tos : -1;
+        return good;
+    }
+    return set_number(run, key, value);
+}
+
+static void line_set(struct run *run, char *text)
+{
+    char key[64], value[128];
+    if (run->engine != NULL)
+        fail(run, "settings stand before the first packet");
+    else if (sscanf(text, "%63s %127s", key, value) != 2 || !apply_setting(run, key, value))
+        fail(run, "set: unknown key, or a value that does not suit it");
+}
+
+static void line_pool(struct run *run, char *text)
+{
+    struct nat64_settings *nat64 = &run->settings.nat64[0];
+    char address[64], transports[64];
+    unsigned low, high;
+    struct pool_range range = {.count = 1};
+    int words = sscanf(text, "%63s %u-%u %63s", address, &low, &high, transports);
+    char *plus = words == 4 ? strchr(address, '+') : NULL;
+    if (plus != NULL) {
+        *plus = '\0';
+        range.count = (uint32_t)atoi(plus + 1);
+    }
+    if (!run->own_pool)
+        nat64->pool_count = 0;
+    run->own_pool = true;
+    if (words != 4 || low > high || high > 65535 || inet_pton(AF_INET, address, &range.first) != 1 ||
+        range.count == 0 || nat64->pool_count == RANGES) {
+        fail(run, "pool ADDRESS[+COUNT] LOW-HIGH tcp,udp,icmp");
+        return;
+    }
+    range.low = (uint16_t)low;
+    range.high = (uint16_t)high;
+    range.transports = (uint8_t)((strstr(transports, "tcp") != NULL) << TRANSPORT_TCP |
+                                 (strstr(transports, "udp") != NULL) << TRANSPORT_UDP |
+                                 (strstr(transports, "icmp") != NULL) << TRANSPORT_ICMP);
+    run->ranges[nat64->pool_count++] = range;
+}
+
+static void line_static(struct run *run, char *text)
+{
+    struct nat64_settings *nat64 = &run->settings.nat64[0];
+    char transport[8], six[64], four[32];
+    unsigned port6, port4;
+    struct static_binding binding;
+    if (sscanf(text, "%7s [%63[^]]]:%u %31[^:]:%u", transport, six, &port6, four, &port4) != 5 ||
+        port6 > 65535 || port4 > 65535 || inet_pton(AF_INET6, six, binding.ipv6.bytes) != 1 ||
+        inet_pton(AF_INET, four, &binding.ipv4) != 1 || nat64->static_count == STATICS) {
+        fail(run, "static tcp|udp|icmp [IPV6]:PORT IPV4:PORT");
+        return;
+    }
+    binding.port6 = htons((uint16_t)port6);
+    binding.port4 = htons((uint16_t)port4);
+    binding.transport = transport[0] == 't'   ? TRANSPORT_TCP
+                        : transport[0] == 'u' ? TRANSPORT_UDP
+                                              : TRANSPORT_ICMP;
+    run->statics[nat64->static_count++] = binding;
+}
+
+static void line_headroom(struct run *run, char *text)
+{
+    if (!vector_number(text, &run->headroom) || run->headroom > HEADROOM)
+        fail(run, "headroom is a number up to 128");
+}
+
+/* Lines: steps */
+
+static void line_now(struct run *run, char *text)
+{
+    char *end;
+    double seconds = strtod(text, &end);
+    nanoseconds now = (nanoseconds)((START_SECONDS + seconds) * 1e9);
+    nothing_left(run);
+    if (*end != '\0' || end == text || now < run->now)
+        fail(run, "now SECONDS, not before the last one");
+    run->now = now;
+}
+
+static void line_expire(struct run *run, char *text)
+{
+    (void)text;
+    nothing_left(run);
+    if (!run->running || !need_engine(run))
+        return;
+    for (uint32_t number = 0; number <= 1; number++) {
+        struct worker *worker = engine_worker(run->engine, number);
+        unsigned calls = 0;
+        do
+            engine_expire(worker, run->now);
+        while (engine_next_deadline(worker) <= run->now && ++calls < EXPIRE_CALLS);
+        if (calls == EXPIRE_CALLS)
+            fail(run, "engine_next_deadline stays in the past, however often engine_expire is called");
+    }
+}
+
+static void line_in(struct run *run, char *text)
+{
+    struct vector_encoding encoding = {.variables = &run->variables};
+    if (run->received) {
+        nothing_left(run);
+        run->burst = run->judged = 0;
+        run->received = false;
+    }
+    if (!run->running || !need_engine(run))
+        return;
+    if (run->burst == BURST) {
+        fail(run, "too many packets in one burst");
+    } else if (!vector_encode(&encoding, text, &encoded)) {
+        fail(run, encoding.error);
+    } else {
+        struct queued *queued = &run->queue[run->burst++];
+        memcpy(queued->buffer + run->headroom, encoded.bytes, encoded.length);
+        queued->packet = (struct packet){.buffer = queued->buffer,
+                                         .capacity = sizeof(queued->buffer),
+                                         .offset = run->headroom,
+                                         .length = encoded.length,
+                                         .offload = encoded.offload};
+    }
+}
+
+static void receive(struct run *run)
+{
+    struct packet packets[BURST];
+    enum verdict verdicts[BURST];
+    for (unsigned i = 0; i < run->burst; i++)
+        packets[i] = run->queue[i].packet;
+    engine_receive(engine_worker(run->engine, 0), packets, run->burst, run->now, verdicts);
+    for (unsigned i = 0; i < run->burst; i++) {
+        run->queue[i].packet = packets[i];
+        run->queue[i].verdict = verdicts[i];
+        if (verdicts[i] < VERDICT_COUNT)
+            run->reached[verdicts[i]] = true;
+    }
+    run->received = true;
+}
+
+static void line_verdict(struct run *run, char *text)
+{
+    enum verdict expected = 0;
+    char sentence[160];
+    while (expected < VERDICT_COUNT && strcmp(verdict_texts[expected].name, text) != 0)
+        expected++;
+    if (expected == VERDICT_COUNT || run->judged == run->burst) {
+        fail(run, expected == VERDICT_COUNT ? "no verdict has this name" : "no packet is left to judge");
+        return;
+    }
+    if (!run->received)
+        receive(run);
+    enum verdict actual = run->queue[run->judged++].verdict;
+    if (actual != expected) {
+        snprintf(sentence, sizeof(sentence), "expected the verdict %s, got %s", text,
+                 actual < VERDICT_COUNT ? verdict_texts[actual].name : "a number that is no verdict");
+        fail(run, sentence);
+    }
+}
+
+static void line_out(struct run *run, char *text)
+{
+    if (!run->received || run->judged == 0)
+        fail(run, "out stands after the verdict of its packet");
+    else if (verdict_texts[run->queue[run->judged - 1].verdict].class != VERDICT_FORWARDED)
+        fail(run, "out: this verdict forwards nothing");
+    else
+        compare(run, text, &run->queue[run->judged - 1].packet);
+}
+
+static void line_pull(struct run *run, char *text)
+{
+    struct packet packet;
+    bool nothing = strcmp(text, "none") == 0;
+    if (!need_engine(run))
+        return;
+    if (!pull(run, &packet)) {
+        if (!nothing)
+            fail(run, "the engine made no packet");
+    } else if (nothing) {
+        fail(run, "the engine made a packet, expected none");
+        print_hex("made", packet_data(&packet), packet.length);
+    } else {
+        compare(run, text, &packet);
+    }
+}
+
+static void listed(struct run *run, bool sessions, const char *text)
+{
+    struct engine_entry entries[32];
+    uint32_t position = 0, expected, found = 0;
+    char sentence[80];
+    if (!vector_number(text, &expected)) {
+        fail(run, "sessions N, bindings N");
+        return;
+    }
+    if (!need_engine(run))
+        return;
+    while (position < engine_capacity(run->engine))
+        found += engine_list(run->engine, sessions, &position, 256, entries, 32, run->now);
+    if (found != expected) {
+        snprintf(sentence, sizeof(sentence), "expected %u, engine_list shows %u", expected, found);
+        fail(run, sentence);
+    }
+}
+
+static void line_sessions(struct run *run, char *text)
+{
+    listed(run, true, text);
+}
+
+static void line_bindings(struct run *run, char *text)
+{
+    listed(run, false, text);
+}
+
+static void line_count(struct run *run, char *text)
+{
+    struct engine_counters counters;
+    char name[40], sentence[100];
+    unsigned expected;
+    if (!need_engine(run))
+        return;
+    engine_count(run->engine, &counters);
+    const struct {
+        const char *name;
+        uint64_t value;
+    } rows[] = {
+        {"icmp_errors_sent", counters.icmp_errors_sent},
+        {"icmp_errors_suppressed", counters.icmp_errors_suppressed},
+        {"probes_sent", counters.probes_sent},
+        {"sessions_created", counters.sessions_created},
+        {"sessions_ended", counters.sessions_ended},
+        {"bindings_created", counters.bindings_created},
+        {"bindings_ended", counters.bindings_ended},
+    };
+    if (sscanf(text, "%39s %u", name, &expected) == 2)
+        for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+            if (strcmp(rows[i].name, name) == 0) {
+                snprintf(sentence, sizeof(sentence), "expected %u, the counter stands at %llu", expected,
+                         (unsigned long long)rows[i].value);
+                if (rows[i].value != expected)
+                    fail(run, sentence);
+                return;
+            }
+    fail(run, "count NAME N: no such counter");
+}
+
+static void line_check(struct run *run, char *text)
+{
+    char name[VECTOR_NAME], relation[8], with[VECTOR_NAME] = "0";
+    uint32_t other = 0, low, high;
+    int words = sscanf(text, "$%23s %7s %23s", name, relation, with);
+    const uint32_t *value = words >= 2 ? vector_variable(&run->variables, name) : NULL;
+    const uint32_t *named = with[0] == '$' ? vector_variable(&run->variables, with + 1) : NULL;
+    bool known = named != NULL || vector_number(with, &other), holds = false;
+    if (named != NULL)
+        other = *named;
+    if (value != NULL && words == 2 && strcmp(relation, "even") == 0)
+        holds = *value % 2 == 0;
+    else if (value != NULL && words == 2 && strcmp(relation, "odd") == 0)
+        holds = *value % 2 == 1;
+    else if (value != NULL && words == 3 && known && strcmp(relation, "=") == 0)
+        holds = *value == other;
+    else if (value != NULL && words == 3 && known && strcmp(relation, "!=") == 0)
+        holds = *value != other;
+    else if (value != NULL && strcmp(relation, "in") == 0 && sscanf(with, "%u-%u", &low, &high) == 2)
+        holds = *value >= low && *value <= high;
+    else
+        fail(run,
+             "check $NAME even|odd, $NAME =|!= $NAME|NUMBER, $NAME in LOW-HIGH, of names that are bound");
+    if (!holds && value != NULL) {
+        char sentence[120];
+        snprintf(sentence, sizeof(sentence), "check failed: $%s is %u (compared with %u)", name, *value,
+                 other);
+        fail(run, sentence);
+    }
+}
+
+static void line_vector(struct run *run, char *text)
+{
+    end_vector(run);
+    const char *file = strrchr(run->path, '/') + 1;
+    snprintf(run->title, sizeof(run->title), "%.*s: %.90s", (int)(strlen(file) - 4), file, text);
+    run->skipped = run->filter != NULL && strstr(run->title, run->filter) == NULL;
+    run->running = !run->skipped;
+    run->own_pool = run->received = false;
+    run->burst = run->judged = 0;
+    run->headroom = HEADROOM;
+    run->now = (nanoseconds)START_SECONDS * 1000000000u;
+    run->variables.count = 0;
+    standard_settings(run);
+}
+
+static const struct {
+    const char *word;
+    void (*take)(struct run *run, char *text);
+} lines[] = {
+    {"set", line_set},
+    {"pool", line_pool},
+    {"static", line_static},
+    {"headroom", line_headroom},
+    {"now", line_now},
+    {"expire", line_expire},
+    {"in", line_in},
+    {"verdict", line_verdict},
+    {"out", line_out},
+    {"pull", line_pull},
+    {"sessions", line_sessions},
+    {"bindings", line_bindings},
+    {"count", line_count},
+    {"check", line_check},
+};
+
+/* Files */
+
+static void malformed(const struct run *run, const char *what)
+{
+    fprintf(stderr, "%s:%u: %s\n", run->path, run->line, what);
+    exit(2);
+}
+
+static void line_define(struct run *run, char *text)
+{
+    char *space = strchr(text, ' ');
+    if (space == NULL || space - text >= VECTOR_NAME || strlen(space) > DEFINITION ||
+        run->definition_count == DEFINITIONS)
+        malformed(run, "define NAME TEXT, too long or too many of them");
+    *space = '\0';
+    strcpy(run->definitions[run->definition_count].name, text);
+    strcpy(run->definitions[run->definition_count++].text, space + 1);
+}
+
+/* Replaces each @NAME of `from`; definitions may use earlier ones, which were replaced when they were read.
+ */
+static void expand(const struct run *run, const char *from, char *to)
+{
+    size_t used = 0;
+    while (*from != '\0' && used < LINE - DEFINITION - 1) {
+        size_t size = strcspn(from + 1, " /\n");
+        unsigned i = 0;
+        if (*from != '@') {
+            to[used++] = *from++;
+            continue;
+        }
+        while (i < run->definition_count && (strlen(run->definitions[i].name) != size ||
+                                             memcmp(run->definitions[i].name, from + 1, size) != 0))
+            i++;
+        if (i == run->definition_count)
+            malformed(run, "an @NAME that nothing defines");
+        strcpy(to + used, run->definitions[i].text);
+        used += strlen(run->definitions[i].text);
+        from += 1 + size;
+    }
+    to[used] = '\0';
+    if (*from != '\0')
+        malformed(run, "the line is too long");
+}
+
+static void take_line(struct run *run, char *line)
+{
+    static char text[LINE];
+    expand(run, line, text);
+    size_t size = strcspn(text, " ");
+    char *rest = text + size + strspn(text + size, " ");
+    text[size] = '\0';
+    if (strcmp(text, "define") == 0) {
+        line_define(run, rest);
+        return;
+    }
+    if (strcmp(text, "vector") == 0) {
+        line_vector(run, rest);
+        return;
+    }
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
+        if (strcmp(text, lines[i].word) == 0) {
+            if (run->title[0] == '\0')
+                malformed(run, "a step before the first vector");
+            if (run->running)
+                lines[i].take(run, rest);
+            return;
+        }
+    malformed(run, "a line opens with none of the known words");
+}
+
+/* Reads a line with its continuations into `line`, without comment and outer blanks; false at the end. */
+static bool read_line(struct run *run, FILE *file, char *line)
+{
+    size_t used = 0;
+    bool more = true;
+    while (more) {
+        if (LINE - used < 2 || fgets(line + used, (int)(LINE - used), file) == NULL)
+            return used > 0;
+        run->line++;
+        if (used == 0 && line[strspn(line, " \t")] == '#')
+            line[0] = '\0';
+        size_t end = strlen(line);
+        while (end > 0 && strchr(" \t\r\n", line[end - 1]) != NULL)
+            end--;
+        more = end > 0 && line[end - 1] == '\\';
+        used = more ? end - 1 : end;
+        line[used] = '\0';
+    }
+    memmove(line, line + strspn(line, " \t"), used - strspn(line, " \t") + 1);
+    return true;
+}
+
+static void run_file(struct run *run, const char *path)
+{
+    static char line[LINE];
+    FILE *file = fopen(path, "r");
+    run->path = path;
+    run->line = 0;
+    run->title[0] = '\0';
+    run->definition_count = 0;
+    if (file == NULL)
+        malformed(run, "cannot be opened");
+    while (read_line(run, file, line))
+        if (line[0] != '\0')
+            take_line(run, line);
+    end_vector(run);
+    fclose(file);
+}
+
+static void judge_coverage(struct run *run)
+{
+    bool all = true;
+    for (size_t i = 0; i < sizeof(unreachable) / sizeof(unreachable[0]); i++)
+        run->reached[unreachable[i].verdict] = true;
+    for (unsigned i = 0; i < VERDICT_COUNT; i++)
+        all = all && run->reached[i];
+    printf("%sok %u - every verdict is reached by some vector\n", all ? "" : "not ", ++run->tests);
+    run->failures += !all;
+    for (unsigned i = 0; i < VERDICT_COUNT; i++)
+        if (!run->reached[i])
+            printf("# reached by none: %s\n", verdict_texts[i].name);
+    for (size_t i = 0; i < sizeof(unreachable) / sizeof(unreachable[0]); i++)
+        printf("# not asked for: %s: %s\n", verdict_texts[unreachable[i].verdict].name,
+               unreachable[i].reason);
+}
+
+static int is_vector_file(const struct dirent *entry)
+{
+    size_t size = strlen(entry->d_name);
+    return size > 4 && strcmp(entry->d_name + size - 4, ".txt") == 0;
+}
+
+int main(int count, char **words)
+{
+    static struct run run;
+    struct dirent **names;
+    static char path[4096];
+    if (count < 2 || count > 3) {
+        fprintf(stderr, "usage: vectors_run DIRECTORY [WORDS]\n");
+        return 2;
+    }
+    run.filter = count == 3 ? words[2] : NULL;
+    int files = scandir(words[1], &names, is_vector_file, alphasort);
+    if (files <= 0) {
+        fprintf(stderr, "vectors_run: no *.txt in %s\n", words[1]);
+        return 2;
+    }
+    for (int i = 0; i < files; i++) {
+        snprintf(path, sizeof(path), "%s/%s", words[1], names[i]->d_name);
+        free(names[i]);
+        run_file(&run, path);
+    }
+    free(names);
+    if (run.filter == NULL)
+        judge_coverage(&run);
+    printf("1..%u\n", run.tests);
+    return run.failures > 0;
+}
