@@ -3,8 +3,8 @@
  * ICMP and ICMPv6 messages and their counterparts, as tables (RFC 7915 sections 4.2 and 5.2).
  *
  * A message that stands in no table has no counterpart and is dropped. The tables follow the order of the
- * RFC. What the last four bytes of the ICMP header become (its "rest": an MTU, a pointer) is named in each row;
- * the length attribute of RFC 4884, which lives there too, is not treated here. All is constant data and
+ * RFC. What the last four bytes of the ICMP header become (its "rest": an MTU, a pointer) is named in each
+ * row; the length attribute of RFC 4884, which lives there too, is not treated here. All is constant data and
  * bounded loops, fit for BPF.
  */
 #ifndef ENGINE_ICMP_MAP_H
@@ -47,7 +47,7 @@ static const struct icmp_map_row icmp_map_4to6[] = {
     {ICMPV4_UNREACHABLE, 9, ICMPV6_UNREACHABLE, ICMPV6_PROHIBITED, ICMP_REST_UNUSED},  /* net prohibited */
     {ICMPV4_UNREACHABLE, 10, ICMPV6_UNREACHABLE, ICMPV6_PROHIBITED, ICMP_REST_UNUSED}, /* host prohibited */
     {ICMPV4_UNREACHABLE, 11, ICMPV6_UNREACHABLE, ICMPV6_NO_ROUTE, ICMP_REST_UNUSED},   /* net, for this TOS */
-    {ICMPV4_UNREACHABLE, 12, ICMPV6_UNREACHABLE, ICMPV6_NO_ROUTE, ICMP_REST_UNUSED},   /* host, for this TOS */
+    {ICMPV4_UNREACHABLE, 12, ICMPV6_UNREACHABLE, ICMPV6_NO_ROUTE, ICMP_REST_UNUSED}, /* host, for this TOS */
     {ICMPV4_UNREACHABLE, 13, ICMPV6_UNREACHABLE, ICMPV6_PROHIBITED, ICMP_REST_UNUSED},
     {ICMPV4_UNREACHABLE, 15, ICMPV6_UNREACHABLE, ICMPV6_PROHIBITED, ICMP_REST_UNUSED}, /* precedence cutoff */
     {ICMPV4_TIME_EXCEEDED, ICMP_CODE_ANY, ICMPV6_TIME_EXCEEDED, ICMP_CODE_ANY, ICMP_REST_UNUSED},
@@ -69,20 +69,70 @@ static const struct icmp_map_row icmp_map_6to4[] = {
 
 /* Figure 3: position in the IPv4 header, to that in the IPv6 header. */
 static const uint8_t icmp_pointer_4to6[20] = {
-    0, 1, 4, 4,                             /* version, type of service, total length */
-    ICMP_POINTER_NONE, ICMP_POINTER_NONE,   /* identification */
-    ICMP_POINTER_NONE, ICMP_POINTER_NONE,   /* fragment offset */
-    7, 6,                                   /* time to live, protocol */
-    ICMP_POINTER_NONE, ICMP_POINTER_NONE,   /* header checksum */
-    8, 8, 8, 8, 24, 24, 24, 24,             /* source and destination address */
+    0,
+    1,
+    4,
+    4, /* version, type of service, total length */
+    ICMP_POINTER_NONE,
+    ICMP_POINTER_NONE, /* identification */
+    ICMP_POINTER_NONE,
+    ICMP_POINTER_NONE, /* fragment offset */
+    7,
+    6, /* time to live, protocol */
+    ICMP_POINTER_NONE,
+    ICMP_POINTER_NONE, /* header checksum */
+    8,
+    8,
+    8,
+    8,
+    24,
+    24,
+    24,
+    24, /* source and destination address */
 };
 
 /* Figure 6: position in the IPv6 header, to that in the IPv4 header. */
 static const uint8_t icmp_pointer_6to4[40] = {
-    0,  1,  ICMP_POINTER_NONE, ICMP_POINTER_NONE,                   /* version, traffic class, flow label */
-    2,  2,  9, 8,                                                   /* payload length, next header, hop limit */
-    12, 12, 12, 12, 12, 12, 12, 12, 12, 12, 12, 12, 12, 12, 12, 12, /* source address */
-    16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, /* destination address */
+    0,
+    1,
+    ICMP_POINTER_NONE,
+    ICMP_POINTER_NONE, /* version, traffic class, flow label */
+    2,
+    2,
+    9,
+    8, /* payload length, next header, hop limit */
+    12,
+    12,
+    12,
+    12,
+    12,
+    12,
+    12,
+    12,
+    12,
+    12,
+    12,
+    12,
+    12,
+    12,
+    12,
+    12, /* source address */
+    16,
+    16,
+    16,
+    16,
+    16,
+    16,
+    16,
+    16,
+    16,
+    16,
+    16,
+    16,
+    16,
+    16,
+    16,
+    16, /* destination address */
 };
 
 /* RFC 1191 section 7.1, those that section 4.2 of RFC 7915 allows: 1280 and more. */
@@ -163,9 +213,8 @@ WIRE_INLINE void icmp_map_apply(const struct icmp_map_row *row, const struct icm
 }
 
 /* The header of an ICMPv4 error made that of an ICMPv6 error; false if there is no counterpart. */
-static inline __attribute__((unused)) bool icmp_error_4to6(const struct icmp_header *from,
-                                                           const struct icmp_mtu *about,
-                                                           struct icmp_header *to)
+static inline __attribute__((unused)) bool
+icmp_error_4to6(const struct icmp_header *from, const struct icmp_mtu *about, struct icmp_header *to)
 {
     const struct icmp_map_row *row =
         icmp_map_find(icmp_map_4to6, sizeof(icmp_map_4to6) / sizeof(icmp_map_4to6[0]), from);
@@ -179,15 +228,15 @@ static inline __attribute__((unused)) bool icmp_error_4to6(const struct icmp_hea
     else if (row->rest == ICMP_REST_NEXT_HEADER)
         rest = IPV6_NEXT_HEADER_POSITION;
     else if (row->rest == ICMP_REST_POINTER)
-        rest = from->rest[0] < sizeof(icmp_pointer_4to6) ? icmp_pointer_4to6[from->rest[0]] : ICMP_POINTER_NONE;
+        rest =
+            from->rest[0] < sizeof(icmp_pointer_4to6) ? icmp_pointer_4to6[from->rest[0]] : ICMP_POINTER_NONE;
     store_be32(to->rest, to_be32(rest));
     return row->rest != ICMP_REST_POINTER || rest != ICMP_POINTER_NONE;
 }
 
 /* The header of an ICMPv6 error made that of an ICMPv4 error; false if there is no counterpart. */
-static inline __attribute__((unused)) bool icmp_error_6to4(const struct icmp_header *from,
-                                                           const struct icmp_mtu *about,
-                                                           struct icmp_header *to)
+static inline __attribute__((unused)) bool
+icmp_error_6to4(const struct icmp_header *from, const struct icmp_mtu *about, struct icmp_header *to)
 {
     const struct icmp_map_row *row =
         icmp_map_find(icmp_map_6to4, sizeof(icmp_map_6to4) / sizeof(icmp_map_6to4[0]), from);

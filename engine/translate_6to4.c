@@ -3,8 +3,8 @@
  * IPv6 to IPv4 (RFC 7915 section 5).
  *
  * First the packet is judged; nothing has changed if it is refused. Then the transport header is brought up
- * to date where it stands, and the IPv4 header is written just in front of it, over the end of the IPv6 header.
- * For that the old header is copied out first: 40 bytes, the only bytes that are copied.
+ * to date where it stands, and the IPv4 header is written just in front of it, over the end of the IPv6
+ * header. For that the old header is copied out first: 40 bytes, the only bytes that are copied.
  *
  *     before   | IPv6 header, 40 bytes | extension headers | transport header, payload |
  *     after                                 | IPv4, 20 bytes | transport header, payload |
@@ -37,7 +37,8 @@ WIRE_INLINE void write_header(uint8_t *at, const struct header_6to4 *header)
     if (header->fragment != NULL) {
         uint32_t offset_more = from_be16(header->fragment->offset_more);
         identification = from_be32(header->fragment->identification) & 0xffff;
-        flags_offset = offset_more >> 3 | ((offset_more & IPV6_MORE_FRAGMENTS) != 0 ? IPV4_MORE_FRAGMENTS : 0);
+        flags_offset =
+            offset_more >> 3 | ((offset_more & IPV6_MORE_FRAGMENTS) != 0 ? IPV4_MORE_FRAGMENTS : 0);
     }
     be32 second = to_be32(identification << 16 | flags_offset);
 
@@ -90,7 +91,8 @@ WIRE_INLINE void update_transport(uint8_t *at, const struct description *descrip
                                   const struct header_6to4 *header, bool partial)
 {
     struct transport_change change = {
-        .gone = checksum_add_address(checksum_add_address(0, &header->old->source), &header->old->destination),
+        .gone =
+            checksum_add_address(checksum_add_address(0, &header->old->source), &header->old->destination),
         .came = (uint64_t)header->to->source + header->to->destination,
         .source_port = header->to->source_port,
         .destination_port = header->to->destination_port,

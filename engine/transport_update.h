@@ -34,7 +34,8 @@ WIRE_INLINE uint32_t tcp_mss_limit(const struct translation_settings *settings)
     return limit6 < limit4 ? limit6 : limit4;
 }
 
-/* Position of the MSS option in a TCP header of `length` bytes, 0 if there is none or the options are malformed. */
+/* Position of the MSS option in a TCP header of `length` bytes, 0 if there is none or the options are
+ * malformed. */
 WIRE_INLINE unsigned tcp_find_mss(const uint8_t *tcp, unsigned length)
 {
     unsigned at = sizeof(struct tcp_header);

@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A packet's way through the engine, in three passes over each burst, because one packet alone cannot hide a
+ * cache miss:
+ *
+ *   describe   what is it, whose is it; its key and hash; the index bucket is fetched ahead
+ *   look up    the bucket's tags name a candidate record; the record is fetched ahead
+ *   translate  the policy checks or makes the session and gives the addresses; the translator writes them
+ */
+#include "engine/engine.h"
+
+#include "engine/memory.h"
+#include "engine/worker.h"
+#include "wire/ipv4.h"
+#include "wire/transport.h"
+
+/* What the passes hand on about one packet. */
+struct item {
+    struct description description;
+    enum verdict verdict; /* VERDICT_COUNT while undecided */
+    bool keyed;           /* has a key of its own: not an ICMP error */
+    uint32_t candidate;
+    uint64_t hash;
+    union {
+        struct key6 key6;
+        struct key4 key4;
+    };
+};
+
+static size_t engine_size(uint32_t workers)
+{
+    return sizeof(struct engine) + (workers + 1) * sizeof(struct worker);
+}
+
+static void explain(char *error, size_t size, const char *sentence)
+{
+    size_t i = 0;
+    for (; i + 1 < size && sentence[i] != '\0'; i++)
+        error[i] = sentence[i];
+    if (size > 0)
+        error[i] = '\0';
+}
+
+struct engine *engine_create(const struct engine_options *options, char *error, size_t size)
+{
+    struct engine *engine = memory_map(engine_size(options->workers));
+    if (engine == NULL) {
+        explain(error, size, "not enough memory for the engine");
+        return NULL;
+    }
+    engine->table = options->table;
+    engine->settings = options->settings;
+    engine->workers = options->workers;
+    struct random seeds = random_seed(options->seed);
+    for (uint32_t i = 0; i <= options->workers; i++) {
+        struct worker *worker = &engine->worker[i];
+        worker->engine = engine;
+        worker->actor = (struct actor){.table = options->table, .lane = i};
+        worker->random = random_seed(random_next(&seeds));
+        worker->identification = (uint16_t)random_next(&seeds);
+        worker->sweep = i * SWEEP_RECORDS;
+        worker->settings = options->settings;
+    }
+    const char *problem = pool_set_up(engine, options->settings);
+    if (problem == NULL)
+        problem = statics_change(&engine->worker[options->workers], NULL, options->settings);
+    if (problem == NULL)
+        return engine;
+    explain(error, size, problem);
+    engine_destroy(engine);
+    return NULL;
+}
+
+void engine_destroy(struct engine *engine)
+{
+    if (engine != NULL)
+        memory_unmap(engine, engine_size(engine->workers));
+}
+
+struct worker *engine_worker(struct engine *engine, uint32_t number)
+{
+    return number <= engine->workers ? &engine->worker[number] : NULL;
+}
+
+bool engine_replace_settings(struct engine *engine, const struct settings *settings, nanoseconds now,
+                             char *error, size_t size)
+{
+    struct worker *control = &engine->worker[engine->workers];
+    const struct settings *old = engine->settings;
+    worker_enter(control, now);
+    const char *problem = statics_change(control, old, settings);
+    if (problem != NULL)
+        (void)statics_change(control, settings, old);
+    else
+        __atomic_store_n(&engine->settings, settings, __ATOMIC_SEQ_CST);
+    engine->quiet_epoch = atomic_add64(&header_of(engine->table)->epoch, 1) + 1;
+    worker_leave(control);
+    if (problem != NULL)
+        explain(error, size, problem);
+    return problem == NULL;
+}
+
+bool engine_quiet(struct engine *engine)
+{
+    return lanes_oldest(engine->table) >= engine->quiet_epoch;
+}
+
+/* --- pass 1: describe ------------------------------------------------------------------------- */
+
+static uint8_t transport_of(const struct description *description)
+{
+    switch (description->kind) {
+    case PACKET_TCP:
+        return TRANSPORT_TCP;
+    case PACKET_UDP:
+        return TRANSPORT_UDP;
+    default:
+        return TRANSPORT_ICMP;
+    }
+}
+
+/* The verdict on kinds that NAT64 does not carry; VERDICT_COUNT for those it does. */
+static enum verdict refuse_kind(const struct description *description)
+{
+    if (description->fragmented)
+        return VERDICT_FRAGMENT;
+    switch (description->kind) {
+    case PACKET_TCP:
+    case PACKET_UDP:
+    case PACKET_ICMP_QUERY:
+    case PACKET_ICMP_ERROR:
+        return VERDICT_COUNT;
+    case PACKET_ICMP_OTHER:
+        return VERDICT_ICMP_TYPE;
+    default:
+        return VERDICT_PROTOCOL;
+    }
+}
+
+/* Whose an IPv6 packet is (RFC 6146 sections 3.5 and 5.4), and its key. */
+static enum verdict classify6(const struct worker *worker, const struct packet *packet, struct item *item)
+{
+    const struct settings *settings = worker->settings;
+    const struct description *description = &item->description;
+    const struct ipv6_header *header = (const void *)packet_data(packet);
+    int instance = instance_of(settings, &header->destination);
+    if (instance < 0)
+        return VERDICT_NOT_OURS;
+    if (ipv6_illegal_source(&header->source) || ipv6_is_link_local(&header->source))
+        return VERDICT_BAD_SOURCE;
+    if (instance_of(settings, &header->source) >= 0)
+        return VERDICT_LOOPED;
+    const struct nat64_settings *nat64 = &settings->nat64[instance];
+    be32 remote = rfc6052_extract(&nat64->prefix, &header->destination);
+    if (nat64->prefix.length != 96) {
+        struct ipv6_address plain = rfc6052_embed(&nat64->prefix, remote);
+        if (!ipv6_equal(&plain, &header->destination))
+            return VERDICT_EMBEDDED_BITS;
+    }
+    if (ipv4_illegal_source(remote))
+        return VERDICT_BAD_DESTINATION;
+    if (!nat64->translate_non_global && rfc6052_is_well_known(&nat64->prefix) && ipv4_is_non_global(remote))
+        return VERDICT_NON_GLOBAL;
+    enum verdict verdict = refuse_kind(description);
+    if (verdict != VERDICT_COUNT || description->kind == PACKET_ICMP_ERROR)
+        return verdict;
+    uint8_t transport = transport_of(description);
+    item->key6 = (struct key6){.client = header->source,
+                               .remote = remote,
+                               .client_port = description->source_port,
+                               .remote_port = transport == TRANSPORT_ICMP ? 0 : description->destination_port,
+                               .transport = transport,
+                               .instance = (uint8_t)instance};
+    item->hash = hash_key6(worker->actor.table, &item->key6);
+    item->keyed = true;
+    __builtin_prefetch(
+        bucket_at(worker->actor.table, SEGMENT_SESSION6, hash_bucket(worker->actor.table, item->hash)));
+    return VERDICT_COUNT;
+}
+
+static enum verdict classify4(const struct worker *worker, const struct packet *packet, struct item *item)
+{
+    const struct description *description = &item->description;
+    const struct ipv4_header *header = (const void *)packet_data(packet);
+    enum verdict verdict = refuse_kind(description);
+    bool error = verdict == VERDICT_COUNT && description->kind == PACKET_ICMP_ERROR;
+    if ((verdict != VERDICT_COUNT || error) && pool_find(worker->engine, header->destination) < 0)
+        return VERDICT_NOT_OURS;
+    if (verdict != VERDICT_COUNT || error)
+        return verdict;
+    if (ipv4_illegal_source(header->source))
+        return VERDICT_BAD_SOURCE;
+    uint8_t transport = transport_of(description);
+    item->key4 = (struct key4){.pool = header->destination,
+                               .remote = header->source,
+                               .pool_port = description->destination_port,
+                               .remote_port = transport == TRANSPORT_ICMP ? 0 : description->source_port,
+                               .transport = transport};
+    item->hash = hash_key4(worker->actor.table, &item->key4);
+    item->keyed = true;
+    __builtin_prefetch(
+        bucket_at(worker->actor.table, SEGMENT_SESSION4, hash_bucket(worker->actor.table, item->hash)));
+    return VERDICT_COUNT;
+}
+
+static void describe(struct worker *worker, struct packet *packet, struct item *item)
+{
+    item->keyed = false;
+    item->candidate = NO_RECORD;
+    item->verdict = packet_describe(packet, &item->description);
+    if (item->verdict == VERDICT_ROUTING_HEADER || item->verdict == VERDICT_SOURCE_ROUTE) {
+        /* Only packets that would be ours get an answer. */
+        enum verdict why = item->verdict;
+        bool ours = item->description.version == 6
+                        ? instance_of(worker->settings, (const void *)(packet_data(packet) + 24)) >= 0
+                        : pool_find(worker->engine, load_be32(packet_data(packet) + 16)) >= 0;
+        item->verdict = ours ? why : VERDICT_NOT_OURS;
+    }
+    if (item->verdict == VERDICT_COUNT)
+        item->verdict = item->description.version == 6 ? classify6(worker, packet, item)
+                                                       : classify4(worker, packet, item);
+}
+
+/* --- pass 2: look up ---------------------------------------------------------------------------- */
+
+/* The first record that the home bucket's tags name; whether it is the right one is seen when it has arrived.
+ */
+static void look_up(const struct worker *worker, struct item *item)
+{
+    const struct table *table = worker->actor.table;
+    if (item->verdict != VERDICT_COUNT || !item->keyed)
+        return;
+    enum segment which = item->description.version == 6 ? SEGMENT_SESSION6 : SEGMENT_SESSION4;
+    const struct bucket *bucket = bucket_at(table, which, hash_bucket(table, item->hash));
+    for (unsigned i = 0; i < BUCKET_SLOTS; i++) {
+        uint64_t slot = atomic_load64(&bucket->slot[i]);
+        if (slot_matches(slot, item->hash)) {
+            item->candidate = slot_index(slot);
+            __builtin_prefetch(record_at(table, item->candidate));
+            return;
+        }
+    }
+}
+
+/* --- pass 3: translate -------------------------------------------------------------------------- */
+
+static uint32_t confirmed(const struct worker *worker, const struct item *item)
+{
+    if (item->candidate == NO_RECORD)
+        return NO_RECORD;
+    const struct record *record = record_at(worker->actor.table, item->candidate);
+    bool same = item->description.version == 6 ? record_has_key6(record, &item->key6)
+                                               : record_has_key4(record, &item->key4);
+    return same && life_is_session(atomic_load64(&record->life), worker->tick) ? item->candidate : NO_RECORD;
+}
+
+static enum verdict translate_error(struct worker *worker, struct packet *packet,
+                                    const struct description *error)
+{
+    const struct translation_settings *translation = &worker->settings->translation;
+    uint32_t start = (uint32_t)error->transport + (uint32_t)sizeof(struct icmp_header);
+    struct description quoted;
+    if (packet->length < start)
+        return VERDICT_ICMP_INNER;
+    enum verdict verdict =
+        packet_describe_quoted(packet_data(packet) + start, packet->length - start, &quoted);
+    if (verdict != VERDICT_COUNT)
+        return verdict;
+    if (quoted.version != error->version || quoted.kind == PACKET_ICMP_ERROR)
+        return VERDICT_ICMP_INNER;
+    if (error->version == 6) {
+        struct error_endpoints4 to;
+        verdict = nat64_outgoing_error(worker, packet, error, &quoted, &to);
+        return verdict != VERDICT_COUNT ? verdict
+                                        : translate_error_6to4(packet, error, &quoted, &to, translation);
+    }
+    struct error_endpoints6 to;
+    verdict = nat64_incoming_error(worker, packet, error, &quoted, &to);
+    return verdict != VERDICT_COUNT ? verdict
+                                    : translate_error_4to6(packet, error, &quoted, &to, translation);
+}
+
+static enum verdict translate(struct worker *worker, struct packet *packet, const struct item *item)
+{
+    const struct description *description = &item->description;
+    const struct translation_settings *translation = &worker->settings->translation;
+    if (!item->keyed)
+        return translate_error(worker, packet, description);
+    if (description->version == 6) {
+        struct endpoints4 to;
+        enum verdict verdict =
+            nat64_outgoing(worker, description, &item->key6, item->hash, confirmed(worker, item), &to);
+        return verdict != VERDICT_COUNT
+                   ? verdict
+                   : translate_6to4(packet, description, &to, translation, worker->identification++);
+    }
+    struct endpoints6 to;
+    enum verdict verdict =
+        nat64_incoming(worker, description, &item->key4, item->hash, confirmed(worker, item), &to);
+    return verdict != VERDICT_COUNT ? verdict : translate_4to6(packet, description, &to, translation);
+}
+
+void engine_receive(struct worker *worker, struct packet packets[], unsigned n, nanoseconds now,
+                    enum verdict verdicts[])
+{
+    struct item items[BURST_MAXIMUM];
+    if (n > BURST_MAXIMUM)
+        n = BURST_MAXIMUM;
+    worker_enter(worker, now);
+    for (unsigned i = 0; i < n; i++)
+        describe(worker, &packets[i], &items[i]);
+    for (unsigned i = 0; i < n; i++)
+        look_up(worker, &items[i]);
+    for (unsigned i = 0; i < n; i++) {
+        uint32_t length = packets[i].length;
+        enum verdict verdict = items[i].verdict;
+        if (verdict == VERDICT_COUNT)
+            verdict = translate(worker, &packets[i], &items[i]);
+        if (verdict_texts[verdict].class == VERDICT_REFUSED)
+            reply_error(worker, &packets[i], &items[i].description, verdict);
+        worker->counters.packets[verdict]++;
+        worker->counters.bytes[verdict] += length;
+        verdicts[i] = verdict;
+    }
+    worker_leave(worker);
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Packets that the engine makes itself, into the worker's output queue: ICMP errors and TCP probes.
+ *
+ * The rate of ICMP errors is one for the whole engine (RFC 4443 section 2.4 (f), RFC 7915 sections 4.4
+ * and 5.4). It is kept as one number, the time at which the bucket would be full again: an error moves it on
+ * by 1/rate of a second and is sent if that is not more than one second ahead.
+ */
+#include "engine/icmp_reply.h"
+#include "engine/worker.h"
+
+#include "wire/checksum.h"
+#include "wire/transport.h"
+
+static bool rate_allows(struct worker *worker)
+{
+    uint64_t *arrival = &worker->engine->icmp_arrival;
+    uint32_t rate = worker->settings->translation.icmp_errors_per_second;
+    if (rate == 0)
+        return false;
+    for (unsigned tries = 0; tries < CREATE_TRIES; tries++) {
+        uint64_t full = atomic_load64(arrival);
+        uint64_t next = (full > worker->now ? full : worker->now) + NANOSECONDS / rate;
+        if (next > worker->now + NANOSECONDS)
+            return false;
+        if (atomic_swap_if64(arrival, full, next))
+            return true;
+    }
+    return false;
+}
+
+/* The buffer behind the queue's last packet, as a packet to build into; false: the queue is full. */
+static bool next_output(struct worker *worker, struct packet *packet)
+{
+    struct output *output = &worker->output;
+    if (output->count == OUTPUT_QUEUE)
+        return false;
+    uint32_t place = (output->first + output->count) % OUTPUT_QUEUE;
+    *packet = (struct packet){.buffer = output->packet[place].bytes, .capacity = OUTPUT_PACKET};
+    return true;
+}
+
+static void commit_output(struct worker *worker, const struct packet *packet)
+{
+    struct output *output = &worker->output;
+    output->packet[(output->first + output->count) % OUTPUT_QUEUE].length = packet->length;
+    output->count++;
+}
+
+/* The instance a packet concerns, as far as its addresses tell; the first one if they do not. */
+static uint32_t concerned_instance(const struct worker *worker, const struct packet *packet,
+                                   const struct description *description)
+{
+    if (description->version == 6) {
+        const struct ipv6_header *header = (const void *)packet_data(packet);
+        int instance = instance_of(worker->settings, &header->destination);
+        return instance >= 0 ? (uint32_t)instance : 0;
+    }
+    int place = pool_find(worker->engine, load_be32(packet_data(packet) + 16));
+    return place >= 0 ? worker->engine->pool.address[place].instance : 0;
+}
+
+void reply_error(struct worker *worker, const struct packet *packet, const struct description *description,
+                 enum verdict why)
+{
+    uint32_t instance = concerned_instance(worker, packet, description);
+    const struct nat64_settings *nat64 = &worker->settings->nat64[instance];
+    struct icmp_sources sources = {.address6 = nat64->address6, .address4 = nat64->address4};
+    struct packet reply;
+    if (!next_output(worker, &reply) ||
+        !icmp_reply_build(&reply, packet, description, why, &sources, &worker->settings->translation))
+        return;
+    if (!rate_allows(worker)) {
+        worker->counters.icmp_errors_suppressed++;
+        return;
+    }
+    commit_output(worker, &reply);
+    worker->counters.icmp_errors_sent++;
+}
+
+void reply_probe(struct worker *worker, const struct record *record)
+{
+    struct packet packet;
+    if (!next_output(worker, &packet))
+        return;
+    const struct nat64_settings *nat64 = &worker->settings->nat64[record->instance];
+    struct ipv6_header ip = {.version_class_label = ipv6_first_word(0),
+                             .payload_length = to_be16(sizeof(struct tcp_header)),
+                             .next_header = PROTOCOL_TCP,
+                             .hop_limit = 64,
+                             .source = rfc6052_embed(&nat64->prefix, record->remote),
+                             .destination = record->client};
+    struct tcp_header tcp = {.source = record->remote_port,
+                             .destination = record->client_port,
+                             .data_offset = (sizeof(struct tcp_header) / 4) << 4,
+                             .flags = TCP_ACK};
+    uint64_t sum = checksum_pseudo_tail(sizeof(tcp), PROTOCOL_TCP);
+    sum = checksum_add_address(sum, &ip.source);
+    sum = checksum_add_address(sum, &ip.destination);
+    sum = checksum_add_bytes(sum, &tcp, sizeof(tcp));
+    tcp.checksum = (be16)~checksum_fold(sum);
+    __builtin_memcpy(packet.buffer, &ip, sizeof(ip));
+    __builtin_memcpy(packet.buffer + sizeof(ip), &tcp, sizeof(tcp));
+    packet.length = sizeof(ip) + sizeof(tcp);
+    commit_output(worker, &packet);
+    worker->counters.probes_sent++;
+}
+
+bool engine_pull(struct worker *worker, struct packet *packet)
+{
+    struct output *output = &worker->output;
+    if (output->count == 0)
+        return false;
+    packet->length = output->packet[output->first].length;
+    packet->offload = (struct offload){0};
+    __builtin_memcpy(packet_data(packet), output->packet[output->first].bytes, packet->length);
+    output->first = (output->first + 1) % OUTPUT_QUEUE;
+    output->count--;
+    return true;
+}
