@@ -114,6 +114,12 @@ WIRE_INLINE uint64_t atomic_and64(uint64_t *at, uint64_t value)
     return __atomic_fetch_and(at, value, __ATOMIC_SEQ_CST);
 }
 
+/* Counts up a number that only the caller writes and that others may read at any time. */
+WIRE_INLINE void atomic_count(uint64_t *counter, uint64_t more)
+{
+    __atomic_store_n(counter, *counter + more, __ATOMIC_RELAXED);
+}
+
 /* Sets a word that announces a reader; nothing the reader loads later may be loaded before it. */
 WIRE_INLINE void atomic_announce64(uint64_t *at, uint64_t value)
 {

@@ -318,8 +318,8 @@ void engine_receive(struct worker *worker, struct packet packets[], unsigned n, 
             verdict = translate(worker, &packets[i], &items[i]);
         if (verdict_texts[verdict].class == VERDICT_REFUSED)
             reply_error(worker, &packets[i], &items[i].description, verdict);
-        worker->counters.packets[verdict]++;
-        worker->counters.bytes[verdict] += length;
+        atomic_count(&worker->counters.packets[verdict], 1);
+        atomic_count(&worker->counters.bytes[verdict], length);
         verdicts[i] = verdict;
     }
     worker_leave(worker);

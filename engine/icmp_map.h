@@ -69,70 +69,27 @@ static const struct icmp_map_row icmp_map_6to4[] = {
 
 /* Figure 3: position in the IPv4 header, to that in the IPv6 header. */
 static const uint8_t icmp_pointer_4to6[20] = {
-    0,
-    1,
-    4,
-    4, /* version, type of service, total length */
-    ICMP_POINTER_NONE,
-    ICMP_POINTER_NONE, /* identification */
-    ICMP_POINTER_NONE,
-    ICMP_POINTER_NONE, /* fragment offset */
-    7,
-    6, /* time to live, protocol */
-    ICMP_POINTER_NONE,
-    ICMP_POINTER_NONE, /* header checksum */
-    8,
-    8,
-    8,
-    8,
-    24,
-    24,
-    24,
-    24, /* source and destination address */
+    [0] = 0,                         /* version and header length */
+    [1] = 1,                         /* type of service */
+    [2 ... 3] = 4,                   /* total length */
+    [4 ... 7] = ICMP_POINTER_NONE,   /* identification, flags, fragment offset */
+    [8] = 7,                         /* time to live */
+    [9] = 6,                         /* protocol */
+    [10 ... 11] = ICMP_POINTER_NONE, /* header checksum */
+    [12 ... 15] = 8,                 /* source address */
+    [16 ... 19] = 24,                /* destination address */
 };
 
 /* Figure 6: position in the IPv6 header, to that in the IPv4 header. */
 static const uint8_t icmp_pointer_6to4[40] = {
-    0,
-    1,
-    ICMP_POINTER_NONE,
-    ICMP_POINTER_NONE, /* version, traffic class, flow label */
-    2,
-    2,
-    9,
-    8, /* payload length, next header, hop limit */
-    12,
-    12,
-    12,
-    12,
-    12,
-    12,
-    12,
-    12,
-    12,
-    12,
-    12,
-    12,
-    12,
-    12,
-    12,
-    12, /* source address */
-    16,
-    16,
-    16,
-    16,
-    16,
-    16,
-    16,
-    16,
-    16,
-    16,
-    16,
-    16,
-    16,
-    16,
-    16,
-    16, /* destination address */
+    [0] = 0,                       /* version, traffic class */
+    [1] = 1,                       /* traffic class, flow label */
+    [2 ... 3] = ICMP_POINTER_NONE, /* flow label */
+    [4 ... 5] = 2,                 /* payload length */
+    [6] = 9,                       /* next header */
+    [7] = 8,                       /* hop limit */
+    [8 ... 23] = 12,               /* source address */
+    [24 ... 39] = 16,              /* destination address */
 };
 
 /* RFC 1191 section 7.1, those that section 4.2 of RFC 7915 allows: 1280 and more. */

@@ -193,13 +193,14 @@ enum segment {
 };
 
 /*
- * table_at(): the element `index` of a segment, or NULL where a BPF map says so. A BPF program brings its own
- * over its maps, named table_at_bpf, before it includes this file.
+ * table_at(): the element `index` of a segment, or NULL where a BPF map says so. A BPF program defines
+ * table_at_bpf over its maps.
  */
 #ifdef __bpf__
 struct table {
     struct table_constants constants;
 };
+WIRE_INLINE void *table_at_bpf(enum segment segment, uint32_t index);
 #define table_at(table, segment, type, index) ((type *)table_at_bpf(segment, index))
 #else
 struct table {

@@ -69,7 +69,7 @@ static void end_binding(struct actor *actor, uint32_t index)
     uint64_t hash = hash_binding(actor->table, &key);
     index_withdraw(actor->table, SEGMENT_BINDINGS, hash, slot_of(actor->table, hash, index));
     release_port(actor->table, lead);
-    actor->bindings_ended++;
+    atomic_count(&actor->bindings_ended, 1);
     records_retire(actor->table, &actor->retired, index);
 }
 
@@ -98,7 +98,7 @@ bool session_end(struct actor *actor, uint32_t index, uint64_t life)
         return false;
     withdraw_session(actor, index);
     uncount_session(actor->table, record->instance);
-    actor->sessions_ended++;
+    atomic_count(&actor->sessions_ended, 1);
     if (record->lead == index) {
         /* From here on the record is the binding's alone, and whoever leaves last retires it. */
         atomic_store64(&record->life, life_make(0, 0, PHASE_BINDING));
@@ -256,10 +256,25 @@ enum made session_make(struct actor *actor, const struct session_request *reques
         undo_session(actor, own);
         return made;
     }
-    actor->sessions_created++;
-    actor->bindings_created += lead == NO_RECORD;
+    atomic_count(&actor->sessions_created, 1);
+    if (lead == NO_RECORD)
+        atomic_count(&actor->bindings_created, 1);
     *index = own;
     return MADE;
+}
+
+/* Takes the port and its owner cell for a static binding; false, nothing taken: somebody has it. */
+static bool take_port(const struct table *table, const struct record *record, uint32_t own)
+{
+    uint16_t port = from_be16(record->pool_port);
+    struct port_map *map = port_map_at(table, record->address, record->transport);
+    uint32_t *owner = owner_at(table, record->address, record->transport, port);
+    if (atomic_load32(owner) != 0 || !ports_take_static(map, port))
+        return false;
+    if (atomic_swap_if32(owner, 0, own + 1))
+        return true;
+    ports_release(map, port);
+    return false;
 }
 
 bool binding_make_static(struct actor *actor, const struct session_request *request)
@@ -270,21 +285,20 @@ bool binding_make_static(struct actor *actor, const struct session_request *requ
         return false;
     struct record *record = record_at(table, own);
     fill_record(record, request, own);
+    if (!take_port(table, record, own)) {
+        records_push(table, actor->lane, own);
+        return false;
+    }
     record->is_static = 1;
     atomic_store32(&record->users, 1);
     struct binding_key key = record_binding_key(record);
     uint64_t hash = hash_binding(table, &key);
     uint64_t making = life_make(request->expires, 0, PHASE_MAKING);
     atomic_store64(&record->life, making);
-    struct port_map *map = port_map_at(table, record->address, record->transport);
-    if (!ports_take(map, from_be16(record->pool_port)))
-        atomic_add32(&map->used, 1); /* a port outside the ranges */
-    atomic_store32(owner_at(table, record->address, record->transport, from_be16(record->pool_port)),
-                   own + 1);
     if (index_publish(table, SEGMENT_BINDINGS, hash, slot_of(table, hash, own)) &&
         no_rival_binding(actor, own, hash, request->tick) &&
         atomic_swap_if64(&record->life, making, life_make(0, 0, PHASE_BINDING))) {
-        actor->bindings_created++;
+        atomic_count(&actor->bindings_created, 1);
         return true;
     }
     atomic_store64(&record->life, life_make(0, 0, PHASE_KILLED));

@@ -34,8 +34,7 @@ enum made session_make(struct actor *actor, const struct session_request *reques
 
 /*
  * Makes a static binding: `key.client`, `client_port`, `transport`, `instance` and the pool fields of the
- * request. The caller has made sure that nobody holds the port. False: no room in the table, or a binding
- * exists already.
+ * request. False, nothing changed: no room in the table, or the port or the client's port has a binding.
  */
 bool binding_make_static(struct actor *actor, const struct session_request *request);
 

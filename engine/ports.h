@@ -18,6 +18,22 @@
 
 #define PORTS_OF_PARITY(odd) ((odd) ? 0xaaaaaaaaaaaaaaaaull : 0x5555555555555555ull)
 
+/* The number of the lowest set bit of a word that is not 0. BPF has no instruction for it. */
+WIRE_INLINE unsigned lowest_bit(uint64_t word)
+{
+#ifdef __bpf__
+    unsigned bit = 0;
+    for (unsigned step = 32; step > 0; step /= 2)
+        if ((word & ((1ull << step) - 1)) == 0) {
+            word >>= step;
+            bit += step;
+        }
+    return bit;
+#else
+    return (unsigned)__builtin_ctzll(word);
+#endif
+}
+
 /* Which class of ports: RFC 6146 section 3.5.1.1 keeps 0-1023 and 1024-65535 apart. */
 enum port_class {
     PORTS_WELL_KNOWN,
@@ -79,6 +95,15 @@ WIRE_INLINE bool ports_take(struct port_map *map, uint16_t port)
     return true;
 }
 
+/* Claims a port for a static binding, which may also have one outside the ranges; nobody else takes those. */
+WIRE_INLINE bool ports_take_static(struct port_map *map, uint16_t port)
+{
+    if ((atomic_load64(&map->allowed[port / 64]) & (1ull << (port % 64))) != 0)
+        return ports_take(map, port);
+    atomic_add32(&map->used, 1);
+    return true;
+}
+
 /* Claims a port of one word among `parity`, the first at or after bit `start`; -1: none. */
 WIRE_INLINE int ports_take_in_word(struct port_map *map, unsigned word, uint64_t parity, unsigned start)
 {
@@ -88,7 +113,7 @@ WIRE_INLINE int ports_take_in_word(struct port_map *map, unsigned word, uint64_t
             return -1;
         uint64_t after = free & (~0ull << start);
         uint64_t pick = after != 0 ? after : free;
-        unsigned bit = (unsigned)__builtin_ctzll(pick);
+        unsigned bit = lowest_bit(pick);
         if (ports_take(map, (uint16_t)(word * 64 + bit)))
             return (int)(word * 64 + bit);
     }
@@ -114,7 +139,7 @@ WIRE_INLINE int ports_take_parity(struct port_map *map, enum port_class class, b
         if (i == 0)
             mask &= ~0ull << (start % 64);
         for (unsigned tries = 0; mask != 0 && tries < 64; tries++) {
-            unsigned in_word = (unsigned)__builtin_ctzll(mask);
+            unsigned in_word = lowest_bit(mask);
             int port = ports_take_in_word(map, word * 64 + in_word, PORTS_OF_PARITY(odd), bit);
             if (port >= 0)
                 return port;

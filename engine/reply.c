@@ -71,11 +71,11 @@ void reply_error(struct worker *worker, const struct packet *packet, const struc
         !icmp_reply_build(&reply, packet, description, why, &sources, &worker->settings->translation))
         return;
     if (!rate_allows(worker)) {
-        worker->counters.icmp_errors_suppressed++;
+        atomic_count(&worker->counters.icmp_errors_suppressed, 1);
         return;
     }
     commit_output(worker, &reply);
-    worker->counters.icmp_errors_sent++;
+    atomic_count(&worker->counters.icmp_errors_sent, 1);
 }
 
 void reply_probe(struct worker *worker, const struct record *record)
@@ -103,7 +103,7 @@ void reply_probe(struct worker *worker, const struct record *record)
     __builtin_memcpy(packet.buffer + sizeof(ip), &tcp, sizeof(tcp));
     packet.length = sizeof(ip) + sizeof(tcp);
     commit_output(worker, &packet);
-    worker->counters.probes_sent++;
+    atomic_count(&worker->counters.probes_sent, 1);
 }
 
 bool engine_pull(struct worker *worker, struct packet *packet)

@@ -103,7 +103,8 @@ static const char *add_binding(struct worker *control, uint8_t instance, const s
                                       .address = (uint16_t)place,
                                       .tick = control->tick};
     if (!binding_make_static(&control->actor, &request))
-        return "the session table has no room for a static binding; raise nat64.limits.sessions";
+        return "a static binding found no room in the session table (nat64.limits.sessions) or its port "
+               "busy; try again";
     return NULL;
 }
 

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Every transition of RFC 6146 section 3.5.2.2, as a table written from the RFC's text. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "engine/tcp_state.h"
+#include "wire/transport.h"
+
+#define V6    true
+#define V4    false
+#define KEEP  TCP_LIFETIME_KEEP
+#define SHORT TCP_LIFETIME_TRANSITORY
+#define LONG  TCP_LIFETIME_ESTABLISHED
+
+static const struct {
+    enum tcp_state from;
+    bool from_ipv6;
+    uint8_t flags;
+    enum tcp_state to;
+    enum tcp_lifetime lifetime;
+} rows[] = {
+    /* V4 INIT: a V6 SYN establishes; any other packet leaves it as it is. */
+    {TCP_V4_INIT, V6, TCP_SYN, TCP_ESTABLISHED, LONG},
+    {TCP_V4_INIT, V6, TCP_SYN | TCP_ACK, TCP_ESTABLISHED, LONG},
+    {TCP_V4_INIT, V4, TCP_SYN, TCP_V4_INIT, KEEP},
+    {TCP_V4_INIT, V6, TCP_ACK, TCP_V4_INIT, KEEP},
+    {TCP_V4_INIT, V6, TCP_RST, TCP_V4_INIT, KEEP},
+    /* V6 INIT: a V4 SYN with or without ACK establishes; a V6 SYN renews the transitory lifetime. */
+    {TCP_V6_INIT, V4, TCP_SYN | TCP_ACK, TCP_ESTABLISHED, LONG},
+    {TCP_V6_INIT, V4, TCP_SYN, TCP_ESTABLISHED, LONG},
+    {TCP_V6_INIT, V6, TCP_SYN, TCP_V6_INIT, SHORT},
+    {TCP_V6_INIT, V6, TCP_ACK, TCP_V6_INIT, KEEP},
+    {TCP_V6_INIT, V4, TCP_RST | TCP_ACK, TCP_V6_INIT, KEEP},
+    /* ESTABLISHED */
+    {TCP_ESTABLISHED, V4, TCP_FIN | TCP_ACK, TCP_V4_FIN, LONG},
+    {TCP_ESTABLISHED, V6, TCP_FIN | TCP_ACK, TCP_V6_FIN, LONG},
+    {TCP_ESTABLISHED, V4, TCP_RST, TCP_TRANS, SHORT},
+    {TCP_ESTABLISHED, V6, TCP_RST | TCP_ACK, TCP_TRANS, SHORT},
+    {TCP_ESTABLISHED, V6, TCP_ACK, TCP_ESTABLISHED, LONG},
+    {TCP_ESTABLISHED, V4, TCP_ACK | TCP_PSH, TCP_ESTABLISHED, LONG},
+    {TCP_ESTABLISHED, V6, TCP_SYN, TCP_ESTABLISHED, LONG},
+    /* V4 FIN RCV: only a V6 FIN changes it; a second V4 FIN is any other packet, and so is a RST. */
+    {TCP_V4_FIN, V6, TCP_FIN | TCP_ACK, TCP_V6_FIN_V4_FIN, SHORT},
+    {TCP_V4_FIN, V4, TCP_FIN | TCP_ACK, TCP_V4_FIN, LONG},
+    {TCP_V4_FIN, V6, TCP_ACK, TCP_V4_FIN, LONG},
+    {TCP_V4_FIN, V6, TCP_RST, TCP_V4_FIN, LONG},
+    /* V6 FIN RCV */
+    {TCP_V6_FIN, V4, TCP_FIN | TCP_ACK, TCP_V6_FIN_V4_FIN, SHORT},
+    {TCP_V6_FIN, V6, TCP_FIN | TCP_ACK, TCP_V6_FIN, LONG},
+    {TCP_V6_FIN, V4, TCP_ACK, TCP_V6_FIN, LONG},
+    /* V6 FIN + V4 FIN RCV: all pass, the lifetime runs on; a SYN begins anew. */
+    {TCP_V6_FIN_V4_FIN, V4, TCP_ACK, TCP_V6_FIN_V4_FIN, KEEP},
+    {TCP_V6_FIN_V4_FIN, V6, TCP_FIN | TCP_ACK, TCP_V6_FIN_V4_FIN, KEEP},
+    {TCP_V6_FIN_V4_FIN, V6, TCP_SYN, TCP_V6_INIT, SHORT},
+    {TCP_V6_FIN_V4_FIN, V4, TCP_SYN, TCP_V4_INIT, SHORT},
+    {TCP_V6_FIN_V4_FIN, V4, TCP_RST, TCP_V6_FIN_V4_FIN, KEEP},
+    /* TRANS: a RST changes nothing, anything else establishes again. */
+    {TCP_TRANS, V4, TCP_RST, TCP_TRANS, KEEP},
+    {TCP_TRANS, V6, TCP_RST | TCP_ACK, TCP_TRANS, KEEP},
+    {TCP_TRANS, V6, TCP_ACK, TCP_ESTABLISHED, LONG},
+    {TCP_TRANS, V4, TCP_FIN | TCP_ACK, TCP_ESTABLISHED, LONG},
+};
+
+static void every_transition(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct tcp_step step = tcp_step(rows[i].from, rows[i].from_ipv6, rows[i].flags);
+        if (step.state != rows[i].to || step.lifetime != rows[i].lifetime)
+            fail_msg("row %zu: %s with flags %#x became %s, lifetime %d", i, tcp_state_names[rows[i].from],
+                     rows[i].flags, tcp_state_names[step.state], (int)step.lifetime);
+    }
+}
+
+static void every_state_has_a_name(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < TCP_STATE_COUNT; i++)
+        assert_non_null(tcp_state_names[i]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_transition),
+        cmocka_unit_test(every_state_has_a_name),
+    };
+    return cmocka_run_group_tests_name("tcp_state", tests, NULL, NULL);
+}
