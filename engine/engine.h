@@ -121,10 +121,10 @@ struct engine_entry {
 
 /*
  * Walks the table in steps: looks at up to `look` records from *position on, writes up to `n` live
- * sessions (or bindings) and moves *position; returns how many were written. The walk is over when *position
- * is engine_capacity(). May run in any thread beside the workers, and costs them nothing but cache.
+ * sessions (or bindings) and moves *position; returns how many were written. The walk is over when
+ * *position is engine_capacity(). Called from the control plane's thread; workers run on meanwhile.
  */
-uint32_t engine_list(const struct engine *engine, bool sessions, uint32_t *position, uint32_t look,
+uint32_t engine_list(struct engine *engine, bool sessions, uint32_t *position, uint32_t look,
                      struct engine_entry *entries, uint32_t n, nanoseconds now);
 uint32_t engine_capacity(const struct engine *engine);
 

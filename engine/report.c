@@ -2,8 +2,8 @@
 /*
  * What the control plane may see of a running engine: counters, pools, and the table entry by entry.
  *
- * A record is copied while workers go on changing it; it counts if its word of life and its generation are
- * the same after the copy as before, so what is shown is a record as it was.
+ * A step of the list is a reader like a burst is, on the control plane's lane: a record it finds alive is not
+ * reused before the step ends, so only the words that change during a life are read atomically.
  */
 #include "engine/worker.h"
 
@@ -50,18 +50,8 @@ uint32_t engine_capacity(const struct engine *engine)
     return records_used(engine->table);
 }
 
-/* A consistent copy of a record; false: it changed meanwhile. */
-static bool copy_record(const struct record *record, struct record *copy)
-{
-    uint64_t life = atomic_load64(&record->life);
-    *copy = *(const volatile struct record *)record;
-    __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    return atomic_load64(&record->life) == life && copy->life == life &&
-           *(const volatile uint16_t *)&record->generation == copy->generation;
-}
-
 static void fill_entry(const struct settings *settings, const struct record *record, bool session,
-                       uint32_t tick, struct engine_entry *entry)
+                       struct engine_entry *entry)
 {
     *entry = (struct engine_entry){.is_session = session,
                                    .is_static = !session && record->is_static,
@@ -73,32 +63,42 @@ static void fill_entry(const struct settings *settings, const struct record *rec
                                    .pool_port = record->pool_port};
     if (!session) {
         entry->state = record->is_static ? "static" : "dynamic";
-        entry->sessions = record->users - record->is_static;
+        entry->sessions = atomic_load32(&record->users) - record->is_static;
         return;
     }
-    uint8_t state = life_state(record->life);
-    entry->state = tcp_state_names[state < TCP_STATE_COUNT ? state : TCP_NONE];
     entry->remote4 = record->remote;
     entry->remote_port = record->remote_port;
     entry->remote6 = rfc6052_embed(&settings->nat64[record->instance].prefix, record->remote);
-    entry->expires_in = life_expires(record->life) - tick;
 }
 
-uint32_t engine_list(const struct engine *engine, bool sessions, uint32_t *position, uint32_t look,
+/* Writes the entry of a record if it is a live session, or if it is a binding that can be used. */
+static bool list_record(const struct worker *control, uint32_t index, bool sessions,
+                        struct engine_entry *entry)
+{
+    const struct record *record = record_at(control->actor.table, index);
+    uint64_t life = atomic_load64(&record->life);
+    bool wanted = sessions ? life_is_session(life, control->tick)
+                           : binding_is_alive(record, control->tick) && record->lead == index;
+    if (!wanted)
+        return false;
+    fill_entry(control->settings, record, sessions, entry);
+    if (sessions) {
+        uint8_t state = life_state(life);
+        entry->state = tcp_state_names[state < TCP_STATE_COUNT ? state : TCP_NONE];
+        entry->expires_in = life_expires(life) - control->tick;
+    }
+    return true;
+}
+
+uint32_t engine_list(struct engine *engine, bool sessions, uint32_t *position, uint32_t look,
                      struct engine_entry *entries, uint32_t n, nanoseconds now)
 {
-    const struct settings *settings = __atomic_load_n(&engine->settings, __ATOMIC_ACQUIRE);
-    uint32_t tick = (uint32_t)(now / NANOSECONDS);
-    uint32_t used = records_used(engine->table);
+    struct worker *control = &engine->worker[engine->workers];
     uint32_t written = 0;
-    for (; look > 0 && written < n && *position < used; look--, (*position)++) {
-        struct record record;
-        if (!copy_record(record_at(engine->table, *position), &record))
-            continue;
-        bool wanted = sessions ? life_is_session(record.life, tick)
-                               : record.lead == *position && binding_is_alive(&record, tick);
-        if (wanted && record.instance < settings->nat64_count)
-            fill_entry(settings, &record, sessions, tick, &entries[written++]);
-    }
+    worker_enter(control, now);
+    uint32_t used = records_used(engine->table);
+    for (; look > 0 && written < n && *position < used; look--, (*position)++)
+        written += list_record(control, *position, sessions, &entries[written]);
+    worker_leave(control);
     return written;
 }
