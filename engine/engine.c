@@ -232,14 +232,14 @@ static void look_up(const struct worker *worker, struct item *item)
         return;
     enum segment which = item->description.version == 6 ? SEGMENT_SESSION6 : SEGMENT_SESSION4;
     const struct bucket *bucket = bucket_at(table, which, hash_bucket(table, item->hash));
-    for (unsigned i = 0; i < BUCKET_SLOTS; i++) {
-        uint64_t slot = atomic_load64(&bucket->slot[i]);
-        if (slot_matches(slot, item->hash)) {
-            item->candidate = slot_index(slot);
-            __builtin_prefetch(record_at(table, item->candidate));
-            return;
-        }
+    uint32_t candidate = NO_RECORD;
+#pragma GCC unroll 7
+    for (unsigned i = BUCKET_SLOTS; i > 0; i--) {
+        uint64_t slot = atomic_load64(&bucket->slot[i - 1]);
+        candidate = (uint16_t)(slot >> 48) == (uint16_t)item->hash ? slot_index(slot) : candidate;
     }
+    item->candidate = candidate;
+    __builtin_prefetch(record_at(table, candidate));
 }
 
 /* --- pass 3: translate -------------------------------------------------------------------------- */

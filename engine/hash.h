@@ -13,9 +13,9 @@
 
 #include "engine/layout.h"
 
-WIRE_INLINE uint64_t hash_pair(const uint32_t *words, const uint32_t *key)
+WIRE_INLINE uint64_t hash_pair(uint32_t first, uint32_t second, const uint32_t *secret)
 {
-    return (uint64_t)(uint32_t)(words[0] + key[0]) * (uint32_t)(words[1] + key[1]);
+    return (uint64_t)(uint32_t)(first + secret[0]) * (uint32_t)(second + secret[1]);
 }
 
 WIRE_INLINE uint64_t hash_finish(uint64_t sum)
@@ -26,40 +26,47 @@ WIRE_INLINE uint64_t hash_finish(uint64_t sum)
     return sum;
 }
 
+WIRE_INLINE uint64_t hash_address(const struct ipv6_address *address, const uint32_t *secret)
+{
+    const uint8_t *at = address->bytes;
+    return hash_pair(load_be32(at), load_be32(at + 4), secret) +
+           hash_pair(load_be32(at + 8), load_be32(at + 12), secret + 2);
+}
+
+/*
+ * The words are put together from the fields and not copied from the key: just written field by field, it
+ * would be read back in pieces of another size, which a processor can do only after the writes have left its
+ * store buffer.
+ */
 WIRE_INLINE uint64_t hash_key6(const struct table *table, const struct key6 *key)
 {
     const uint32_t *secret = table->constants.key;
-    uint32_t words[8];
-    __builtin_memcpy(words, key, sizeof(*key));
-    words[7] = 0;
-    return hash_finish(hash_pair(words, secret) + hash_pair(words + 2, secret + 2) +
-                       hash_pair(words + 4, secret + 4) + hash_pair(words + 6, secret + 6));
+    uint32_t ports = (uint32_t)key->client_port | ((uint32_t)key->remote_port << 16);
+    uint32_t kind = (uint32_t)key->transport | ((uint32_t)key->instance << 8);
+    return hash_finish(hash_address(&key->client, secret) + hash_pair(key->remote, ports, secret + 4) +
+                       hash_pair(kind, 0, secret + 6));
 }
 
 WIRE_INLINE uint64_t hash_key4(const struct table *table, const struct key4 *key)
 {
     const uint32_t *secret = table->constants.key + 8;
-    uint32_t words[4];
-    __builtin_memcpy(words, key, sizeof(*key));
-    return hash_finish(hash_pair(words, secret) + hash_pair(words + 2, secret + 2));
+    uint32_t ports = (uint32_t)key->pool_port | ((uint32_t)key->remote_port << 16);
+    return hash_finish(hash_pair(key->pool, key->remote, secret) +
+                       hash_pair(ports, key->transport, secret + 2));
 }
 
 WIRE_INLINE uint64_t hash_binding(const struct table *table, const struct binding_key *key)
 {
     const uint32_t *secret = table->constants.key + 12;
-    uint32_t words[6];
-    __builtin_memcpy(words, key, sizeof(*key));
-    words[5] = 0;
-    return hash_finish(hash_pair(words, secret) + hash_pair(words + 2, secret + 2) +
-                       hash_pair(words + 4, secret + 4));
+    uint32_t kind = (uint32_t)key->transport | ((uint32_t)key->instance << 8);
+    return hash_finish(hash_address(&key->client, secret) + hash_pair(key->client_port, kind, secret + 4));
 }
 
 /* The subscriber, so far the upper 64 bits of a client's address: which pool address is tried first. */
 WIRE_INLINE uint64_t hash_subscriber(const struct table *table, const struct ipv6_address *client)
 {
-    uint32_t words[2];
-    __builtin_memcpy(words, client, sizeof(words));
-    return hash_finish(hash_pair(words, table->constants.key + 18));
+    return hash_finish(
+        hash_pair(load_be32(client->bytes), load_be32(client->bytes + 4), table->constants.key + 18));
 }
 
 /* The home bucket: the upper half of the hash, scaled; the tag comes from the lower half. */

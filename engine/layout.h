@@ -89,24 +89,19 @@ struct key6 {
     be32 remote;
     be16 client_port, remote_port;
     uint8_t transport, instance;
-    uint16_t zero;
 };
-_Static_assert(sizeof(struct key6) == 28, "key6 is hashed as 7 words");
 
 struct key4 {
     be32 pool, remote;
     be16 pool_port, remote_port;
     uint8_t transport;
-    uint8_t zero[3];
 };
-_Static_assert(sizeof(struct key4) == 16, "key4 is hashed as 4 words");
 
 struct binding_key {
     struct ipv6_address client;
     be16 client_port;
     uint8_t transport, instance;
 };
-_Static_assert(sizeof(struct binding_key) == 20, "binding_key is hashed as 5 words");
 
 struct record {
     uint64_t life;
@@ -167,7 +162,7 @@ _Static_assert(sizeof(struct lane) == 64, "lanes keep to cache lines of their ow
 /* Derived from the geometry; copied where a user of the table wants it at hand. */
 struct table_constants {
     uint32_t records, buckets, addresses, lanes;
-    uint32_t key[24]; /* of the hashes */
+    uint32_t key[20]; /* of the hashes */
 };
 
 struct table_header {
