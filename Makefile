@@ -25,7 +25,7 @@ all:
 
 test:
 	@tool/install-packages build lab test
-	@tool/build $(BUILD) isthmus tests
+	@tool/build $(BUILD) isthmus tests || { echo "0 passed, 1 failed"; exit 1; }
 	@tool/test --build $(BUILD)
 
 demo:
@@ -51,7 +51,8 @@ bench:
 install:
 	@tool/build $(BUILD) isthmus
 	@meson configure $(BUILD) -Dprefix=$(prefix) -Dsysconfdir=$(sysconfdir)
-	@meson install -C $(BUILD) --quiet
+	@tool/build $(BUILD) isthmus
+	@meson install -C $(BUILD) --no-rebuild --quiet
 
 packages:
 	@tool/install-packages

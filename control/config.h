@@ -36,8 +36,10 @@ struct config {
         uint32_t mtu6, mtu4; /* 0: take them from the egress routes */
         bool routes;
     } plane;
-    struct settings settings;   /* as written; what is absent (mtu6, mtu4, addresses: 0) the daemon fills in a copy */
-    struct geometry geometry;   /* sums over the instances */
+    /* As written. What is absent (translation.mtu6 and mtu4, address6, address4: 0) the daemon fills in a
+     * copy. */
+    struct settings settings;
+    struct geometry geometry;                          /* sums over the instances */
     uint32_t nat64_addresses[NAT64_INSTANCES_MAXIMUM]; /* limits.addresses of each instance */
     struct {
         char socket[sizeof(((struct sockaddr_un *)0)->sun_path)];

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The text is walked twice. The first walk, over libyaml's events, lets through only the plain part of YAML:
- * one document of maps, lists and scalars, nested no deeper than the keys are, without anchors, aliases and tags. Those are what makes
- * the work of a small file large, and nobody needs them here. The second walk has libyaml build the nodes.
+ * one document of maps, lists and scalars, nested no deeper than the keys are, without anchors, aliases and
+ * tags. Those are what makes the work of a small file large, and nobody needs them here. The second walk has
+ * libyaml build the nodes.
  */
 #include "control/config_document.h"
 
@@ -12,11 +13,11 @@
 #include <string.h>
 
 bool config_complain(const struct config_source *source, const yaml_mark_t *mark, struct config_error *error,
-    const char *format, ...)
+                     const char *format, ...)
 {
     va_list arguments;
     int length = snprintf(error->text, sizeof(error->text), "%.200s:%zu:%zu: ", source->name, mark->line + 1,
-        mark->column + 1);
+                          mark->column + 1);
     va_start(arguments, format);
     vsnprintf(error->text + length, sizeof(error->text) - (size_t)length, format, arguments);
     va_end(arguments);
@@ -48,11 +49,14 @@ static const char *line_of_mark(const struct config_source *source, const yaml_m
     return at;
 }
 
-/* What most likely lies behind an error of syntax: tabs, and endpoints, whose bracket begins a list. */
+/* What most likely lies behind an error of syntax: an end cut off, tabs, endpoints, whose bracket begins a
+ * list. */
 static const char *guess_cause(const struct config_source *source, const yaml_mark_t *mark)
 {
     size_t length;
     const char *line = line_of_mark(source, mark, &length);
+    if (line + length == source->text + source->length && mark->index >= source->length)
+        return "; the file ends here, is it complete?";
     if (memchr(line, '\t', length) != NULL)
         return "; indent with spaces, tabs are not allowed";
     for (size_t i = 0; i + 2 < length; i++)
@@ -63,21 +67,22 @@ static const char *guess_cause(const struct config_source *source, const yaml_ma
 
 /* Passes on what libyaml has to say. */
 static bool syntax_error(const struct config_source *source, const yaml_parser_t *parser,
-    struct config_error *error)
+                         struct config_error *error)
 {
     yaml_mark_t mark = parser->problem_mark;
-    const char *problem = parser->problem == NULL ? "unknown error" : parser->problem;
-    switch (parser->error) {
-    case YAML_MEMORY_ERROR:
+    size_t length;
+    if (parser->problem == NULL) /* all that libyaml has no words for */
         return config_complain(source, &mark, error, "out of memory; free some and try again");
-    case YAML_READER_ERROR:
+    if (parser->error == YAML_READER_ERROR) {
         mark = mark_of_offset(source, parser->problem_offset);
-        return config_complain(source, &mark, error, "%s; the file is text in UTF-8", problem);
-    default:
-        return config_complain(source, &mark, error, "not valid YAML: %s%s%s%s",
-            parser->context == NULL ? "" : parser->context, parser->context == NULL ? "" : ", ", problem,
-            guess_cause(source, &mark));
+        return config_complain(source, &mark, error, "%s; the file is text in UTF-8", parser->problem);
     }
+    /* libyaml counts the end of the text as a line of its own. */
+    if (line_of_mark(source, &mark, &length) == source->text + source->length)
+        mark = mark_of_offset(source, source->length);
+    return config_complain(source, &mark, error, "not valid YAML: %s%s%s%s",
+                           parser->context == NULL ? "" : parser->context,
+                           parser->context == NULL ? "" : ", ", parser->problem, guess_cause(source, &mark));
 }
 
 static void parser_start(yaml_parser_t *parser, const struct config_source *source)
@@ -96,13 +101,14 @@ struct walk {
 };
 
 static bool admit_node(const struct walk *walk, const yaml_event_t *event, const yaml_char_t *anchor,
-    const yaml_char_t *tag)
+                       const yaml_char_t *tag)
 {
     if (anchor != NULL)
         return config_complain(walk->source, &event->start_mark, walk->error,
-            "an anchor (&); write the value out where it is needed");
+                               "an anchor (&); write the value out where it is needed");
     if (tag != NULL)
-        return config_complain(walk->source, &event->start_mark, walk->error, "a tag (!); write the value alone");
+        return config_complain(walk->source, &event->start_mark, walk->error,
+                               "a tag (!); write the value alone");
     return true;
 }
 
@@ -110,7 +116,8 @@ static bool admit_depth(struct walk *walk, const yaml_event_t *event)
 {
     if (++walk->depth > CONFIG_DEPTH_MAXIMUM)
         return config_complain(walk->source, &event->start_mark, walk->error,
-            "nested more than %d deep; no key is so deep, see isthmus.yaml(5)", CONFIG_DEPTH_MAXIMUM);
+                               "nested more than %d deep; no key is so deep, see isthmus.yaml(5)",
+                               CONFIG_DEPTH_MAXIMUM);
     return true;
 }
 
@@ -120,11 +127,11 @@ static bool admit_event(struct walk *walk, const yaml_event_t *event)
     case YAML_DOCUMENT_START_EVENT:
         if (++walk->documents > 1)
             return config_complain(walk->source, &event->start_mark, walk->error,
-                "a second document begins here; a configuration is one");
+                                   "a second document begins here; a configuration is one");
         return true;
     case YAML_ALIAS_EVENT:
         return config_complain(walk->source, &event->start_mark, walk->error,
-            "an alias (*); write the value out where it is needed");
+                               "an alias (*); write the value out where it is needed");
     case YAML_SCALAR_EVENT:
         walk->content = walk->content || event->data.scalar.length != 0;
         return admit_node(walk, event, event->data.scalar.anchor, event->data.scalar.tag);
@@ -161,9 +168,20 @@ static bool admit(const struct config_source *source, yaml_parser_t *parser, str
             return false;
     }
     if (!walk.content)
-        return config_complain(source, &(yaml_mark_t){0}, error,
+        return config_complain(
+            source, &(yaml_mark_t){0}, error,
             "the configuration is empty; it needs nat64: with a prefix and a pool, see isthmus.yaml(5)");
     return true;
+}
+
+/* Some editors begin a file with the byte order mark, which libyaml takes amiss where it is told the
+ * encoding. */
+static void skip_byte_order_mark(struct config_source *source)
+{
+    if (source->length >= 3 && memcmp(source->text, "\xef\xbb\xbf", 3) == 0) {
+        source->text += 3;
+        source->length -= 3;
+    }
 }
 
 bool config_document_load(struct config_source *source, struct config_error *error)
@@ -171,9 +189,10 @@ bool config_document_load(struct config_source *source, struct config_error *err
     yaml_parser_t parser;
     if (source->length > CONFIG_BYTES_MAXIMUM) {
         snprintf(error->text, sizeof(error->text), "%.200s: larger than 1 MiB; is this the configuration?",
-            source->name);
+                 source->name);
         return false;
     }
+    skip_byte_order_mark(source);
     if (yaml_parser_initialize(&parser) == 0)
         return config_complain(source, &(yaml_mark_t){0}, error, "out of memory; free some and try again");
     parser_start(&parser, source);
@@ -191,11 +210,12 @@ bool config_document_load(struct config_source *source, struct config_error *err
 
 /* The value of a map's key, given by its first `length` characters; NULL: absent, or not a map. */
 static yaml_node_t *step_into_map(struct config_source *source, const yaml_node_t *node, const char *name,
-    size_t length)
+                                  size_t length)
 {
     if (node->type != YAML_MAPPING_NODE)
         return NULL;
-    for (yaml_node_pair_t *pair = node->data.mapping.pairs.start; pair < node->data.mapping.pairs.top; pair++) {
+    for (yaml_node_pair_t *pair = node->data.mapping.pairs.start; pair < node->data.mapping.pairs.top;
+         pair++) {
         const yaml_node_t *key = yaml_document_get_node(&source->document, pair->key);
         if (key->type == YAML_SCALAR_NODE && key->data.scalar.length == length &&
             memcmp(key->data.scalar.value, name, length) == 0)

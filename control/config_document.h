@@ -23,12 +23,15 @@ struct config_source {
     yaml_document_t document;
 };
 
-/* Reads source->text into source->document, which the caller deletes. False: *error says why, nothing is left. */
+/* Reads source->text into source->document, which the caller deletes. False: *error says why, nothing is
+ * left. */
 bool config_document_load(struct config_source *source, struct config_error *error);
 
 /* Writes "NAME:LINE:COLUMN: " and the sentence. Always false, to be returned. */
 __attribute__((format(printf, 4, 5))) bool config_complain(const struct config_source *source,
-    const yaml_mark_t *mark, struct config_error *error, const char *format, ...);
+                                                           const yaml_mark_t *mark,
+                                                           struct config_error *error, const char *format,
+                                                           ...);
 
 /* Where the value at `path`, "nat64[1].pool[0].ports", stands; if absent, the nearest that encloses it. */
 yaml_mark_t config_document_locate(struct config_source *source, const char *path);

@@ -49,7 +49,7 @@ static void path_cut(struct reader *reader, size_t length)
 }
 
 __attribute__((format(printf, 3, 4))) static bool complain(struct reader *reader, const yaml_node_t *node,
-    const char *format, ...)
+                                                           const char *format, ...)
 {
     char sentence[sizeof(reader->error->text)];
     va_list arguments;
@@ -57,7 +57,7 @@ __attribute__((format(printf, 3, 4))) static bool complain(struct reader *reader
     vsnprintf(sentence, sizeof(sentence), format, arguments);
     va_end(arguments);
     return config_complain(&reader->source, &node->start_mark, reader->error, "%s%s%s", reader->path,
-        reader->path[0] == 0 ? "" : ": ", sentence);
+                           reader->path[0] == 0 ? "" : ": ", sentence);
 }
 
 /* Found a node of the wrong kind. */
@@ -115,20 +115,21 @@ static bool complain_unknown(struct reader *reader, const struct config_key *gro
         unsigned this = word_distance(word, config_key_name(key));
         if (key->rule.type == VALUE_REFUSED)
             continue;
-        snprintf(allowed + length, sizeof(allowed) - length, "%s%s", length == 0 ? "" : ", ", config_key_name(key));
+        snprintf(allowed + length, sizeof(allowed) - length, "%s%s", length == 0 ? "" : ", ",
+                 config_key_name(key));
         if (this < distance) {
             distance = this;
             nearest = config_key_name(key);
         }
     }
     return complain(reader, node, "unknown key %s%s%s%s; allowed here: %s", value_quote(word, quoted),
-        nearest == NULL ? "" : ", did you mean \"", nearest == NULL ? "" : nearest, nearest == NULL ? "" : "\"",
-        allowed);
+                    nearest == NULL ? "" : ", did you mean \"", nearest == NULL ? "" : nearest,
+                    nearest == NULL ? "" : "\"", allowed);
 }
 
 /* Notes one pair of a map at its key's row in `found`. */
 static bool note_pair(struct reader *reader, const struct config_key *group, const yaml_node_pair_t *pair,
-    const yaml_node_t **found)
+                      const yaml_node_t **found)
 {
     const yaml_node_t *name = yaml_document_get_node(&reader->source.document, pair->key);
     const struct config_key *key = NULL;
@@ -153,7 +154,8 @@ static bool read_group(struct reader *reader, const struct task *task)
     const yaml_node_t *found[CONFIG_KEYS_MAXIMUM] = {NULL};
     const yaml_node_t *node = task->node;
     if (node != NULL && node->type == YAML_MAPPING_NODE) {
-        for (yaml_node_pair_t *pair = node->data.mapping.pairs.start; pair < node->data.mapping.pairs.top; pair++)
+        for (yaml_node_pair_t *pair = node->data.mapping.pairs.start; pair < node->data.mapping.pairs.top;
+             pair++)
             if (!note_pair(reader, task->key, pair, found))
                 return false;
     } else if (node != NULL && !is_blank(node)) {
@@ -161,9 +163,9 @@ static bool read_group(struct reader *reader, const struct task *task)
     }
     for (const struct config_key *key = NULL; (key = config_next_child(task->key, key)) != NULL;) {
         const struct task child = {.key = key,
-            .node = found[key - config_keys],
-            .around = node != NULL ? node : task->around,
-            .place = task->place};
+                                   .node = found[key - config_keys],
+                                   .around = node != NULL ? node : task->around,
+                                   .place = task->place};
         size_t length = path_add(reader, "%s%s", reader->path[0] == 0 ? "" : ".", config_key_name(key));
         if (key->rule.type != VALUE_REFUSED && !read_key(reader, &child))
             return false;
@@ -172,7 +174,8 @@ static bool read_group(struct reader *reader, const struct task *task)
     return true;
 }
 
-/* Makes room for a list's entries; its count follows entry by entry, so that a half-read list can be freed. */
+/* Makes room for a list's entries; its count follows entry by entry, so that a half-read list can be freed.
+ */
 static bool make_entries(const struct task *task, size_t count)
 {
     const struct config_key *list = task->key;
@@ -186,19 +189,19 @@ static bool make_entries(const struct task *task, size_t count)
 
 static bool read_entries(struct reader *reader, const struct task *task, size_t count)
 {
-    struct config_key group = *task->key;
     uint32_t *filled = config_list_count(task->key, &task->place);
     if (!make_entries(task, count))
         return complain(reader, task->node, "out of memory; free some and try again");
     for (*filled = 0; *filled < count; (*filled)++) {
         yaml_node_item_t item = task->node->data.sequence.items.start[*filled];
-        const struct task entry = {.key = &group,
-            .node = yaml_document_get_node(&reader->source.document, item),
-            .around = task->node,
-            .place = config_list_entry(task->key, &task->place, *filled)};
+        const struct task entry = {.key = task->key,
+                                   .node = yaml_document_get_node(&reader->source.document, item),
+                                   .around = task->node,
+                                   .place = config_list_entry(task->key, &task->place, *filled)};
         size_t length = path_add(reader, "[%u]", *filled);
         if (entry.node->type != YAML_MAPPING_NODE)
-            return complain(reader, entry.node, "found an entry without keys; expected KEY: VALUE, as isthmus.yaml(5) shows");
+            return complain(reader, entry.node,
+                            "found an entry without keys; expected KEY: VALUE, as isthmus.yaml(5) shows");
         if (!read_group(reader, &entry))
             return false;
         path_cut(reader, length);
@@ -216,9 +219,10 @@ static bool read_list(struct reader *reader, const struct task *task)
         return complain_kind(reader, task);
     if (count < (size_t)rule->low)
         return complain(reader, task->node != NULL ? task->node : task->around,
-            "is missing or empty; write at least one entry: %s", task->key->help);
+                        "is missing or empty; write at least one entry: %s", task->key->help);
     if (count > (size_t)rule->high)
-        return complain(reader, task->node, "has %zu entries; at most %u are allowed", count, (unsigned)rule->high);
+        return complain(reader, task->node, "has %zu entries; at most %u are allowed", count,
+                        (unsigned)rule->high);
     return count == 0 || read_entries(reader, task, count);
 }
 
@@ -244,7 +248,7 @@ static bool read_scalar(struct reader *reader, const struct task *task, const ya
     if (refusal(task->key, text) != NULL)
         return complain(reader, node, "%s: %s", text, refusal(task->key, text));
     if (!value_read(&task->key->rule, text, node->data.scalar.style == YAML_PLAIN_SCALAR_STYLE,
-            config_field(task->key, &task->place), &why))
+                    config_field(task->key, &task->place), &why))
         return complain(reader, node, "%s", why.text);
     return true;
 }
@@ -253,9 +257,12 @@ static bool read_scalar(struct reader *reader, const struct task *task, const ya
 static bool read_words(struct reader *reader, const struct task *task)
 {
     const yaml_node_t *node = task->node;
-    if (node->type != YAML_SEQUENCE_NODE || node->data.sequence.items.start == node->data.sequence.items.top)
+    if (node->type != YAML_SEQUENCE_NODE)
         return complain_kind(reader, task);
-    for (yaml_node_item_t *item = node->data.sequence.items.start; item < node->data.sequence.items.top; item++)
+    if (node->data.sequence.items.start == node->data.sequence.items.top)
+        return complain(reader, node, "is empty; leave it out for the default %s", task->key->fallback);
+    for (yaml_node_item_t *item = node->data.sequence.items.start; item < node->data.sequence.items.top;
+         item++)
         if (!read_scalar(reader, task, yaml_document_get_node(&reader->source.document, *item)))
             return false;
     return true;
@@ -293,7 +300,7 @@ static void derive(struct config *config)
 {
     if (config->plane.workers == 0) {
         long processors = sysconf(_SC_NPROCESSORS_ONLN);
-        config->plane.workers = processors < 1 ? 1
+        config->plane.workers = processors < 1                 ? 1
                                 : processors > WORKERS_MAXIMUM ? WORKERS_MAXIMUM
                                                                : (uint32_t)processors;
     }
@@ -307,7 +314,8 @@ static void derive(struct config *config)
 static bool read_document(struct reader *reader)
 {
     const yaml_node_t *root = yaml_document_get_root_node(&reader->source.document);
-    const struct task task = {.key = &config_root, .node = root, .around = root, .place = {.config = reader->config}};
+    const struct task task = {
+        .key = &config_root, .node = root, .around = root, .place = {.config = reader->config}};
     if (!read_group(reader, &task))
         return false;
     if (!config_check(reader->config, &reader->source, reader->error))
@@ -324,7 +332,8 @@ struct config *config_parse(const char *name, const char *text, size_t length, s
     reader.config = calloc(1, sizeof(*reader.config));
     if (reader.config == NULL || !read_document(&reader)) {
         if (reader.config == NULL)
-            snprintf(error->text, sizeof(error->text), "%.200s: out of memory; free some and try again", name);
+            snprintf(error->text, sizeof(error->text), "%.200s: out of memory; free some and try again",
+                     name);
         config_free(reader.config);
         reader.config = NULL;
     }
@@ -366,7 +375,8 @@ struct config *config_load(const char *path, struct config_error *error)
         config = config_parse(path, text, (size_t)length, error);
     else
         snprintf(error->text, sizeof(error->text),
-            "%.200s: cannot be read: %s; give the path of a readable file with -c", path, strerror(errno));
+                 "%.200s: cannot be read: %s; give the path of a readable file with -c", path,
+                 strerror(errno));
     free(text);
     return config;
 }

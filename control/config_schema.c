@@ -28,8 +28,12 @@ static_assert(sizeof(transports) / sizeof(transports[0]) == TRANSPORT_COUNT + 1,
 #define NUMBER(lowest, highest)                                                                              \
     .rule = {.type = VALUE_NUMBER, .low = (lowest), .high = (highest), .size = sizeof(uint32_t)}
 #define NUMBER_OR_NULL(lowest, highest, nothing)                                                             \
-    .rule = {.type = VALUE_NUMBER, .low = (lowest), .high = (highest), .size = sizeof(uint32_t),             \
-             .nullable = true, .null = (nothing)}
+    .rule = {.type = VALUE_NUMBER,                                                                           \
+             .low = (lowest),                                                                                \
+             .high = (highest),                                                                              \
+             .size = sizeof(uint32_t),                                                                       \
+             .nullable = true,                                                                               \
+             .null = (nothing)}
 #define BOOLEAN .rule = {.type = VALUE_WORD, .words = booleans, .size = sizeof(bool)}
 #define DURATION(lowest, clause)                                                                             \
     .rule = {.type = VALUE_DURATION, .low = (lowest), .high = DURATION_MAXIMUM, .why = (clause)}
@@ -40,9 +44,6 @@ enum {
     ICMP_MINIMUM_SECONDS = 60, /* RFC 5508 REQ-2 */
     MTU_MAXIMUM = 65535,
     IPV4_MINIMUM_MTU = 68, /* RFC 791 section 3.2 */
-    SESSIONS_MINIMUM = 64,
-    SESSIONS_MAXIMUM = 1 << 28,
-    ADDRESSES_MAXIMUM = 4096,
     POOL_ENTRIES_MAXIMUM = 1024,
     STATIC_ENTRIES_MAXIMUM = 65536,
 };
@@ -193,12 +194,12 @@ const struct config_key config_keys[] = {
      .help = "of TCP connections that are opening, closing or reset"},
     {.path = "nat64[].limits", GROUP, .help = "the size of the tables, fixed at start"},
     {.path = "nat64[].limits.sessions",
-     NUMBER(SESSIONS_MINIMUM, SESSIONS_MAXIMUM),
+     NUMBER(TABLE_SESSIONS_MINIMUM, TABLE_SESSIONS_MAXIMUM),
      IN_NAT64(sessions),
      .fallback = "262144",
      .help = "sessions at the same time"},
     {.path = "nat64[].limits.addresses",
-     NUMBER(1, ADDRESSES_MAXIMUM),
+     NUMBER(1, TABLE_ADDRESSES_MAXIMUM),
      .home = HOME_PARALLEL,
      .offset = offsetof(struct config, nat64_addresses),
      .fallback = "64",
@@ -255,7 +256,8 @@ const struct config_key config_keys[] = {
 };
 
 const size_t config_key_count = sizeof(config_keys) / sizeof(config_keys[0]);
-static_assert(sizeof(config_keys) / sizeof(config_keys[0]) <= CONFIG_KEYS_MAXIMUM, "the reader notes keys in an array");
+static_assert(sizeof(config_keys) / sizeof(config_keys[0]) <= CONFIG_KEYS_MAXIMUM,
+              "the reader notes keys in an array");
 
 /* True if `path` is that of `parent`, a separator, and one name more. */
 static bool is_child(const struct config_key *parent, const char *path)
@@ -301,7 +303,7 @@ uint32_t *config_list_count(const struct config_key *list, const struct config_p
 }
 
 struct config_place config_list_entry(const struct config_key *list, const struct config_place *place,
-    uint32_t number)
+                                      uint32_t number)
 {
     struct config_place entry = *place;
     entry.entry = (char *)config_field(list, place) + number * list->rule.size;

@@ -17,14 +17,14 @@ enum key_home {
 };
 
 struct config_key {
-    const char *path;      /* "nat64[].pool[].ports"; [] stands for each entry of a list */
+    const char *path; /* "nat64[].pool[].ports"; [] stands for each entry of a list */
     struct value_rule rule;
     enum key_home home;
-    size_t offset;         /* of the field; of a list: of its entries or of the pointer to them */
-    size_t count_offset;   /* of a list: of the uint32_t that counts its entries */
-    bool allocated;        /* a list whose entries stand behind a pointer */
-    bool live;             /* a running daemon can change it */
-    const char *fallback;  /* the default, as it would be written; NULL: none, the key must be there */
+    size_t offset;        /* of the field; of a list: of its entries or of the pointer to them */
+    size_t count_offset;  /* of a list: of the uint32_t that counts its entries */
+    bool allocated;       /* a list whose entries stand behind a pointer */
+    bool live;            /* a running daemon can change it */
+    const char *fallback; /* the default, as it would be written; NULL: none, the key must be there */
     const char *help;
 };
 
@@ -34,12 +34,18 @@ extern const size_t config_key_count;
 enum {
     CONFIG_KEYS_MAXIMUM = 64, /* rows of the table */
     CONFIG_PATH_SIZE = 128,   /* of a path with numbers, "nat64[15].pool[1023].protocols" */
+
+    /* struct geometry in engine/table.h */
+    TABLE_SESSIONS_MINIMUM = 64,
+    TABLE_SESSIONS_MAXIMUM = 1 << 28,
+    TABLE_ADDRESSES_MAXIMUM = 4096,
 };
 
 /* The root: what has the keys of the first level below it. */
 extern const struct config_key config_root;
 
-/* The struct that fields are found in: the whole, the entry of the innermost list, the nat64 entry's number. */
+/* The struct that fields are found in: the whole, the entry of the innermost list, the nat64 entry's number.
+ */
 struct config_place {
     struct config *config;
     void *entry;
@@ -47,7 +53,8 @@ struct config_place {
 };
 
 /* The key after `previous` (NULL: the first) among those directly below `parent`; NULL: no more. */
-const struct config_key *config_next_child(const struct config_key *parent, const struct config_key *previous);
+const struct config_key *config_next_child(const struct config_key *parent,
+                                           const struct config_key *previous);
 
 /* The key's last name: "ports". */
 const char *config_key_name(const struct config_key *key);
@@ -59,6 +66,6 @@ uint32_t *config_list_count(const struct config_key *list, const struct config_p
 
 /* The place of one entry of a list. */
 struct config_place config_list_entry(const struct config_key *list, const struct config_place *place,
-    uint32_t number);
+                                      uint32_t number);
 
 #endif /* CONTROL_CONFIG_SCHEMA_H */

@@ -33,8 +33,11 @@ const char *value_quote(const char *text, char *out)
     size_t length = 0;
     out[length++] = '"';
     while (*text != 0 && length < VALUE_QUOTE_SIZE - 6) {
-        unsigned char byte = (unsigned char)*text++;
-        out[length++] = byte < 0x20 || byte >= 0x7f ? '?' : (char)byte;
+        if (*text >= 0x20 && *text < 0x7f)
+            out[length++] = *text;
+        else
+            out[length++] = '?';
+        text++;
     }
     snprintf(out + length, VALUE_QUOTE_SIZE - length, "%s", *text != 0 ? "...\"" : "\"");
     return out;
@@ -136,22 +139,30 @@ static void format_word(const struct value_rule *rule, const void *at, char *out
     snprintf(out, VALUE_TEXT_SIZE, "%s", rule->words[load_integer(at, rule->size)]);
 }
 
+static bool add_word(const struct input *input, const char *text, size_t length, uint8_t *set)
+{
+    int place = find_word(input->rule, text, length);
+    if (place < 0)
+        return unexpected(input);
+    if ((*set & 1u << place) != 0)
+        return refuse(input, "%s is named twice; once is enough", input->rule->words[place]);
+    *set = (uint8_t)(*set | 1u << place);
+    return true;
+}
+
 /* One word, as an entry of a YAML list comes here, or "[a, b]", as a default stands in the table. */
 static bool read_words(const struct input *input, void *at)
 {
-    uint8_t *set = at;
     const char *text = input->text;
-    for (text += strspn(text, "["); *text != 0; text += strspn(text, ", ]")) {
+    if (*text != '[')
+        return add_word(input, text, strlen(text), at);
+    for (text++; *text != 0; text += strspn(text, ", ]")) {
         size_t length = strcspn(text, ", ]");
-        int place = find_word(input->rule, text, length);
-        if (place < 0)
-            return unexpected(input);
-        if ((*set & 1u << place) != 0)
-            return refuse(input, "%s is named twice; once is enough", input->rule->words[place]);
-        *set = (uint8_t)(*set | 1u << place);
+        if (!add_word(input, text, length, at))
+            return false;
         text += length;
     }
-    return *set != 0 || unexpected(input);
+    return true;
 }
 
 static void format_words(const struct value_rule *rule, const void *at, char *out)
@@ -160,8 +171,8 @@ static void format_words(const struct value_rule *rule, const void *at, char *ou
     size_t length = 0;
     for (int i = 0; rule->words[i] != NULL; i++)
         if ((set & 1u << i) != 0)
-            length += (size_t)snprintf(out + length, VALUE_TEXT_SIZE - length, "%s%s", length == 0 ? "[" : ", ",
-                rule->words[i]);
+            length += (size_t)snprintf(out + length, VALUE_TEXT_SIZE - length, "%s%s",
+                                       length == 0 ? "[" : ", ", rule->words[i]);
     snprintf(out + length, VALUE_TEXT_SIZE - length, "]");
 }
 
@@ -317,15 +328,17 @@ static bool read_prefix(const struct input *input, void *at)
     masked = mask_address(address, length);
     print_ipv6(&masked, masked_text);
     if (!ipv6_equal(&address, &masked))
-        return refuse(input, "%s has bits set beyond /%" PRIu32 "; write %s/%" PRIu32, text, length, masked_text,
-            length);
+        return refuse(input, "%s has bits set beyond /%" PRIu32 "; write %s/%" PRIu32, text, length,
+                      masked_text, length);
     if (address.bytes[8] != 0)
-        return refuse(input, "bits 64 to 71 of %s are not zero, as RFC 6052 section 2.2 asks; choose another /96",
-            text);
+        return refuse(input,
+                      "bits 64 to 71 of %s are not zero, as RFC 6052 section 2.2 asks; choose another /96",
+                      text);
     if (address.bytes[0] == 0xff || ipv6_is_link_local(&address) || load_be16(address.bytes) == 0)
-        return refuse(input, "%s is not a prefix of unicast addresses that can be routed; choose one of your own "
-                             "network, or 64:ff9b::/96",
-            input->text);
+        return refuse(input,
+                      "%s is not a prefix of unicast addresses that can be routed; choose one of your own "
+                      "network, or 64:ff9b::/96",
+                      input->text);
     *(struct rfc6052_prefix *)at = (struct rfc6052_prefix){.address = address, .length = (uint8_t)length};
     return true;
 }
@@ -345,8 +358,10 @@ static bool read_host6(const struct input *input, const char *text, struct ipv6_
     if (inet_pton(AF_INET6, text, address->bytes) != 1)
         return unexpected(input);
     if (ipv6_illegal_source(address) || ipv6_is_link_local(address))
-        return refuse(input, "%s is unspecified, loopback, link-local or multicast; expected the unicast address of a "
-                             "host",
+        return refuse(
+            input,
+            "%s is unspecified, loopback, link-local or multicast; expected the unicast address of a "
+            "host",
             text);
     return true;
 }
@@ -356,7 +371,8 @@ static bool read_host4(const struct input *input, const char *text, be32 *addres
     if (inet_pton(AF_INET, text, address) != 1)
         return unexpected(input);
     if (ipv4_illegal_source(*address))
-        return refuse(input, "%s is in 0.0.0.0/8, loopback, multicast or reserved; expected a unicast address", text);
+        return refuse(
+            input, "%s is in 0.0.0.0/8, loopback, multicast or reserved; expected a unicast address", text);
     return true;
 }
 
@@ -400,13 +416,15 @@ static bool read_block(const struct input *input, void *at)
     if (!split_length(input->text, text, &length, 32) || inet_pton(AF_INET, text, &address) != 1)
         return unexpected(input);
     if (length < POOL_BLOCK_SHORTEST)
-        return refuse(input, "a block of length /%" PRIu32 "; allowed are /%d to /32", length, POOL_BLOCK_SHORTEST);
+        return refuse(input, "a block of length /%" PRIu32 "; allowed are /%d to /32", length,
+                      POOL_BLOCK_SHORTEST);
     uint32_t inside = (uint32_t)((1ull << (32 - length)) - 1);
     if ((from_be32(address) & inside) != 0) {
         print_ipv4(to_be32(from_be32(address) & ~inside), masked);
-        return refuse(input, "%s has bits set beyond /%" PRIu32 "; write %s/%" PRIu32 " for the block, %s for the "
-                             "one address",
-            text, length, masked, length, text);
+        return refuse(input,
+                      "%s has bits set beyond /%" PRIu32 "; write %s/%" PRIu32 " for the block, %s for the "
+                      "one address",
+                      text, length, masked, length, text);
     }
     if (!read_host4(input, text, &address))
         return false;
@@ -520,14 +538,20 @@ static const struct {
     [VALUE_WORDS] = {read_words, format_words, NULL},
     [VALUE_DURATION] = {read_duration, format_duration, NULL},
     [VALUE_NAME] = {read_name, format_name, NULL},
-    [VALUE_PATH] = {read_path, format_path, "an absolute path in printable ASCII, such as /run/isthmus/control.sock"},
-    [VALUE_PREFIX] = {read_prefix, format_prefix, "an IPv6 prefix of length 32, 40, 48, 56, 64 or 96, such as 64:ff9b::/96"},
+    [VALUE_PATH] = {read_path, format_path,
+                    "an absolute path in printable ASCII, such as /run/isthmus/control.sock"},
+    [VALUE_PREFIX] = {read_prefix, format_prefix,
+                      "an IPv6 prefix of length 32, 40, 48, 56, 64 or 96, such as 64:ff9b::/96"},
     [VALUE_IPV6] = {read_ipv6, format_ipv6, "an IPv6 address"},
     [VALUE_IPV4] = {read_ipv4, format_ipv4, "an IPv4 address"},
     [VALUE_BLOCK] = {read_block, format_block, "an IPv4 address or a block of them, such as 192.0.2.16/28"},
     [VALUE_PORTS] = {read_ports, format_ports, "a range of ports from 1 to 65535, such as 1024-65535"},
-    [VALUE_ENDPOINT6] = {read_endpoint6, format_endpoint6, "an IPv6 address and a port (icmp: an identifier) from 1 to 65535 in quotes, such as \"[2001:db8::5]:80\""},
-    [VALUE_ENDPOINT4] = {read_endpoint4, format_endpoint4, "an IPv4 address and a port (icmp: an identifier) from 1 to 65535 in quotes, such as \"192.0.2.2:80\""},
+    [VALUE_ENDPOINT6] = {read_endpoint6, format_endpoint6,
+                         "an IPv6 address and a port (icmp: an identifier) from 1 to 65535 in quotes, such "
+                         "as \"[2001:db8::5]:80\""},
+    [VALUE_ENDPOINT4] = {read_endpoint4, format_endpoint4,
+                         "an IPv4 address and a port (icmp: an identifier) from 1 to 65535 in quotes, such "
+                         "as \"192.0.2.2:80\""},
 };
 
 /* "one of auto, tun", "true or false", "a list of tcp, udp, icmp". */
@@ -535,10 +559,16 @@ static void expected_words(const struct value_rule *rule, char *out, size_t size
 {
     bool two = rule->words[1] != NULL && rule->words[2] == NULL;
     bool set = rule->type == VALUE_WORDS;
-    size_t length = (size_t)snprintf(out, size, "%s", set ? "a list in [ ] of some of " : two ? "" : "one of ");
+    size_t length = (size_t)snprintf(out, size, "%s",
+                                     set   ? "a list in [ ] of some of "
+                                     : two ? ""
+                                           : "one of ");
     for (int i = 0; rule->words[i] != NULL && length < size; i++)
-        length += (size_t)snprintf(out + length, size - length, "%s%s", i == 0 ? "" : two && !set ? " or " : ", ",
-            rule->words[i]);
+        length += (size_t)snprintf(out + length, size - length, "%s%s",
+                                   i == 0        ? ""
+                                   : two && !set ? " or "
+                                                 : ", ",
+                                   rule->words[i]);
 }
 
 static void expected_duration(const struct value_rule *rule, char *out, size_t size)
@@ -547,7 +577,7 @@ static void expected_duration(const struct value_rule *rule, char *out, size_t s
     print_duration((uint32_t)rule->low, low, sizeof(low));
     print_duration((uint32_t)rule->high, high, sizeof(high));
     snprintf(out, size, "a duration from %s to %s, such as 90s or 2h4m%s%s%s", low, high,
-        rule->why == NULL ? "" : " (", rule->why == NULL ? "" : rule->why, rule->why == NULL ? "" : ")");
+             rule->why == NULL ? "" : " (", rule->why == NULL ? "" : rule->why, rule->why == NULL ? "" : ")");
 }
 
 void value_expected(const struct value_rule *rule, char *out, size_t size)
@@ -574,7 +604,7 @@ static bool is_null(const char *text)
 }
 
 bool value_read(const struct value_rule *rule, const char *text, bool plain, void *at,
-    struct value_error *error)
+                struct value_error *error)
 {
     const struct input input = {.rule = rule, .text = text, .error = error};
     char expected[VALUE_TEXT_SIZE];

@@ -2,9 +2,9 @@
 /*
  * The values a key of the configuration can have: from text into a field of a struct and back.
  *
- * A rule says what a key takes: a type, a range or the allowed words, whether `null` is one of its values. Both
- * directions go by the same rule, so that what is printed is what can be read. Nothing here knows of keys,
- * files or positions; the reader of the file adds those to the sentence that comes back.
+ * A rule says what a key takes: a type, a range or the allowed words, whether `null` is one of its values.
+ * Both directions go by the same rule, so that what is printed is what can be read. Nothing here knows of
+ * keys, files or positions; the reader of the file adds those to the sentence that comes back.
  */
 #ifndef CONTROL_CONFIG_VALUES_H
 #define CONTROL_CONFIG_VALUES_H
@@ -35,18 +35,19 @@ enum value_type {
 struct value_rule {
     enum value_type type;
     bool nullable;
-    int64_t null;     /* what `null` stores in a number; an address becomes all zero */
-    int64_t low;      /* of a number, of a duration in seconds, of the count of a list's entries */
-    int64_t high;     /* likewise */
-    const char *why;  /* where the lower end of the range comes from, or NULL */
-    size_t size;      /* of the field, or of an entry of a list, in bytes */
+    int64_t null;             /* what `null` stores in a number; an address becomes all zero */
+    int64_t low;              /* of a number, of a duration in seconds, of the count of a list's entries */
+    int64_t high;             /* likewise */
+    const char *why;          /* where the lower end of the range comes from, or NULL */
+    size_t size;              /* of the field, or of an entry of a list, in bytes */
     const char *const *words; /* ended by NULL */
 };
 
 enum {
     VALUE_TEXT_SIZE = 256,  /* of the text of any value but a long path, with the final zero */
     VALUE_ERROR_SIZE = 320, /* of a sentence about a value */
-    POOL_BLOCK_SHORTEST = 20, /* a block of pool addresses is /20 to /32: the table has 4096 addresses at most */
+    POOL_BLOCK_SHORTEST =
+        20, /* a block of pool addresses is /20 to /32: the table has 4096 addresses at most */
 };
 
 struct value_error {
@@ -58,7 +59,7 @@ struct value_error {
  * Returns false with a sentence "what was found; what is allowed" in *error.
  */
 bool value_read(const struct value_rule *rule, const char *text, bool plain, void *at,
-    struct value_error *error);
+                struct value_error *error);
 
 /* Writes the field as it would be read, quoted where YAML asks for it; `out` has VALUE_TEXT_SIZE bytes. */
 void value_format(const struct value_rule *rule, const void *at, char *out);

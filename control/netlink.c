@@ -75,8 +75,7 @@ int netlink_exchange(struct netlink *netlink, const struct nlmsghdr *message, mn
         ssize_t length = mnl_socket_recvfrom(netlink->socket, netlink->answer, sizeof(netlink->answer));
         if (length < 0)
             return errno;
-        status =
-            mnl_cb_run(netlink->answer, (size_t)length, netlink->sequence, port, visit, context);
+        status = mnl_cb_run(netlink->answer, (size_t)length, netlink->sequence, port, visit, context);
     }
     return status < 0 ? errno : 0;
 }

@@ -48,11 +48,21 @@ static bool become(uid_t uid, gid_t gid)
     return setgroups(0, NULL) == 0 && setresgid(gid, gid, gid) == 0 && setresuid(uid, uid, uid) == 0;
 }
 
-static bool keep_only(unsigned first, unsigned second)
+/* Of the `count` capabilities keeps those it has, and no others. */
+static bool keep_only(const unsigned capabilities[], size_t count)
 {
+    unsigned kept[4];
+    size_t have = 0;
     capng_clear(CAPNG_SELECT_ALL);
-    if (first != 0 || second != 0)
-        capng_updatev(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, first, second, -1);
+    if (capng_get_caps_process() != 0)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        if (capng_have_capability(CAPNG_EFFECTIVE, capabilities[i]))
+            kept[have++] = capabilities[i];
+    }
+    capng_clear(CAPNG_SELECT_ALL);
+    for (size_t i = 0; i < have; i++)
+        capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, kept[i]);
     /* The bounding set can be emptied only with CAP_SETPCAP; no_new_privs makes it immaterial. */
     return capng_apply(CAPNG_SELECT_CAPS) == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
 }
@@ -72,10 +82,11 @@ bool privilege_drop(const char *user, const char *group, char *error, size_t siz
                 snprintf(error, size, "cannot become user %s: %s", user, strerror(errno));
                 return false;
             }
-            log_warning("this user namespace has no other user to become; staying root, without capabilities");
+            log_warning("this container has no right or no user to change to; staying root, without "
+                        "capabilities");
         }
     }
-    if (keep_only(0, 0))
+    if (keep_only(NULL, 0))
         return true;
     snprintf(error, size, "cannot drop capabilities: %s", strerror(errno));
     return false;
@@ -83,5 +94,6 @@ bool privilege_drop(const char *user, const char *group, char *error, size_t siz
 
 bool privilege_reduce_keeper(void)
 {
-    return keep_only(CAP_NET_ADMIN, CAP_DAC_OVERRIDE);
+    static const unsigned needed[] = {CAP_NET_ADMIN, CAP_DAC_OVERRIDE};
+    return keep_only(needed, sizeof(needed) / sizeof(needed[0]));
 }

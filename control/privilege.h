@@ -23,8 +23,8 @@
 bool privilege_sufficient(void);
 
 /*
- * Becomes `user` with the group `group`, and drops every capability; to be called while there is one thread. A
- * user that does not exist here is replaced by nobody, with a warning. False with a sentence on failure.
+ * Becomes `user` with the group `group`, and drops every capability; to be called while there is one thread.
+ * A user that does not exist here is replaced by nobody, with a warning. False with a sentence on failure.
  */
 bool privilege_drop(const char *user, const char *group, char *error, size_t size);
 

@@ -52,10 +52,9 @@ static bool same_file(int directory, int lock)
 }
 
 /* 0: locked; EAGAIN: to be tried again; EBUSY: a daemon runs, *process; else an errno. */
-static int try_lock(struct state *state, bool create, pid_t *process)
+static int try_lock(struct state *state, pid_t *process)
 {
-    int flags = O_RDWR | O_NOFOLLOW | O_CLOEXEC | (create ? O_CREAT : 0);
-    state->lock = openat(state->directory, LOCK_FILE, flags, 0644);
+    state->lock = openat(state->directory, LOCK_FILE, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
     if (state->lock < 0)
         return errno;
     if (flock(state->lock, LOCK_EX | LOCK_NB) == 0) {
@@ -72,13 +71,13 @@ static int try_lock(struct state *state, bool create, pid_t *process)
     return *process != 0 ? EBUSY : EAGAIN;
 }
 
-static bool lock(struct state *state, bool create, char *error, size_t size)
+static bool lock(struct state *state, char *error, size_t size)
 {
     pid_t process = 0;
     int status = EAGAIN;
     for (int waited = 0; status == EAGAIN && waited < LOCK_WAIT_MILLISECONDS;
          waited += LOCK_STEP_MILLISECONDS) {
-        status = try_lock(state, create, &process);
+        status = try_lock(state, &process);
         if (status == EAGAIN)
             pause_milliseconds(LOCK_STEP_MILLISECONDS);
     }
@@ -86,8 +85,7 @@ static bool lock(struct state *state, bool create, char *error, size_t size)
         return true;
     state->lock = -1;
     if (status == EBUSY)
-        snprintf(error, size, "isthmus runs already under this name (process %ld, %s); stop it first, or "
-                              "give this one another plane.name",
+        snprintf(error, size, "isthmus runs already under this plane.name (process %ld, %s); stop it first",
                  (long)process, state->path);
     else if (status == EAGAIN)
         snprintf(error, size, "%s/%s is held by another process; try again", state->path, LOCK_FILE);
@@ -112,7 +110,7 @@ bool state_open(struct state *state, const char *base, const char *name, char *e
         snprintf(error, size, "cannot make %s: %s; run isthmus as root", state->path, strerror(errno));
         return false;
     }
-    if (!lock(state, true, error, size)) {
+    if (!lock(state, error, size)) {
         close(state->directory);
         return false;
     }
@@ -134,7 +132,7 @@ bool state_open_existing(struct state *state, const char *base, const char *name
         snprintf(error, size, "cannot open %s: %s", state->path, strerror(errno));
         return false;
     }
-    if (lock(state, true, error, size))
+    if (lock(state, error, size))
         return true;
     close(state->directory);
     return false;

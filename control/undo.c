@@ -96,9 +96,8 @@ static int undo_socket(struct netlink *netlink, const struct change *change)
 }
 
 static int (*const undo[CHANGE_KINDS])(struct netlink *, const struct change *) = {
-    [CHANGE_SYSCTL] = undo_sysctl, [CHANGE_DEVICE] = undo_device,
-    [CHANGE_ROUTE] = undo_route,   [CHANGE_PROXY] = undo_proxy,
-    [CHANGE_SOCKET] = undo_socket, [CHANGE_DIRECTORY] = undo_directory_made,
+    [CHANGE_SYSCTL] = undo_sysctl, [CHANGE_DEVICE] = undo_device, [CHANGE_ROUTE] = undo_route,
+    [CHANGE_PROXY] = undo_proxy,   [CHANGE_SOCKET] = undo_socket, [CHANGE_DIRECTORY] = undo_directory_made,
 };
 
 size_t undo_changes(const struct change_list *list)

@@ -45,7 +45,7 @@ static enum verdict judge(const uint8_t *data, struct error *error)
         return VERDICT_FRAGMENT;
     if (!checksum_right(data, error->description))
         return VERDICT_ICMP_CHECKSUM;
-    if (!quote_translatable(quoted))
+    if (!quote_translatable(error->description, quoted))
         return VERDICT_ICMP_INNER;
     if (!icmp_error_4to6((const struct icmp_header *)(data + error->description->transport), &about,
                          &error->icmp))

@@ -50,7 +50,8 @@ static enum verdict judge(const uint8_t *data, struct error *error)
         return VERDICT_FRAGMENT;
     if (!checksum_right(data, error->description))
         return VERDICT_ICMP_CHECKSUM;
-    if (!quote_translatable(quoted) || quoted->transport_length + IPV4_HEADER > IPV4_MAXIMUM_LENGTH)
+    if (!quote_translatable(error->description, quoted) ||
+        quoted->transport_length + IPV4_HEADER > IPV4_MAXIMUM_LENGTH)
         return VERDICT_ICMP_INNER;
     if (!icmp_error_6to4((const struct icmp_header *)(data + error->description->transport), &about,
                          &error->icmp))

@@ -107,10 +107,11 @@ static inline void quote_place(uint8_t *data, const struct quote_plan *plan)
         memset(data + plan->placed + plan->kept, 0, plan->padding);
 }
 
-/* Can the quoted packet be one that was translated here? */
-WIRE_INLINE bool quote_translatable(const struct description *quoted)
+/* Can the quoted packet be one that was translated here? Hostile errors quote whatever they like. */
+WIRE_INLINE bool quote_translatable(const struct description *error, const struct description *quoted)
 {
-    return quoted->kind == PACKET_TCP || quoted->kind == PACKET_UDP || quoted->kind == PACKET_ICMP_QUERY;
+    return quoted->version == error->version &&
+           (quoted->kind == PACKET_TCP || quoted->kind == PACKET_UDP || quoted->kind == PACKET_ICMP_QUERY);
 }
 
 /* The quoted TCP or UDP header, of which `kept` bytes are there, at least 8. */

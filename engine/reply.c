@@ -60,17 +60,26 @@ static uint32_t concerned_instance(const struct worker *worker, const struct pac
     return place >= 0 ? worker->engine->pool.address[place].instance : 0;
 }
 
+static bool has_source(const struct icmp_sources *sources, uint8_t version)
+{
+    static const struct ipv6_address none;
+    return version == 6 ? !ipv6_equal(&sources->address6, &none) : sources->address4 != 0;
+}
+
 void reply_error(struct worker *worker, const struct packet *packet, const struct description *description,
                  enum verdict why)
 {
     uint32_t instance = concerned_instance(worker, packet, description);
     const struct nat64_settings *nat64 = &worker->settings->nat64[instance];
     struct icmp_sources sources = {.address6 = nat64->address6, .address4 = nat64->address4};
+    bool sendable = has_source(&sources, description->version);
     struct packet reply;
+    if (!sendable) /* any will do to learn whether an error is due, and is to be counted */
+        sources = (struct icmp_sources){.address6 = {{0x20}}, .address4 = to_be32(0x01000001)};
     if (!next_output(worker, &reply) ||
         !icmp_reply_build(&reply, packet, description, why, &sources, &worker->settings->translation))
         return;
-    if (!rate_allows(worker)) {
+    if (!sendable || !rate_allows(worker)) {
         atomic_count(&worker->counters.icmp_errors_suppressed, 1);
         return;
     }

@@ -115,11 +115,11 @@ enum verdict translate_6to4(struct packet *packet, const struct description *des
                             uint16_t identification)
 {
     uint8_t *data = packet_data(packet), *transport = data + description->transport;
-    const struct ipv6_header old = *(const struct ipv6_header *)data;
+    const struct ipv6_header *old = (const struct ipv6_header *)data;
     struct ipv6_fragment_header fragment;
     uint32_t shrinks = description->transport - (uint32_t)IPV4_HEADER;
     struct header_6to4 header = {
-        .old = &old,
+        .old = old,
         .settings = settings,
         .to = to,
         .length = packet->length - shrinks,

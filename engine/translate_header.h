@@ -15,10 +15,10 @@ enum {
     HOPS_QUOTED = 0,    /* what a packet inside an ICMP error does */
 };
 
-/* An IPv6 header to be made IPv4; `old` and `fragment` are copies, since the new header may overlap them. */
+/* An IPv6 header to be made IPv4. Only its first 8 bytes are read, so the new one may overlap the rest. */
 struct header_6to4 {
     const struct ipv6_header *old;
-    const struct ipv6_fragment_header *fragment; /* NULL: there is none */
+    const struct ipv6_fragment_header *fragment; /* a copy, since it is overwritten; NULL: there is none */
     const struct translation_settings *settings;
     const struct endpoints4 *to; /* only the addresses */
     uint32_t length;             /* total length of the new packet */
@@ -28,7 +28,7 @@ struct header_6to4 {
     uint8_t hops;
 };
 
-/* An IPv4 header to be made IPv6. */
+/* An IPv4 header to be made IPv6; `old` is a copy, since the new header overlaps it. */
 struct header_4to6 {
     const struct ipv4_header *old;
     const struct translation_settings *settings;

@@ -83,8 +83,6 @@ class Lab:
         self.keep = keep
         self.directory = tempfile.mkdtemp(prefix="isthmus-lab-")
         try:
-            # Readable by the user that the daemon becomes: a reload reads the file again.
-            os.chmod(self.directory, 0o755)
             self.client = self._machine("client")
             self.gateway = self._machine("gateway")
             self.server = self._machine("server")
@@ -234,9 +232,23 @@ class Daemon:
         """SIGTERM; returns the exit status."""
         return end(self.process, patience)
 
+    def keepers(self):
+        """The processes that the daemon started and that watch over it."""
+        with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children") as file:
+            return [int(pid) for pid in file.read().split()]
+
     def kill(self):
-        self.process.send_signal(signal.SIGKILL)
+        """kill -9 of the daemon alone: its keeper is still there to clean up."""
+        self.process.kill()
         return self.process.wait()
+
+    def kill_all(self):
+        """kill -9 of the daemon and its keeper at once: nobody is left to clean up."""
+        keepers = self.keepers()
+        self.process.send_signal(signal.SIGSTOP)
+        for pid in keepers:
+            os.kill(pid, signal.SIGKILL)
+        return self.kill()
 
 
 def snapshot(machine):

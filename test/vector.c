@@ -213,6 +213,20 @@ static uint32_t part(struct encoder *encoder, struct layer *layer, const char *k
     return value;
 }
 
+/* Some bits of a number of `width` bytes at the end of the packet. */
+struct bits {
+    unsigned width, shift, count;
+};
+
+/* Like part(), but may be *. */
+static uint32_t shared(struct encoder *encoder, struct layer *layer, const char *key, struct bits bits)
+{
+    const char *text = word(layer, key);
+    if (text != NULL && strcmp(text, "*") == 0)
+        return evaluate(encoder, "*", bits.width) & (((1u << bits.count) - 1) << bits.shift);
+    return part(encoder, layer, key, 0) << bits.shift;
+}
+
 static void address6(struct encoder *encoder, struct layer *layer, const char *key)
 {
     struct in6_addr address;
@@ -300,6 +314,8 @@ static void finish_transport(struct encoder *encoder, const struct scope *scope)
     uint32_t pseudo = note->protocol == IPPROTO_ICMP ? 0 : pseudo_header(packet, scope);
     if (note->partial) {
         set_number(packet, note->position, pseudo, 2);
+        if (encoder->depth > 1)
+            return; /* quoted: the offload state is that of the packet around it */
         packet->offload.flags |= OFFLOAD_PARTIAL;
         packet->offload.checksum_start = (uint16_t)(note->start - scope->start);
         packet->offload.checksum_offset = (uint16_t)(note->position - note->start);
@@ -418,13 +434,10 @@ static struct scope *open_scope(struct encoder *encoder, struct layer *layer, ui
 static void layer_ip6(struct encoder *encoder, struct layer *layer)
 {
     open_scope(encoder, layer, 6);
-    const char *flow = word(layer, "flow");
-    uint32_t first = part(encoder, layer, "version", 6) << 28 | part(encoder, layer, "tc", 0) << 20;
+    uint32_t first = part(encoder, layer, "version", 6) << 28;
+    first |= shared(encoder, layer, "tc", (struct bits){4, 20, 8});
+    first |= shared(encoder, layer, "flow", (struct bits){4, 0, 20});
     label(encoder, layer, "tc, flow", 4);
-    if (flow != NULL && strcmp(flow, "*") == 0)
-        first |= evaluate(encoder, "*", 4) & 0xfffffu;
-    else
-        first |= part(encoder, layer, "flow", 0);
     put_number(encoder, first, 4);
     label(encoder, layer, "len", 2);
     put_number(encoder, part(encoder, layer, "len", 0), 2);
@@ -439,8 +452,6 @@ static void layer_ip4(struct encoder *encoder, struct layer *layer)
     struct scope *scope = open_scope(encoder, layer, 4);
     const char *options = word(layer, "options");
     uint32_t words = 5 + (options == NULL ? 0 : (uint32_t)(strlen(options) + 7) / 8);
-    uint32_t flags = part(encoder, layer, "rf", 0) << 15 | part(encoder, layer, "df", 0) << 14 |
-                     part(encoder, layer, "mf", 0) << 13 | part(encoder, layer, "frag", 0);
     label(encoder, layer, "version, ihl", 1);
     put_number(encoder, part(encoder, layer, "version", 4) << 4 | part(encoder, layer, "ihl", words), 1);
     field(encoder, layer, "tos", 1, 0);
@@ -448,7 +459,9 @@ static void layer_ip4(struct encoder *encoder, struct layer *layer)
     put_number(encoder, part(encoder, layer, "len", 0), 2);
     field(encoder, layer, "id", 2, 0);
     label(encoder, layer, "df, mf, frag", 2);
-    put_number(encoder, flags, 2);
+    uint32_t flags = part(encoder, layer, "rf", 0) << 15 | part(encoder, layer, "mf", 0) << 13 |
+                     part(encoder, layer, "frag", 0);
+    put_number(encoder, flags | shared(encoder, layer, "df", (struct bits){2, 14, 1}), 2);
     field(encoder, layer, "ttl", 1, 64);
     next_field(encoder, layer, "proto");
     scope->checksum_auto = checksum_word(encoder, layer, &scope->checksum_off_by, NULL);

@@ -19,6 +19,7 @@
  *     pull PACKET | pull none           what the engine made; made and not pulled is a failure
  *     sessions N, bindings N            how many engine_list shows
  *     count NAME N                      a field of struct engine_counters
+ *     bytes HEX PACKET                  PACKET is encoded so: a test of the encoder, without an engine
  *     check $A even|odd                 about bound names
  *     check $A =|!= $B or NUMBER
  *     check $A in LOW-HIGH
@@ -31,8 +32,8 @@
 #include "engine/engine.h"
 #include "engine/table.h"
 #include "test/vector.h"
+#include "test/vector_settings.h"
 
-#include <arpa/inet.h>
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,8 +43,6 @@ enum {
     LINE = 16384,
     BURST = 8,
     HEADROOM = 128,
-    RANGES = 8,
-    STATICS = 8,
     DEFINITIONS = 64,
     DEFINITION = 1024,
     EXPIRE_CALLS = 256,
@@ -80,10 +79,7 @@ struct run {
         char text[DEFINITION];
     } definitions[DEFINITIONS];
 
-    struct settings settings;
-    struct pool_range ranges[RANGES];
-    struct static_binding statics[STATICS];
-    bool own_pool;
+    struct vector_settings settings;
     struct table *table;
     struct engine *engine;
     uint32_t headroom;
@@ -188,40 +184,6 @@ static void compare(struct run *run, const char *text, const struct packet *pack
 
 /* The engine of a vector */
 
-static void standard_settings(struct run *run)
-{
-    struct settings *settings = &run->settings;
-    struct nat64_settings *nat64 = &settings->nat64[0];
-    memset(settings, 0, sizeof(*settings));
-    memset(run->ranges, 0, sizeof(run->ranges));
-    memset(run->statics, 0, sizeof(run->statics));
-    settings->translation = (struct translation_settings){.tos = -1,
-                                                          .amend_udp_checksum_zero = true,
-                                                          .mss_clamp = true,
-                                                          .icmp_errors_per_second = 1000,
-                                                          .mtu6 = 1500,
-                                                          .mtu4 = 1500};
-    settings->nat64_count = 1;
-    strcpy(nat64->name, "main");
-    inet_pton(AF_INET6, "2001:db8:64::", nat64->prefix.address.bytes);
-    nat64->prefix.length = 96;
-    inet_pton(AF_INET6, "2001:db8:64::fe", nat64->address6.bytes);
-    nat64->address4 = htonl(0xc00002feu);
-    nat64->sessions = 1024;
-    nat64->pool_count = 1;
-    nat64->pool = run->ranges;
-    nat64->statics = run->statics;
-    run->ranges[0] = (struct pool_range){.first = htonl(0xc0000201u),
-                                         .count = 1,
-                                         .low = 1024,
-                                         .high = 65535,
-                                         .transports = (1 << TRANSPORT_COUNT) - 1};
-    nat64->timeouts = (struct nat64_timeouts){.udp = UDP_DEFAULT_SECONDS,
-                                              .icmp = ICMP_DEFAULT_SECONDS,
-                                              .tcp_established = TCP_ESTABLISHED_SECONDS,
-                                              .tcp_transitory = TCP_TRANSITORY_SECONDS};
-}
-
 static bool need_engine(struct run *run)
 {
     static const struct geometry geometry = {.sessions = 1024, .addresses = 16, .workers = 1};
@@ -231,7 +193,7 @@ static bool need_engine(struct run *run)
     run->table = table_create(&geometry, 1);
     if (run->table != NULL) {
         struct engine_options options = {
-            .table = run->table, .settings = &run->settings, .workers = 1, .seed = 20260727};
+            .table = run->table, .settings = &run->settings.all, .workers = 1, .seed = 20260727};
         run->engine = engine_create(&options, error, sizeof(error));
     }
     if (run->engine == NULL)
@@ -277,127 +239,24 @@ static void end_vector(struct run *run)
 
 /* Lines: settings */
 
-static bool set_prefix(struct nat64_settings *nat64, const char *value)
-{
-    char address[64];
-    unsigned length;
-    if (sscanf(value, "%63[^/]/%u", address, &length) != 2 || length > 128)
-        return false;
-    nat64->prefix.length = (uint8_t)length;
-    return inet_pton(AF_INET6, address, nat64->prefix.address.bytes) == 1;
-}
-
-static bool set_flag(bool *flag, const char *value, const char *on, const char *off)
-{
-    *flag = strcmp(value, on) == 0;
-    return *flag || strcmp(value, off) == 0;
-}
-
-static bool set_number(struct run *run, const char *key, const char *value)
-{
-    struct nat64_settings *nat64 = &run->settings.nat64[0];
-    struct translation_settings *translation = &run->settings.translation;
-    const struct {
-        const char *key;
-        uint32_t *number;
-    } numbers[] = {
-        {"sessions", &nat64->sessions},
-        {"udp", &nat64->timeouts.udp},
-        {"icmp", &nat64->timeouts.icmp},
-        {"tcp-established", &nat64->timeouts.tcp_established},
-        {"tcp-transitory", &nat64->timeouts.tcp_transitory},
-        {"icmp-errors-per-second", &translation->icmp_errors_per_second},
-        {"mtu6", &translation->mtu6},
-        {"mtu4", &translation->mtu4},
-    };
-    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
-        if (strcmp(key, numbers[i].key) == 0)
-            return vector_number(value, numbers[i].number);
-    return false;
-}
-
-static bool apply_setting(struct run *run, const char *key, const char *value)
-{
-    struct nat64_settings *nat64 = &run->settings.nat64[0];
-    struct translation_settings *translation = &run->settings.translation;
-    if (strcmp(key, "prefix") == 0)
-        return set_prefix(nat64, value);
-    if (strcmp(key, "address6") == 0)
-        return inet_pton(AF_INET6, value, nat64->address6.bytes) == 1;
-    if (strcmp(key, "address4") == 0)
-        return inet_pton(AF_INET, value, &nat64->address4) == 1;
-    if (strcmp(key, "non-global") == 0)
-        return set_flag(&nat64->translate_non_global, value, "translate", "refuse");
-    if (strcmp(key, "zeroize-traffic-class") == 0)
-        return set_flag(&translation->zeroize_traffic_class, value, "true", "false");
-    if (strcmp(key, "amend-udp-checksum-zero") == 0)
-        return set_flag(&translation->amend_udp_checksum_zero, value, "true", "false");
-    if (strcmp(key, "mss-clamp") == 0)
-        return set_flag(&translation->mss_clamp, value, "true", "false");
-    if (strcmp(key, "tos") == 0) {
-        uint32_t tos;
-        bool good = vector_number(value, &tos) && tos < 256;
-        translation->tos = good ? (int)tos : -1;
-        return good;
-    }
-    return set_number(run, key, value);
-}
-
 static void line_set(struct run *run, char *text)
 {
-    char key[64], value[128];
     if (run->engine != NULL)
         fail(run, "settings stand before the first packet");
-    else if (sscanf(text, "%63s %127s", key, value) != 2 || !apply_setting(run, key, value))
-        fail(run, "set: unknown key, or a value that does not suit it");
+    else if (!vector_set(&run->settings, text))
+        fail(run, "set KEY VALUE: unknown key, or a value that does not suit it");
 }
 
 static void line_pool(struct run *run, char *text)
 {
-    struct nat64_settings *nat64 = &run->settings.nat64[0];
-    char address[64], transports[64];
-    unsigned low, high;
-    struct pool_range range = {.count = 1};
-    int words = sscanf(text, "%63s %u-%u %63s", address, &low, &high, transports);
-    char *plus = words == 4 ? strchr(address, '+') : NULL;
-    if (plus != NULL) {
-        *plus = '\0';
-        range.count = (uint32_t)atoi(plus + 1);
-    }
-    if (!run->own_pool)
-        nat64->pool_count = 0;
-    run->own_pool = true;
-    if (words != 4 || low > high || high > 65535 || inet_pton(AF_INET, address, &range.first) != 1 ||
-        range.count == 0 || nat64->pool_count == RANGES) {
+    if (!vector_pool(&run->settings, text))
         fail(run, "pool ADDRESS[+COUNT] LOW-HIGH tcp,udp,icmp");
-        return;
-    }
-    range.low = (uint16_t)low;
-    range.high = (uint16_t)high;
-    range.transports = (uint8_t)((strstr(transports, "tcp") != NULL) << TRANSPORT_TCP |
-                                 (strstr(transports, "udp") != NULL) << TRANSPORT_UDP |
-                                 (strstr(transports, "icmp") != NULL) << TRANSPORT_ICMP);
-    run->ranges[nat64->pool_count++] = range;
 }
 
 static void line_static(struct run *run, char *text)
 {
-    struct nat64_settings *nat64 = &run->settings.nat64[0];
-    char transport[8], six[64], four[32];
-    unsigned port6, port4;
-    struct static_binding binding;
-    if (sscanf(text, "%7s [%63[^]]]:%u %31[^:]:%u", transport, six, &port6, four, &port4) != 5 ||
-        port6 > 65535 || port4 > 65535 || inet_pton(AF_INET6, six, binding.ipv6.bytes) != 1 ||
-        inet_pton(AF_INET, four, &binding.ipv4) != 1 || nat64->static_count == STATICS) {
+    if (!vector_static(&run->settings, text))
         fail(run, "static tcp|udp|icmp [IPV6]:PORT IPV4:PORT");
-        return;
-    }
-    binding.port6 = htons((uint16_t)port6);
-    binding.port4 = htons((uint16_t)port4);
-    binding.transport = transport[0] == 't'   ? TRANSPORT_TCP
-                        : transport[0] == 'u' ? TRANSPORT_UDP
-                                              : TRANSPORT_ICMP;
-    run->statics[nat64->static_count++] = binding;
 }
 
 static void line_headroom(struct run *run, char *text)
@@ -616,6 +475,26 @@ static void line_check(struct run *run, char *text)
     }
 }
 
+static void line_bytes(struct run *run, char *text)
+{
+    struct vector_encoding encoding = {.variables = &run->variables};
+    size_t digits = strcspn(text, " ");
+    char pair[3];
+    if (!vector_encode(&encoding, text + digits, &encoded)) {
+        fail(run, encoding.error);
+        return;
+    }
+    bool same = digits == 2 * (size_t)encoded.length;
+    for (size_t i = 0; same && i < digits; i += 2) {
+        snprintf(pair, sizeof(pair), "%02x", encoded.bytes[i / 2]);
+        same = memcmp(pair, text + i, 2) == 0;
+    }
+    if (!same) {
+        fail(run, "the packet is encoded otherwise");
+        print_hex("encoded", encoded.bytes, encoded.length);
+    }
+}
+
 static void line_vector(struct run *run, char *text)
 {
     end_vector(run);
@@ -623,12 +502,12 @@ static void line_vector(struct run *run, char *text)
     snprintf(run->title, sizeof(run->title), "%.*s: %.90s", (int)(strlen(file) - 4), file, text);
     run->skipped = run->filter != NULL && strstr(run->title, run->filter) == NULL;
     run->running = !run->skipped;
-    run->own_pool = run->received = false;
+    run->received = false;
     run->burst = run->judged = 0;
     run->headroom = HEADROOM;
     run->now = (nanoseconds)START_SECONDS * 1000000000u;
     run->variables.count = 0;
-    standard_settings(run);
+    vector_settings_standard(&run->settings);
 }
 
 static const struct {
@@ -647,6 +526,7 @@ static const struct {
     {"pull", line_pull},
     {"sessions", line_sessions},
     {"bindings", line_bindings},
+    {"bytes", line_bytes},
     {"count", line_count},
     {"check", line_check},
 };

@@ -19,7 +19,7 @@ struct loop {
     int stop;                    /* an eventfd, shared by all queues: readable once they shall end */
     const atomic_bool *stopping; /* the same for a thread that never waits */
     struct worker *worker;       /* of the engine */
-    uint8_t *memory;             /* the packet buffers, LOOP_MEMORY bytes */
+    uint8_t *memory;             /* the packet buffers; the loop's own */
     pthread_t thread;
     struct loop_counters counters; /* grow over all starts */
 };

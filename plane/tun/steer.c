@@ -50,14 +50,14 @@ enum {
     {                                                                                                        \
         .code = (opcode), .dst_reg = (destination), .src_reg = (source), .off = (offset), .imm = (immediate) \
     }
-#define SET(destination, immediate) INSTRUCTION(BPF_ALU64 | BPF_MOV | BPF_K, destination, 0, 0, immediate)
-#define COPY(destination, source)   INSTRUCTION(BPF_ALU64 | BPF_MOV | BPF_X, destination, source, 0, 0)
+#define FROM_BIG_ENDIAN_16(destination) INSTRUCTION(BPF_ALU | BPF_END | BPF_TO_BE, destination, 0, 0, 16)
+#define SET(destination, immediate)     INSTRUCTION(BPF_ALU64 | BPF_MOV | BPF_K, destination, 0, 0, immediate)
+#define COPY(destination, source)       INSTRUCTION(BPF_ALU64 | BPF_MOV | BPF_X, destination, source, 0, 0)
 #define CALCULATE(operation, destination, source)                                                            \
     INSTRUCTION(BPF_ALU64 | (operation) | BPF_X, destination, source, 0, 0)
 #define CALCULATE_WITH(operation, destination, immediate)                                                    \
     INSTRUCTION(BPF_ALU64 | (operation) | BPF_K, destination, 0, 0, immediate)
-#define LOAD(size, destination, at)     INSTRUCTION(BPF_LDX | BPF_MEM | (size), destination, BPF_REG_10, at, 0)
-#define FROM_BIG_ENDIAN_16(destination) INSTRUCTION(BPF_ALU | BPF_END | BPF_TO_BE, destination, 0, 0, 16)
+#define LOAD(size, destination, at) INSTRUCTION(BPF_LDX | BPF_MEM | (size), destination, BPF_REG_10, at, 0)
 #define JUMP_IF(comparison, left, immediate, over)                                                           \
     INSTRUCTION(BPF_JMP | (comparison) | BPF_K, left, 0, over, immediate)
 #define JUMP(over)   INSTRUCTION(BPF_JMP | BPF_JA, 0, 0, over, 0)

@@ -29,10 +29,11 @@ struct tun_options {
 };
 
 /*
- * Creates the device, or takes over a persistent one that nobody uses, with all queues open; it is left down,
- * MTU 65535. Needs CAP_NET_ADMIN and /dev/net/tun. On failure returns NULL and writes into `error` one
- * sentence that says what to do. `notes` gets a sentence, or "", about a fall-back that was taken (fewer
- * queues, no USO).
+ * Creates the device, or takes over a persistent one that nobody uses, with all queues open and MTU 65535;
+ * a new one is down, one taken over is up or down as it was found. Needs CAP_NET_ADMIN and /dev/net/tun.
+ * On failure returns NULL, with a device of our own making gone again, and writes into `error` one
+ * sentence that says what to do. `notes` gets sentences, or "", about fall-backs that were taken (one
+ * queue only, no USO).
  */
 struct tun *tun_open(const struct tun_options *options, char *error, size_t error_size, char *notes,
                      size_t notes_size);
@@ -40,7 +41,12 @@ unsigned tun_index(const struct tun *tun);  /* interface index */
 uint32_t tun_queues(const struct tun *tun); /* how many threads will run */
 bool tun_uso(const struct tun *tun);        /* UDP super-packets cross whole */
 
-/* Starts one thread a queue; worker n of the engine serves queue n. Signals are blocked in them. */
+/*
+ * Starts one thread a queue; worker n of the engine serves queue n. Signals are blocked in them. False if
+ * memory or threads are short; none runs then. May be called again after tun_stop.
+ *
+ * The threads outlast the removal of the device by someone else, doing nothing until stopped.
+ */
 bool tun_start(struct tun *tun, struct engine *engine);
 
 /* I/O counters, summed over queues. */

@@ -10,7 +10,8 @@
 static struct translation_settings settings;
 static struct description found, quoted;
 
-/* An error of one family around `length` bytes of `inner`, then `extra` bytes; type, code and rest as given. */
+/* An error of one family around `length` bytes of `inner`, then `extra` bytes; type, code and rest as given.
+ */
 struct sample {
     uint8_t type, code, rest[4];
     const uint8_t *inner;
@@ -69,7 +70,8 @@ static enum verdict translate6(struct packet *packet)
     memcpy(&endpoints.to.destination, outer_destination4, 4);
     memcpy(&endpoints.quoted_to.source, test_source4, 4);
     memcpy(&endpoints.quoted_to.destination, test_destination4, 4);
-    return verdict == VERDICT_COUNT ? translate_error_6to4(packet, &found, &quoted, &endpoints, &settings) : verdict;
+    return verdict == VERDICT_COUNT ? translate_error_6to4(packet, &found, &quoted, &endpoints, &settings)
+                                    : verdict;
 }
 
 static enum verdict translate4(struct packet *packet)
@@ -81,7 +83,8 @@ static enum verdict translate4(struct packet *packet)
     memcpy(&endpoints.to.destination, outer_destination6, 16);
     memcpy(&endpoints.quoted_to.source, test_source6, 16);
     memcpy(&endpoints.quoted_to.destination, test_destination6, 16);
-    return verdict == VERDICT_COUNT ? translate_error_4to6(packet, &found, &quoted, &endpoints, &settings) : verdict;
+    return verdict == VERDICT_COUNT ? translate_error_4to6(packet, &found, &quoted, &endpoints, &settings)
+                                    : verdict;
 }
 
 /* What holds for every result: outer header, its length and sums. */
@@ -245,7 +248,8 @@ static void mtu_is_adjusted(void **state)
     memset(sample.rest, 0, 4);
     packet = make_error(4, &sample);
     assert_int_equal(translate4(&packet), VERDICT_TRANSLATED_4TO6);
-    assert_int_equal(be(packet_data(&packet) + 44, 4), 1500); /* plateau 1492, as far as the IPv6 side carries */
+    assert_int_equal(be(packet_data(&packet) + 44, 4),
+                     1500); /* plateau 1492, as far as the IPv6 side carries */
 
     original = make6(17, 1300);
     sample = (struct sample){.type = 2, .rest = {0, 0, 0x05, 0x78}, .inner = keep(&original), .length = 100};
@@ -281,8 +285,12 @@ static void extensions_of_6_are_kept(void **state)
     (void)state;
     for (uint32_t field = 128; field <= 512; field += 8) {
         struct packet original = make6(17, 40), packet;
-        struct sample sample = {.type = 3, .rest = {(uint8_t)(field / 8)}, .inner = keep(&original),
-                                .length = field, .extra = extension, .extra_length = 12};
+        struct sample sample = {.type = 3,
+                                .rest = {(uint8_t)(field / 8)},
+                                .inner = keep(&original),
+                                .length = field,
+                                .extra = extension,
+                                .extra_length = 12};
         uint32_t new_field = field - 20 < 128 ? 128 : field - 20;
         const uint8_t *inner;
         packet = make_error(6, &sample);
@@ -303,8 +311,12 @@ static void extensions_of_4_are_kept(void **state)
     (void)state;
     for (uint32_t field = 128; field <= 1020; field += 4) {
         struct packet original = make4(17, 40), packet;
-        struct sample sample = {.type = 11, .rest = {0, (uint8_t)(field / 4)}, .inner = keep(&original),
-                                .length = field, .extra = extension, .extra_length = 12};
+        struct sample sample = {.type = 11,
+                                .rest = {0, (uint8_t)(field / 4)},
+                                .inner = keep(&original),
+                                .length = field,
+                                .extra = extension,
+                                .extra_length = 12};
         uint32_t new_field = (field + 20 + 7) / 8 * 8;
         const uint8_t *inner;
         packet = make_error(4, &sample);
@@ -324,8 +336,12 @@ static void quotation_yields_to_extensions(void **state)
 {
     static const uint8_t large[600] = {0x20, 7};
     struct packet original = make6(17, 1500);
-    struct sample sample = {.type = 1, .rest = {125}, .inner = keep(&original), .length = 1000,
-                            .extra = large, .extra_length = 40};
+    struct sample sample = {.type = 1,
+                            .rest = {125},
+                            .inner = keep(&original),
+                            .length = 1000,
+                            .extra = large,
+                            .extra_length = 40};
     struct packet packet = make_error(6, &sample);
     (void)state;
     assert_int_equal(translate6(&packet), VERDICT_TRANSLATED_6TO4);
@@ -346,8 +362,13 @@ static void quotation_yields_to_extensions(void **state)
 static void messages_without_attribute_lose_extensions(void **state)
 {
     struct packet original = make4(17, 108), packet;
-    struct sample sample = {.type = 3, .code = 4, .rest = {0, 32, 5, 0x78}, .inner = keep(&original),
-                            .length = 128, .extra = extension, .extra_length = 12};
+    struct sample sample = {.type = 3,
+                            .code = 4,
+                            .rest = {0, 32, 5, 0x78},
+                            .inner = keep(&original),
+                            .length = 128,
+                            .extra = extension,
+                            .extra_length = 12};
     (void)state;
     packet = make_error(4, &sample);
     assert_int_equal(translate4(&packet), VERDICT_TRANSLATED_4TO6);
@@ -426,6 +447,11 @@ static void what_cannot_be_translated_is_left_alone(void **state)
     packet_data(&original)[40] = 3;
     sample.inner = keep(&original);
     packet = make_error(6, &sample);
+    assert_int_equal(translate6(&packet), VERDICT_ICMP_INNER);
+
+    original = make4(17, 60);
+    sample.inner = keep(&original);
+    packet = make_error(6, &sample); /* quotes IPv4 */
     assert_int_equal(translate6(&packet), VERDICT_ICMP_INNER);
 
     original = make4(17, 60);

@@ -130,7 +130,7 @@ static void mtu_from_4_is_adjusted(void **state)
 static uint32_t mtu4_for(uint32_t reported, uint32_t mtu6, uint32_t mtu4, bool fragment)
 {
     struct icmp_mtu with = {.mtu6 = mtu6, .mtu4 = mtu4, .quoted_has_fragment = fragment};
-    struct icmp_header from = {.type = 2}, to;
+    struct icmp_header from = {.type = 2}, to = {0};
     put(from.rest, 4, reported);
     assert_true(icmp_error_6to4(&from, &with, &to));
     assert_int_equal(be(to.rest, 2), 0);

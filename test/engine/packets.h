@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Packets for tests: built from a few numbers, and checked by arithmetic that shares nothing with wire/checksum.h
- * (big-endian words, folded as they come).
+ * Packets for tests: built from a few numbers, and checked by arithmetic that shares nothing with
+ * wire/checksum.h (big-endian words, folded as they come).
  */
 #ifndef TEST_ENGINE_PACKETS_H
 #define TEST_ENGINE_PACKETS_H
@@ -97,7 +97,8 @@ static inline void seal_ipv4(uint8_t *ip)
 static inline struct packet packet_at(uint32_t offset, uint32_t length)
 {
     memset(test_buffer, 0xa5, sizeof(test_buffer));
-    return (struct packet){.buffer = test_buffer, .capacity = TEST_CAPACITY, .offset = offset, .length = length};
+    return (struct packet){
+        .buffer = test_buffer, .capacity = TEST_CAPACITY, .offset = offset, .length = length};
 }
 
 /* Transport header and payload bytes; ports 1111 and 2222 (or type and identifier), sequence-like payload. */

@@ -102,7 +102,8 @@ static void wrong_checksums_stay_equally_wrong(void **state)
             put(ip + 20 + checksum_position(protocol), 2, (uint32_t)random() % 0xfffe + 1);
         error = transport_sum(ip, 20, protocol, length);
         assert_int_equal(translate(&packet), VERDICT_TRANSLATED_4TO6);
-        assert_int_equal(transport_sum(packet_data(&packet), 40, protocol == 1 ? 58 : protocol, length), error);
+        assert_int_equal(transport_sum(packet_data(&packet), 40, protocol == 1 ? 58 : protocol, length),
+                         error);
     }
 }
 
@@ -113,7 +114,8 @@ static void udp_always_leaves_with_a_checksum(void **state)
     for (unsigned missing = 0; missing < 2; missing++) {
         unsigned ones = 0;
         for (uint32_t value = 0; value < 0x10000; value++) {
-            struct packet packet = {.buffer = test_buffer, .capacity = TEST_CAPACITY, .offset = 64, .length = 31};
+            struct packet packet = {
+                .buffer = test_buffer, .capacity = TEST_CAPACITY, .offset = 64, .length = 31};
             uint8_t *ip = packet_data(&packet);
             put_ipv4(ip, 17, 31);
             put_transport(ip + 20, 17, 11);
@@ -282,7 +284,8 @@ static void mss_is_clamped(void **state)
     seal(packet_data(&packet), 20, 6, 28);
     assert_int_equal(translate(&packet), VERDICT_TRANSLATED_4TO6);
     assert_int_equal(be(packet_data(&packet) + 62, 2), 1440);
-    assert_int_equal(be(packet_data(&packet) + 64, 4), 0x01020405); /* only the first MSS, as it stands alone */
+    assert_int_equal(be(packet_data(&packet) + 64, 4),
+                     0x01020405); /* only the first MSS, as it stands alone */
     assert_int_equal(transport_sum(packet_data(&packet), 40, 6, 28), 0xffff);
 }
 

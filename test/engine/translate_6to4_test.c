@@ -34,8 +34,8 @@ static void assert_refused(struct packet packet, enum verdict why)
 static void header_is_as_the_rfc_says(void **state)
 {
     /* version/IHL, TOS = class, length 48, identification, no DF, TTL 63, UDP, checksum, addresses */
-    static const uint8_t expected[20] = {0x45, 0xab, 0, 48, 0xbe, 0xef, 0,   0,  63,  17,
-                                         0,    0,    192, 0, 2,  9,    198, 51, 100, 7};
+    static const uint8_t expected[20] = {0x45, 0xab, 0,   48, 0xbe, 0xef, 0,   0,  63,  17,
+                                         0,    0,    192, 0,  2,    9,    198, 51, 100, 7};
     uint8_t header[20];
     struct packet packet = make6(17, 28);
     (void)state;
@@ -104,7 +104,8 @@ static void wrong_checksums_stay_equally_wrong(void **state)
             put(ip + 40 + checksum_position(protocol), 2, (uint32_t)random() % 0xfffe + 1);
         error = transport_sum(ip, 40, protocol, length);
         assert_int_equal(translate(&packet), VERDICT_TRANSLATED_6TO4);
-        assert_int_equal(transport_sum(packet_data(&packet), 20, protocol == 58 ? 1 : protocol, length), error);
+        assert_int_equal(transport_sum(packet_data(&packet), 20, protocol == 58 ? 1 : protocol, length),
+                         error);
         assert_int_equal(words(0, packet_data(&packet), 20), 0xffff);
         if (protocol == 17)
             assert_int_not_equal(be(packet_data(&packet) + 26, 2), 0);

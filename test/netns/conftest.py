@@ -16,6 +16,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "lab"))
 
 import nat64  # noqa: E402
+from namespace import LabError, Machine  # noqa: E402
 
 PYTHON = "/usr/bin/python3"
 CONNECTIONS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "connections.py")
@@ -26,8 +27,18 @@ def pytest_configure(config):
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
+@pytest.fixture(scope="session")
+def namespaces():
+    """Skips, with the reason, where no network namespaces can be made."""
+    try:
+        nat64.need_root()
+        Machine("trial").close()
+    except LabError as error:
+        pytest.skip(str(error))
+
+
 @pytest.fixture
-def lab():
+def lab(namespaces):
     with nat64.Lab() as made:
         yield made
 
@@ -63,7 +74,7 @@ def counter(daemon, name):
     """A counter of `isthmus show counters`."""
     for row in daemon.show("counters"):
         if row.get("name") == name:
-            return row["packets"]
+            return row["packets"] if "packets" in row else row["count"]
     raise AssertionError(f"no counter {name}")
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Two IPv6-only clients that meet by their IPv4 addresses, and endpoint-independent mapping."""
 import hashlib
+from subprocess import DEVNULL, PIPE
 
 import nat64
 from conftest import python, settings, start
@@ -15,7 +16,7 @@ def test_download_from_a_neighbour_by_its_ipv4_address(lab):
     body = bytes(range(256)) * 40000
     lab.write("body", body)
     neighbour.start(["/usr/bin/python3", "-m", "http.server", "-d", lab.directory, "-b", "::", "8080"],
-                    stdout=-3, stderr=-3)
+                    stdout=DEVNULL, stderr=DEVNULL)
     lab.client.run(["curl", "-6", "-sS", "--fail", "--retry", "5", "--retry-delay", "1",
                     "--retry-all-errors", "-o", lab.path("copy"), f"http://[{MEETING}]/body"])
     with open(lab.path("copy"), "rb") as file:
@@ -36,7 +37,7 @@ print("ready", flush=True)
 data, peer = listener.recvfrom(100)
 listener.sendto(data, peer)
 print(peer[0])
-"""], stdout=-1, text=True)
+"""], stdout=PIPE, text=True)
     assert waiting.stdout.readline() == "ready\n"
     answer = python(lab.client, """
 import socket, sys
@@ -65,7 +66,7 @@ print(peers[0] == peers[1], flush=True)
 stranger = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 stranger.bind(("203.0.113.2", 6002))
 stranger.sendto(b"from elsewhere", peers[0])
-"""], stdout=-1, text=True)
+"""], stdout=PIPE, text=True)
     assert receivers.stdout.readline() == "ready\n"
     answer = python(lab.client, """
 import socket, sys

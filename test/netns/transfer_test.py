@@ -43,7 +43,7 @@ def test_server_sees_a_pool_address(lab, daemon):
 def test_iperf_tcp(lab, daemon, direction):
     lab.start_iperf()
     end = iperf(lab, *direction)
-    assert end["sum_received"]["bits_per_second"] > 500e6
+    assert end["sum_received"]["bits_per_second"] > 100e6
 
 
 @pytest.mark.parametrize("direction", [(), ("-R",)], ids=["to-server", "to-client"])
@@ -61,7 +61,7 @@ def test_packets_of_a_flow_stay_in_order(lab, daemon, direction):
     sender, receiver = (lab.server, lab.client) if direction else (lab.client, lab.server)
     sent, received = kernel_counters(sender), kernel_counters(receiver)
     end = iperf(lab, "-P", "8", *direction)
-    assert end["sum_received"]["bits_per_second"] > 500e6
+    assert end["sum_received"]["bits_per_second"] > 100e6
     sent_after, received_after = kernel_counters(sender), kernel_counters(receiver)
     reordering = ("TCPSACKReorder", "TCPRenoReorder", "TCPTSReorder", "TCPDSACKRecv", "TCPSpuriousRTOs")
     seen = {name: sent_after[name] - sent[name] for name in reordering}

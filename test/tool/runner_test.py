@@ -4,24 +4,32 @@
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import textwrap
+import time
 
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
 
+def command_for(build, commands, timeout=10, suite="isthmus:unit"):
+    """The command that runs these as if meson.build declared them as tests."""
+    tests = [{"name": f"script{number}", "cmd": command, "timeout": timeout, "suite": [suite]}
+             for number, command in enumerate(commands)]
+    (build / "meson-info").mkdir()
+    (build / "meson-info" / "intro-tests.json").write_text(json.dumps(tests))
+    return [ROOT / "tool" / "test", "--build", build, "--only", "unit"]
+
+
 @pytest.fixture
 def run(tmp_path):
-    """Runs tool/test over shell scripts as if they were compiled tests: (exit status, lines)."""
-    def run_scripts(*scripts, timeout=10, suite="isthmus:unit"):
-        tests = [{"name": f"script{number}", "cmd": ["/bin/sh", "-c", script], "timeout": timeout, "suite": [suite]}
-                 for number, script in enumerate(scripts)]
-        (tmp_path / "meson-info").mkdir()
-        (tmp_path / "meson-info" / "intro-tests.json").write_text(json.dumps(tests))
-        ended = subprocess.run([ROOT / "tool" / "test", "--build", tmp_path, "--only", "unit"],
+    """Runs tool/test over shell scripts: (exit status, lines)."""
+    def run_scripts(*scripts, **options):
+        commands = [["/bin/sh", "-c", script] for script in scripts]
+        ended = subprocess.run(command_for(tmp_path, commands, **options),
                                capture_output=True, text=True, check=False)
         assert ended.stderr == ""
         return ended.returncode, ended.stdout.splitlines()
@@ -39,7 +47,7 @@ def test_output_is_shown_only_of_what_failed(run):
     assert (status, lines[-1]) == (1, "2 passed, 1 failed")
     assert "  | # why" in lines
     assert "  FAILED: script1: c" in lines
-    assert not any("quiet" in line for line in lines)
+    assert not any("quiet" in line or "ok 1 - b" in line for line in lines)
 
 
 def test_skips_as_cmocka_and_as_tap_write_them(run):
@@ -70,6 +78,24 @@ def test_a_program_that_hangs(run):
 def test_a_program_that_says_nothing(run):
     status, lines = run("true")
     assert (status, lines[-1]) == (1, "0 passed, 1 failed")
+
+
+def test_a_program_that_is_not_there(tmp_path):
+    ended = subprocess.run(command_for(tmp_path, [[str(tmp_path / "gone")]]),
+                           capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout.splitlines()[-1]) == (1, "0 passed, 1 failed")
+
+
+def test_an_interrupt_ends_what_runs(tmp_path):
+    script = f"trap 'echo ended >{tmp_path}/trace; exit 1' INT; touch {tmp_path}/up; sleep 60 & wait"
+    runner = subprocess.Popen(command_for(tmp_path, [["/bin/bash", "-c", script]], timeout=90),
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 20
+    while not (tmp_path / "up").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    runner.send_signal(signal.SIGINT)
+    assert runner.wait(20) == 130
+    assert (tmp_path / "trace").read_text() == "ended\n"
 
 
 def test_nothing_ran(run):

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* isthmus check: the configuration in canonical form, headed by the memory it takes as YAML comments. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cli/options.h"
+#include "control/config.h"
+
+static void print_memory(const struct config *config)
+{
+    const double mebibyte = 1024 * 1024;
+    struct table_memory memory = table_memory(&config->geometry);
+    printf("# Memory, when everything is in use: %.1f MiB\n",
+           (double)(memory.sessions + memory.addresses) / mebibyte);
+    printf("#   %u sessions: %.1f MiB, %zu bytes each\n", config->geometry.sessions,
+           (double)memory.sessions / mebibyte, memory.sessions / config->geometry.sessions);
+    printf("#   %u pool addresses: %.1f MiB\n", config->geometry.addresses,
+           (double)memory.addresses / mebibyte);
+}
+
+int command_check(const struct command *command, int argc, char **argv)
+{
+    struct options_reader reader = {.command = command, .takes = OPTION_CONFIG};
+    struct options options;
+    struct config_error error;
+    int status;
+    if (!options_read(&reader, argc, argv, &options, &status))
+        return status;
+    struct config *config = config_load(options.config != NULL ? options.config : DEFAULT_CONFIG, &error);
+    if (config == NULL) {
+        fprintf(stderr, "isthmus: error: %s\n", error.text);
+        return EXIT_FAILURE;
+    }
+    print_memory(config);
+    config_print(config, stdout);
+    config_free(config);
+    return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * libcurl speaks HTTP. Lines are handed on as they come in, so that a list of any length takes
+ * little memory.
+ */
+#include "cli/client.h"
+
+#include <curl/curl.h>
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "control/config.h"
+
+enum {
+    LINE_MAXIMUM = 65536, /* bytes; an answer with a longer line is not of our daemon */
+    HTTP_OK = 200,
+};
+
+struct exchange {
+    CURL *curl;
+    client_line *line;
+    void *context;
+    bool broken_off;
+    size_t length; /* of the line so far */
+    char text[LINE_MAXIMUM];
+};
+
+bool client_find(struct client *client, const struct options *options)
+{
+    struct config_error error;
+    const char *path = options->config != NULL ? options->config : DEFAULT_CONFIG;
+    const char *socket = options->socket;
+    struct config *config = NULL;
+    /* Who may use the socket need not be able to read the configuration. */
+    if (socket == NULL && (options->config != NULL || access(path, R_OK) == 0)) {
+        config = config_load(path, &error);
+        if (config == NULL && options->config != NULL) {
+            fprintf(stderr, "isthmus: error: %s\n", error.text);
+            return false;
+        }
+    }
+    if (socket == NULL)
+        socket = config != NULL ? config->control.socket : DEFAULT_SOCKET;
+    size_t length = strlen(socket);
+    if (length < sizeof(client->socket))
+        memcpy(client->socket, socket, length + 1);
+    else
+        fprintf(stderr, "isthmus: error: %s is too long for the path of a socket\n", socket);
+    config_free(config);
+    return length < sizeof(client->socket);
+}
+
+static bool finish_line(struct exchange *exchange)
+{
+    long status = 0;
+    exchange->text[exchange->length] = '\0';
+    exchange->length = 0;
+    curl_easy_getinfo(exchange->curl, CURLINFO_RESPONSE_CODE, &status);
+    if (status == HTTP_OK)
+        return exchange->line(exchange->context, exchange->text);
+    json_t *object = json_loads(exchange->text, 0, NULL);
+    const char *reason = json_string_value(json_object_get(object, "error"));
+    fprintf(stderr, "isthmus: error: %s\n", reason != NULL ? reason : exchange->text);
+    json_decref(object);
+    return true;
+}
+
+static size_t on_data(char *data, size_t unit, size_t count, void *context)
+{
+    struct exchange *exchange = context;
+    for (size_t i = 0; i < unit * count; i++) {
+        if (data[i] != '\n' && exchange->length < LINE_MAXIMUM - 1) {
+            exchange->text[exchange->length++] = data[i];
+        } else if (!finish_line(exchange)) {
+            exchange->broken_off = true;
+            return 0;
+        }
+    }
+    return unit * count;
+}
+
+static void explain(const struct client *client, CURL *curl, CURLcode code)
+{
+    long number = 0;
+    curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &number);
+    if (code != CURLE_COULDNT_CONNECT)
+        fprintf(stderr, "isthmus: error: the daemon on %s broke off: %s\n", client->socket,
+                curl_easy_strerror(code));
+    else if (number == EACCES || number == EPERM)
+        fprintf(stderr, "isthmus: error: you may not use %s; be root or a member of control.group\n",
+                client->socket);
+    else
+        fprintf(stderr,
+                "isthmus: error: no daemon answers on %s (%s); start it with isthmus run, or name its "
+                "socket with --socket or -c\n",
+                client->socket, strerror((int)number));
+}
+
+static bool perform(const struct client *client, struct exchange *exchange, CURLcode *code)
+{
+    long status = 0;
+    *code = curl_easy_perform(exchange->curl);
+    curl_easy_getinfo(exchange->curl, CURLINFO_RESPONSE_CODE, &status);
+    if (*code == CURLE_OK && exchange->length > 0)
+        finish_line(exchange);
+    if (*code != CURLE_OK && !exchange->broken_off)
+        explain(client, exchange->curl, *code);
+    return (*code == CURLE_OK && status == HTTP_OK) || exchange->broken_off;
+}
+
+bool client_ask(const struct client *client, const char *method, const char *path, client_line *line,
+                void *context)
+{
+    struct exchange *exchange = calloc(1, sizeof(*exchange));
+    CURL *curl = curl_easy_init();
+    char url[128];
+    CURLcode code;
+    bool done = false;
+    snprintf(url, sizeof(url), "http://isthmus%s", path);
+    if (exchange != NULL && curl != NULL) {
+        *exchange = (struct exchange){.curl = curl, .line = line, .context = context};
+        curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, client->socket);
+        curl_easy_setopt(curl, CURLOPT_URL, url);
+        curl_easy_setopt(curl, CURLOPT_PROXY, ""); /* http_proxy in the environment is not for us */
+        curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_data);
+        curl_easy_setopt(curl, CURLOPT_WRITEDATA, exchange);
+        if (strcmp(method, "POST") == 0)
+            curl_easy_setopt(curl, CURLOPT_POSTFIELDS, "");
+        done = perform(client, exchange, &code);
+    }
+    curl_easy_cleanup(curl);
+    free(exchange);
+    return done;
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * isthmus down: undoes what saved lists of changes say, where no daemon is left to do it: that of one name,
+ * or all that are found. The configuration that made them need not exist any more.
+ */
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/options.h"
+#include "control/config.h"
+#include "control/log.h"
+#include "control/privilege.h"
+#include "control/state.h"
+#include "control/undo.h"
+
+static bool name_is_safe(const char *name)
+{
+    return *name != '\0' && strlen(name) < IFNAMSIZ && strchr(name, '/') == NULL && strcmp(name, "..") != 0 &&
+           strcmp(name, ".") != 0;
+}
+
+/* Undoes what is left of one name. */
+static int undo_name(const char *name)
+{
+    struct state state;
+    char error[512];
+    bool absent;
+    size_t undone;
+    if (!state_open_existing(&state, STATE_BASE, name, &absent, error, sizeof(error))) {
+        if (!absent) {
+            log_error("%s", error);
+            return EXIT_FAILURE;
+        }
+        log_info("nothing to undo for %s", name);
+        return EXIT_SUCCESS;
+    }
+    bool done = undo_directory(state.directory, &undone);
+    if (done) {
+        state_remove(&state);
+        log_info("undid %zu change%s of %s", undone, undone == 1 ? "" : "s", name);
+    } else {
+        log_error("something is left of %s; what could not be undone is listed in %s", name, state.path);
+    }
+    state_close(&state);
+    return done ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+static int undo_config(const char *path)
+{
+    struct config_error error;
+    struct config *config = config_load(path, &error);
+    if (config == NULL) {
+        log_error("%s; or name the device: isthmus down NAME", error.text);
+        return EXIT_FAILURE;
+    }
+    int status = undo_name(config->plane.name);
+    config_free(config);
+    return status;
+}
+
+static int is_name(const struct dirent *entry)
+{
+    return entry->d_name[0] != '.' && name_is_safe(entry->d_name) && entry->d_type == DT_DIR;
+}
+
+static int undo_all(void)
+{
+    struct dirent **entries = NULL;
+    int status = EXIT_SUCCESS;
+    int count = scandir(STATE_BASE, &entries, is_name, alphasort);
+    if (count <= 0)
+        log_info("nothing to undo");
+    for (int i = 0; i < count; i++) {
+        if (undo_name(entries[i]->d_name) != EXIT_SUCCESS)
+            status = EXIT_FAILURE;
+        free(entries[i]);
+    }
+    free(entries);
+    return status;
+}
+
+int command_down(const struct command *command, int argc, char **argv)
+{
+    struct options_reader reader = {.command = command, .takes = OPTION_CONFIG, .takes_word = true};
+    struct options options;
+    int status;
+    if (!options_read(&reader, argc, argv, &options, &status))
+        return status;
+    if (options.word != NULL && options.config != NULL)
+        return command_misuse(command, "give -c FILE or NAME, not both");
+    if (options.word != NULL && !name_is_safe(options.word))
+        return command_misuse(command, "NAME is the name of a device");
+    log_open();
+    if (!privilege_sufficient()) {
+        log_error("this needs the right to change devices and routes (CAP_NET_ADMIN): run it as root");
+        return EXIT_FAILURE;
+    }
+    if (options.word != NULL)
+        return undo_name(options.word);
+    return options.config != NULL ? undo_config(options.config) : undo_all();
+}

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * isthmus: one program, its first argument names what it does.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/command.h"
+#include "control/version.h"
+
+static const struct command commands[] = {
+    {"run", command_run, "run the translator in the foreground", "run [-c FILE] [--stay] [--fresh]",
+     "  -c, --config FILE  configuration (default " DEFAULT_CONFIG ")\n"
+     "      --stay         leave device, routes and settings when it stops; isthmus down removes them\n"
+     "      --fresh        start even if what an earlier run left cannot be undone, and forget it\n"
+     "\n"
+     "SIGTERM and SIGINT stop it and undo all that it changed; SIGHUP reloads the configuration.\n"},
+    {"down", command_down, "undo what a run left: after --stay, or when it was killed",
+     "down [-c FILE | NAME]",
+     "  -c, --config FILE  only what was made under the plane.name of this configuration\n"
+     "  NAME               only what was made under this plane.name\n"
+     "\n"
+     "Without either, everything is undone that no running daemon looks after.\n"},
+    {"check", command_check, "check a configuration and print it in full", "check [-c FILE]",
+     "  -c, --config FILE  configuration (default " DEFAULT_CONFIG ")\n"
+     "\n"
+     "Prints every key with its value, in a form that can be used as a configuration, and the memory\n"
+     "it takes. Changes nothing and needs no rights.\n"},
+    {"reload", command_reload, "have the running daemon read its configuration again",
+     "reload [-c FILE | --socket PATH]",
+     "  -c, --config FILE  configuration whose control.socket is meant (default " DEFAULT_CONFIG ")\n"
+     "      --socket PATH  the control socket itself\n"
+     "\n"
+     "Static bindings, time-outs and translation options take effect without a restart; if anything else\n"
+     "differs, or anything is wrong, nothing is changed.\n"},
+    {"show", command_show, "show what the running daemon does",
+     "show status|sessions|bindings|counters|pools [--json] [--all] [-c FILE | --socket PATH]",
+     "  status             is it ready, since when, with how many sessions\n"
+     "  sessions           who talks to whom: client, pool address and port, remote\n"
+     "  bindings           which pool address and port stands for which client\n"
+     "  counters           packets by what became of them\n"
+     "  pools              ports in use of each pool address\n"
+     "\n"
+     "      --json         one JSON object a line, as doc/api.md describes\n"
+     "      --all          counters: also those that are zero\n"
+     "  -c, --config FILE  configuration whose control.socket is meant (default " DEFAULT_CONFIG ")\n"
+     "      --socket PATH  the control socket itself\n"},
+};
+
+enum {
+    COMMANDS = sizeof(commands) / sizeof(commands[0]),
+};
+
+static void print_overview(FILE *out)
+{
+    fputs("usage: isthmus COMMAND [OPTIONS]\n"
+          "\n"
+          "Joins IPv6-only and IPv4-only networks: stateful NAT64 on a stock Linux machine.\n"
+          "\n",
+          out);
+    for (int i = 0; i < COMMANDS; i++)
+        fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].summary);
+    fputs("\n"
+          "isthmus COMMAND --help tells more of a command; isthmus --version prints the version.\n",
+          out);
+}
+
+int command_help(const struct command *command)
+{
+    printf("usage: isthmus %s\n\n%s", command->usage, command->help);
+    return EXIT_SUCCESS;
+}
+
+int command_misuse(const struct command *command, const char *format, ...)
+{
+    va_list arguments;
+    fprintf(stderr, "isthmus %s: ", command->name);
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fprintf(stderr, "\nusage: isthmus %s\n", command->usage);
+    return EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        print_overview(stderr);
+        return EXIT_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        print_overview(stdout);
+        return EXIT_SUCCESS;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        puts("isthmus " ISTHMUS_VERSION);
+        return EXIT_SUCCESS;
+    }
+    for (int i = 0; i < COMMANDS; i++) {
+        if (strcmp(argv[1], commands[i].name) == 0)
+            return commands[i].run(&commands[i], argc - 1, argv + 1);
+    }
+    fprintf(stderr, "isthmus: there is no command %s\n", argv[1]);
+    print_overview(stderr);
+    return EXIT_USAGE;
+}

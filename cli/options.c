@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Options are rows: letter, name, whether a value follows, and where what was read goes.
+ */
+#include "cli/options.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct {
+    unsigned option;
+    const char *letter, *name;
+    bool takes_value;
+    size_t offset; /* in struct options */
+} rows[] = {
+    {OPTION_CONFIG, "-c", "--config", true, offsetof(struct options, config)},
+    {OPTION_SOCKET, NULL, "--socket", true, offsetof(struct options, socket)},
+    {OPTION_STAY, NULL, "--stay", false, offsetof(struct options, stay)},
+    {OPTION_FRESH, NULL, "--fresh", false, offsetof(struct options, fresh)},
+    {OPTION_JSON, NULL, "--json", false, offsetof(struct options, json)},
+    {OPTION_ALL, NULL, "--all", false, offsetof(struct options, all)},
+};
+
+enum {
+    ROWS = sizeof(rows) / sizeof(rows[0]),
+};
+
+/* The row that the argument names, alone or as NAME=VALUE, or ROWS. */
+static size_t find(const char *argument, unsigned takes, const char **value)
+{
+    size_t row;
+    *value = NULL;
+    for (row = 0; row < ROWS; row++) {
+        size_t length = strlen(rows[row].name);
+        if ((rows[row].option & takes) == 0)
+            continue;
+        if (strcmp(argument, rows[row].name) == 0 ||
+            (rows[row].letter != NULL && strcmp(argument, rows[row].letter) == 0))
+            break;
+        if (rows[row].takes_value && strncmp(argument, rows[row].name, length) == 0 &&
+            argument[length] == '=') {
+            *value = argument + length + 1;
+            break;
+        }
+    }
+    return row;
+}
+
+static void store(struct options *options, size_t row, const char *value)
+{
+    char *at = (char *)options + rows[row].offset;
+    const bool set = true;
+    if (rows[row].takes_value)
+        memcpy(at, &value, sizeof(value));
+    else
+        memcpy(at, &set, sizeof(set));
+}
+
+bool options_read(const struct options_reader *reader, int argc, char **argv, struct options *options,
+                  int *status)
+{
+    memset(options, 0, sizeof(*options));
+    *status = EXIT_USAGE;
+    for (int i = 1; i < argc; i++) {
+        const char *value;
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            *status = command_help(reader->command);
+            return false;
+        }
+        size_t row = find(argv[i], reader->takes, &value);
+        if (row == ROWS && argv[i][0] != '-' && reader->takes_word && options->word == NULL) {
+            options->word = argv[i];
+            continue;
+        }
+        if (row == ROWS) {
+            *status = command_misuse(reader->command, "%s makes no sense here", argv[i]);
+            return false;
+        }
+        if (rows[row].takes_value && value == NULL && i + 1 < argc)
+            value = argv[++i];
+        if (rows[row].takes_value && (value == NULL || *value == '\0')) {
+            *status = command_misuse(reader->command, "%s needs a value", rows[row].name);
+            return false;
+        }
+        store(options, row, value);
+    }
+    return true;
+}

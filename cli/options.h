@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The options of all commands: a command names those it takes.
+ */
+#ifndef CLI_OPTIONS_H
+#define CLI_OPTIONS_H
+
+#include <stdbool.h>
+
+#include "cli/command.h"
+
+enum option_set {
+    OPTION_CONFIG = 1 << 0, /* -c FILE */
+    OPTION_STAY = 1 << 1,
+    OPTION_FRESH = 1 << 2,
+    OPTION_JSON = 1 << 3,
+    OPTION_ALL = 1 << 4,
+    OPTION_SOCKET = 1 << 5, /* --socket PATH */
+};
+
+struct options {
+    const char *config; /* NULL: not given */
+    const char *socket;
+    bool stay, fresh, json, all;
+    const char *word; /* the one argument that is no option, or NULL */
+};
+
+struct options_reader {
+    const struct command *command;
+    unsigned takes;  /* enum option_set, of those that make sense here */
+    bool takes_word; /* one argument that is no option */
+};
+
+/* True: go on. False: *status is how to exit, after --help or a mistake. */
+bool options_read(const struct options_reader *reader, int argc, char **argv, struct options *options,
+                  int *status);
+
+#endif /* CLI_OPTIONS_H */

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Checks across keys, in the order of the table of checks at the end. Each states one thing that must
+ * hold; the first that does not is reported at the later of the keys that contradict each other.
+ *
+ * Static bindings come in tens of thousands, so they are compared as neighbours in sorted order. All else is
+ * small (16 instances, 1024 pool entries each) and compared pair by pair.
+ */
+#include "control/config_check.h"
+
+#include <arpa/inet.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/config_schema.h"
+
+struct check {
+    const struct config *config;
+    struct config_source *source;
+    struct config_error *error;
+};
+
+/* Places in the configuration that checks blame. */
+struct place {
+    char path[CONFIG_PATH_SIZE];
+};
+
+__attribute__((format(printf, 1, 2))) static struct place at(const char *format, ...)
+{
+    struct place place;
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(place.path, sizeof(place.path), format, arguments);
+    va_end(arguments);
+    return place;
+}
+
+__attribute__((format(printf, 3, 4))) static bool blame(const struct check *check, struct place place,
+                                                        const char *format, ...)
+{
+    char sentence[sizeof(check->error->text)];
+    yaml_mark_t mark = config_document_locate(check->source, place.path);
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(sentence, sizeof(sentence), format, arguments);
+    va_end(arguments);
+    return config_complain(check->source, &mark, check->error, "%s: %s", place.path, sentence);
+}
+
+struct address_text {
+    char text[INET6_ADDRSTRLEN];
+};
+
+static struct address_text text_of_ipv4(uint32_t number)
+{
+    struct address_text text = {""};
+    be32 address = to_be32(number);
+    inet_ntop(AF_INET, &address, text.text, sizeof(text.text));
+    return text;
+}
+
+/* The kernel keeps these names for itself: net.ipv6.conf.all is not a device. */
+static bool check_device_name(const struct check *check)
+{
+    static const char *const taken[] = {"all", "default", "lo"};
+    for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++)
+        if (strcmp(check->config->plane.name, taken[i]) == 0)
+            return blame(check, at("plane.name"),
+                         "%s is a name of the kernel's own; choose another, such as isthmus0", taken[i]);
+    return true;
+}
+
+static bool check_instance_names(const struct check *check)
+{
+    const struct settings *settings = &check->config->settings;
+    for (uint32_t i = 1; i < settings->nat64_count; i++)
+        for (uint32_t j = 0; j < i; j++)
+            if (strcmp(settings->nat64[i].name, settings->nat64[j].name) == 0)
+                return blame(check, at("nat64[%u].name", i),
+                             "nat64[%u] is also named %s; give each entry a name of its own", j,
+                             settings->nat64[i].name);
+    return true;
+}
+
+static bool check_prefixes(const struct check *check)
+{
+    const struct settings *settings = &check->config->settings;
+    for (uint32_t i = 1; i < settings->nat64_count; i++)
+        for (uint32_t j = 0; j < i; j++) {
+            const struct rfc6052_prefix *one = &settings->nat64[i].prefix,
+                                        *other = &settings->nat64[j].prefix;
+            if (rfc6052_contains(one, &other->address) || rfc6052_contains(other, &one->address))
+                return blame(check, at("nat64[%u].prefix", i),
+                             "overlaps nat64[%u].prefix; prefixes must be apart", j);
+        }
+    return true;
+}
+
+/* The sums are the geometry of the table, whose limits they share. */
+static bool check_sums(const struct check *check)
+{
+    const struct settings *settings = &check->config->settings;
+    uint64_t sessions = 0;
+    uint32_t addresses = 0;
+    for (uint32_t i = 0; i < settings->nat64_count; i++) {
+        sessions += settings->nat64[i].sessions;
+        addresses += check->config->nat64_addresses[i];
+        if (sessions > TABLE_SESSIONS_MAXIMUM)
+            return blame(check, at("nat64[%u].limits.sessions", i),
+                         "with this the sum over all entries is %" PRIu64 "; at most %d are allowed",
+                         sessions, TABLE_SESSIONS_MAXIMUM);
+        if (addresses > TABLE_ADDRESSES_MAXIMUM)
+            return blame(check, at("nat64[%u].limits.addresses", i),
+                         "with this the sum over all entries is %" PRIu32 "; at most %d are allowed",
+                         addresses, TABLE_ADDRESSES_MAXIMUM);
+    }
+    return true;
+}
+
+/* The IPv4 addresses that two ranges have in common begin here. */
+static bool share_addresses(const struct pool_range *a, const struct pool_range *b, uint32_t *first)
+{
+    uint32_t a_first = from_be32(a->first), b_first = from_be32(b->first);
+    *first = a_first > b_first ? a_first : b_first;
+    return *first - a_first < a->count && *first - b_first < b->count;
+}
+
+/* Within an instance, entries may share an address if not its ports. */
+static bool check_pool_entries(const struct check *check)
+{
+    const struct settings *settings = &check->config->settings;
+    for (uint32_t i = 0; i < settings->nat64_count; i++)
+        for (uint32_t b = 1; b < settings->nat64[i].pool_count; b++)
+            for (uint32_t a = 0; a < b; a++) {
+                const struct pool_range *one = &settings->nat64[i].pool[a],
+                                        *other = &settings->nat64[i].pool[b];
+                uint32_t first;
+                if ((one->transports & other->transports) == 0 || one->low > other->high ||
+                    other->low > one->high || !share_addresses(one, other, &first))
+                    continue;
+                return blame(
+                    check, at("nat64[%u].pool[%u]", i, b),
+                    "overlaps pool[%u] in ports of %s; keep addresses, ports or protocols of the two apart",
+                    a, text_of_ipv4(first).text);
+            }
+    return true;
+}
+
+/* Between instances not even that: a packet to the address could belong to either. */
+static bool check_pools_of_pair(const struct check *check, uint32_t i, uint32_t j)
+{
+    const struct nat64_settings *one = &check->config->settings.nat64[i],
+                                *other = &check->config->settings.nat64[j];
+    for (uint32_t a = 0; a < one->pool_count; a++)
+        for (uint32_t b = 0; b < other->pool_count; b++) {
+            uint32_t first;
+            if (share_addresses(&one->pool[a], &other->pool[b], &first))
+                return blame(check, at("nat64[%u].pool[%u]", i, a),
+                             "%s is also in nat64[%u].pool[%u]; an address belongs to one nat64 entry",
+                             text_of_ipv4(first).text, j, b);
+        }
+    return true;
+}
+
+static bool check_pools(const struct check *check)
+{
+    for (uint32_t i = 1; i < check->config->settings.nat64_count; i++)
+        for (uint32_t j = 0; j < i; j++)
+            if (!check_pools_of_pair(check, i, j))
+                return false;
+    return true;
+}
+
+/*
+ * Addresses of a pool, each counted once. Two blocks are apart or one holds the other, so a range adds
+ * nothing if another holds it: a larger one, or an equal one further up.
+ */
+static uint32_t count_addresses(const struct nat64_settings *instance)
+{
+    uint32_t total = 0;
+    for (uint32_t a = 0; a < instance->pool_count; a++) {
+        bool held = false;
+        for (uint32_t b = 0; b < instance->pool_count && !held; b++) {
+            const struct pool_range *one = &instance->pool[a], *other = &instance->pool[b];
+            uint32_t first;
+            held = share_addresses(one, other, &first) &&
+                   (other->count > one->count || (other->count == one->count && b < a));
+        }
+        total += held ? 0 : instance->pool[a].count;
+    }
+    return total;
+}
+
+static bool check_pool_sizes(const struct check *check)
+{
+    for (uint32_t i = 0; i < check->config->settings.nat64_count; i++) {
+        uint32_t count = count_addresses(&check->config->settings.nat64[i]),
+                 limit = check->config->nat64_addresses[i];
+        if (count > limit)
+            return blame(check, at("nat64[%u].pool", i),
+                         "has %" PRIu32 " addresses and limits.addresses is %" PRIu32
+                         "; set nat64[%u].limits.addresses to %" PRIu32 " or more",
+                         count, limit, i, count);
+    }
+    return true;
+}
+
+static bool in_pool(const struct nat64_settings *instance, be32 address)
+{
+    for (uint32_t i = 0; i < instance->pool_count; i++)
+        if (from_be32(address) - from_be32(instance->pool[i].first) < instance->pool[i].count)
+            return true;
+    return false;
+}
+
+static bool check_static(const struct check *check, uint32_t i, uint32_t number)
+{
+    const struct settings *settings = &check->config->settings;
+    const struct static_binding *binding = &settings->nat64[i].statics[number];
+    if (!in_pool(&settings->nat64[i], binding->ipv4))
+        return blame(check, at("nat64[%u].static[%u].ipv4", i, number),
+                     "%s is in no entry of nat64[%u].pool; add it there",
+                     text_of_ipv4(from_be32(binding->ipv4)).text, i);
+    for (uint32_t j = 0; j < settings->nat64_count; j++)
+        if (rfc6052_contains(&settings->nat64[j].prefix, &binding->ipv6))
+            return blame(
+                check, at("nat64[%u].static[%u].ipv6", i, number),
+                "is in nat64[%u].prefix, behind which are IPv4 hosts; expected a host on the IPv6 side", j);
+    return true;
+}
+
+static bool check_statics(const struct check *check)
+{
+    for (uint32_t i = 0; i < check->config->settings.nat64_count; i++) {
+        const struct nat64_settings *instance = &check->config->settings.nat64[i];
+        if (instance->static_count > instance->sessions)
+            return blame(check, at("nat64[%u].static", i),
+                         "has %" PRIu32 " entries and limits.sessions is %" PRIu32
+                         "; set nat64[%u].limits.sessions above that",
+                         instance->static_count, instance->sessions, i);
+        for (uint32_t number = 0; number < instance->static_count; number++)
+            if (!check_static(check, i, number))
+                return false;
+    }
+    return true;
+}
+
+/* Bindings are sorted by one of their endpoints with its protocol, equal ones in the order of the file. */
+typedef int compare_endpoints(const struct static_binding *a, const struct static_binding *b);
+
+static int compare_ipv4(const struct static_binding *a, const struct static_binding *b)
+{
+    if (a->transport != b->transport)
+        return a->transport < b->transport ? -1 : 1;
+    if (a->port4 != b->port4)
+        return a->port4 < b->port4 ? -1 : 1;
+    return memcmp(&a->ipv4, &b->ipv4, sizeof(a->ipv4));
+}
+
+static int compare_ipv6(const struct static_binding *a, const struct static_binding *b)
+{
+    if (a->transport != b->transport)
+        return a->transport < b->transport ? -1 : 1;
+    if (a->port6 != b->port6)
+        return a->port6 < b->port6 ? -1 : 1;
+    return memcmp(&a->ipv6, &b->ipv6, sizeof(a->ipv6));
+}
+
+static int compare_pointers(const void *a, const void *b, void *compare)
+{
+    const struct static_binding *one = *(const struct static_binding *const *)a;
+    const struct static_binding *other = *(const struct static_binding *const *)b;
+    int order = (*(compare_endpoints **)compare)(one, other);
+    return order != 0 ? order : one < other ? -1 : one > other;
+}
+
+/* Two bindings of an instance must not have this endpoint in common. */
+static bool check_unique(const struct check *check, uint32_t i, const char *end, compare_endpoints *compare)
+{
+    const struct nat64_settings *instance = &check->config->settings.nat64[i];
+    const struct static_binding **sorted =
+        calloc(instance->static_count + 1, sizeof(struct static_binding *));
+    bool unique = true;
+    if (sorted == NULL)
+        return blame(check, at("nat64[%u].static", i), "out of memory; free some and try again");
+    for (uint32_t n = 0; n < instance->static_count; n++)
+        sorted[n] = &instance->statics[n];
+    qsort_r(sorted, instance->static_count, sizeof(sorted[0]), compare_pointers, &compare);
+    for (uint32_t n = 1; n < instance->static_count && unique; n++)
+        if (compare(sorted[n - 1], sorted[n]) == 0)
+            unique = blame(check, at("nat64[%u].static[%td].%s", i, sorted[n] - instance->statics, end),
+                           "static[%td] binds this endpoint for the same protocol; keep one of the two",
+                           sorted[n - 1] - instance->statics);
+    free(sorted);
+    return unique;
+}
+
+static bool check_static_endpoints(const struct check *check)
+{
+    for (uint32_t i = 0; i < check->config->settings.nat64_count; i++)
+        if (!check_unique(check, i, "ipv6", compare_ipv6) || !check_unique(check, i, "ipv4", compare_ipv4))
+            return false;
+    return true;
+}
+
+bool config_check(const struct config *config, struct config_source *source, struct config_error *error)
+{
+    static bool (*const checks[])(const struct check *check) = {
+        check_device_name, check_instance_names, check_prefixes,
+        check_sums,        check_pool_entries,   check_pools,
+        check_pool_sizes,  check_statics,        check_static_endpoints,
+    };
+    const struct check check = {.config = config, .source = source, .error = error};
+    for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++)
+        if (!checks[i](&check))
+            return false;
+    return true;
+}

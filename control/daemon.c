@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The loop. Everything that happens to a running daemon comes in here: a signal, a link that goes, a
+ * timer; the control socket hangs its own handles into the same loop (portal/http.c).
+ */
+#include "control/daemon.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/log.h"
+#include "control/notify.h"
+
+enum {
+    EXPIRY_LONGEST_MILLISECONDS = 1000,
+    NANOSECONDS_A_MILLISECOND = 1000000,
+};
+
+static void on_stop_signal(uv_signal_t *handle, int number)
+{
+    struct daemon *daemon = handle->data;
+    log_info("stopping: %s", number == SIGINT ? "interrupted" : "told to terminate");
+    uv_stop(&daemon->loop);
+}
+
+static void on_hang_up(uv_signal_t *handle, int number)
+{
+    struct config_error error;
+    (void)number;
+    daemon_reload(handle->data, &error);
+}
+
+static void on_link_event(uv_poll_t *handle, int status, int events)
+{
+    struct daemon *daemon = handle->data;
+    (void)status;
+    (void)events;
+    if (!netlink_gone(daemon->link_watch, tun_index(daemon->tun)))
+        return;
+    log_error("the device %s was removed; stopping", daemon->config->plane.name);
+    daemon->failed = true;
+    uv_stop(&daemon->loop);
+}
+
+static void on_expiry(uv_timer_t *handle)
+{
+    struct daemon *daemon = handle->data;
+    struct worker *worker = engine_worker(daemon->engine, daemon->workers);
+    nanoseconds now = uv_hrtime();
+    if (engine_next_deadline(worker) <= now)
+        engine_expire(worker, now);
+    nanoseconds next = engine_next_deadline(worker);
+    uint64_t wait = next <= now ? 1 : (next - now) / NANOSECONDS_A_MILLISECOND + 1;
+    if (wait > EXPIRY_LONGEST_MILLISECONDS)
+        wait = EXPIRY_LONGEST_MILLISECONDS;
+    uv_timer_start(handle, on_expiry, wait, 0);
+}
+
+static void on_quiet(uv_timer_t *handle)
+{
+    daemon_free_retired(handle->data);
+}
+
+static int watch_signal(struct daemon *daemon, uv_signal_t *handle, uv_signal_cb call, int number)
+{
+    int status = uv_signal_init(&daemon->loop, handle);
+    handle->data = daemon;
+    return status != 0 ? status : uv_signal_start(handle, call, number);
+}
+
+static int watch_all(struct daemon *daemon)
+{
+    int status = watch_signal(daemon, &daemon->terminate, on_stop_signal, SIGTERM);
+    if (status == 0)
+        status = watch_signal(daemon, &daemon->interrupt, on_stop_signal, SIGINT);
+    if (status == 0)
+        status = watch_signal(daemon, &daemon->hang_up, on_hang_up, SIGHUP);
+    if (status == 0)
+        status = uv_poll_init(&daemon->loop, &daemon->link_poll, netlink_fd(daemon->link_watch));
+    if (status != 0)
+        return status;
+    daemon->link_poll.data = daemon->expiry.data = daemon->quiet.data = daemon;
+    uv_timer_init(&daemon->loop, &daemon->expiry);
+    uv_timer_init(&daemon->loop, &daemon->quiet);
+    uv_timer_start(&daemon->expiry, on_expiry, 1, 0);
+    uv_timer_start(&daemon->quiet, on_quiet, EXPIRY_LONGEST_MILLISECONDS, EXPIRY_LONGEST_MILLISECONDS);
+    return uv_poll_start(&daemon->link_poll, UV_READABLE, on_link_event);
+}
+
+bool daemon_watch(struct daemon *daemon, char *error, size_t size)
+{
+    int status = uv_loop_init(&daemon->loop);
+    daemon->have_loop = status == 0;
+    if (status == 0) {
+        daemon->link_watch = netlink_watch_links();
+        status = daemon->link_watch != NULL ? watch_all(daemon) : -errno;
+    }
+    if (status == 0)
+        return true;
+    snprintf(error, size, "cannot start the event loop: %s", uv_strerror(status));
+    return false;
+}
+
+int daemon_run(const struct daemon_options *options)
+{
+    struct daemon *daemon = calloc(1, sizeof(*daemon));
+    char error[1024];
+    int status = EXIT_FAILURE;
+    if (daemon == NULL) {
+        log_error("out of memory");
+        return status;
+    }
+    signal(SIGPIPE, SIG_IGN);
+    daemon->options = options;
+    daemon->listener = daemon->state.directory = daemon->state.lock = daemon->keeper.socket = -1;
+    if (daemon_start(daemon, error, sizeof(error))) {
+        uv_run(&daemon->loop, UV_RUN_DEFAULT);
+        notify_supervisor("STOPPING=1");
+        if (!daemon->failed)
+            status = EXIT_SUCCESS;
+    } else {
+        log_error("%s", error);
+    }
+    daemon_stop(daemon);
+    free(daemon);
+    return status;
+}

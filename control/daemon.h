@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The daemon: configuration, device, table, engine and control socket put together, kept going by one libuv
+ * loop, and taken apart again.
+ *
+ *     threads of the plane     packets; one an engine worker
+ *     this thread              everything else: signals, the control socket, reload, the sweep of the
+ *                              control plane's worker
+ *     the keeper (a process)   undoes all changes to the machine at the end; see control/keeper.h
+ */
+#ifndef CONTROL_DAEMON_H
+#define CONTROL_DAEMON_H
+
+#include <uv.h>
+
+#include "control/config.h"
+#include "control/egress.h"
+#include "control/keeper.h"
+#include "control/state.h"
+#include "engine/engine.h"
+#include "plane/tun/tun.h"
+
+struct daemon;
+
+/* What answers on the control socket; the rooms above the daemon provide it. */
+struct daemon_service {
+    void *(*open)(struct daemon *daemon, int listener, char *error,
+                  size_t size);   /* takes the listener over */
+    void (*close)(void *service); /* closes the listener; called before the loop ends */
+};
+
+struct daemon_options {
+    const char *config; /* path of the configuration file */
+    bool stay;          /* device, routes and settings outlive the daemon */
+    bool fresh;         /* start even if what an earlier run left cannot be undone */
+    const struct daemon_service *service;
+};
+
+struct daemon {
+    const struct daemon_options *options;
+    char config_path[4096]; /* absolute, for the keeper has another directory */
+    struct config *config;
+    struct config *retired; /* replaced by reload, perhaps still in use by a worker */
+    struct state state;
+    struct changes *changes;
+    struct keeper keeper;
+    struct netlink *netlink, *link_watch;
+    struct egress egress;
+    struct tun *tun;
+    struct table *table;
+    struct engine *engine;
+    uint32_t workers; /* of the plane */
+    int listener;     /* the control socket, until the service has it */
+    void *service;
+    nanoseconds started;
+    bool ready;
+    bool failed; /* something ended the daemon that should not have */
+
+    bool have_loop, threads_run;
+    uv_loop_t loop;
+    uv_signal_t terminate, interrupt, hang_up;
+    uv_timer_t expiry; /* the control plane's worker sweeps its share of the table */
+    uv_timer_t quiet;  /* frees `retired` when no worker uses it any more */
+    uv_poll_t link_poll;
+};
+
+/* Runs a daemon until it is told to stop. Returns the exit status of the program. */
+int daemon_run(const struct daemon_options *options);
+
+/*
+ * Builds everything up, in steps; the first that fails ends it with a sentence. Whatever was built stands
+ * in *daemon and is taken down by daemon_stop.
+ */
+bool daemon_start(struct daemon *daemon, char *error, size_t size);
+void daemon_stop(struct daemon *daemon);
+
+/* Watches signals, the device and the timers. */
+bool daemon_watch(struct daemon *daemon, char *error, size_t size);
+
+/*
+ * Reads the configuration file again and puts it in force, whole or not at all. False with the reason,
+ * which is logged, too.
+ */
+bool daemon_reload(struct daemon *daemon, struct config_error *error);
+
+/* Frees the settings that reload replaced, once no worker uses them; called by a timer. */
+void daemon_free_retired(struct daemon *daemon);
+
+#endif /* CONTROL_DAEMON_H */

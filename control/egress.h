@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the machine's routes and addresses say about the networks on either side, looked at once at start.
+ */
+#ifndef CONTROL_EGRESS_H
+#define CONTROL_EGRESS_H
+
+#include "control/config.h"
+#include "control/netlink.h"
+
+struct egress {
+    uint32_t mtu6, mtu4;          /* smallest of the unicast routes that leave the machine */
+    struct ipv6_address address6; /* global addresses of interfaces with such routes; zero: none */
+    be32 address4;
+};
+
+/* Fills *egress; routes over the device `own` do not count. Returns 0 or an errno. */
+int egress_find(struct netlink *netlink, unsigned own, struct egress *egress);
+
+/* Puts the findings where the configuration leaves them open: MTUs, sources of ICMP errors. */
+void egress_apply(const struct egress *egress, struct config *config);
+
+/* True, with a sentence, if an address of a pool is one of this machine's own. */
+bool egress_pool_is_local(struct netlink *netlink, const struct config *config, char *error, size_t size);
+
+#endif /* CONTROL_EGRESS_H */

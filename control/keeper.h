@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The keeper: a small process that keeps root's rights for the daemon, which has none.
+ *
+ *     daemon                              keeper
+ *     ------                              ------
+ *     keeper_start            ------->    sleeps in recv
+ *     keeper_open_config      ------->    opens the configuration file, of fixed path
+ *                             <-------    the open file
+ *     keeper_leave (--stay)   ------->    remembers to undo nothing
+ *     keeper_finish, or death ------->    undoes the saved list of changes, removes the state, ends
+ *
+ * So what was changed is undone even if the daemon crashes or is killed; only if both are killed at once
+ * does the list remain, for the next start or `isthmus down`.
+ */
+#ifndef CONTROL_KEEPER_H
+#define CONTROL_KEEPER_H
+
+#include <sys/types.h>
+
+#include "control/state.h"
+
+struct keeper {
+    pid_t process;
+    int socket;
+};
+
+struct keeper_options {
+    struct state *state;
+    const char *config; /* path of the configuration file, absolute */
+    const char *socket; /* path of the control socket, to be removed at the end in any case */
+};
+
+/* Starts the keeper; to be called while there is one thread. False and errno on failure. */
+bool keeper_start(struct keeper *keeper, const struct keeper_options *options);
+
+/* The configuration file, open for reading, or -1 and errno. */
+int keeper_open_config(const struct keeper *keeper);
+
+/* From now on changes are to outlive the daemon. */
+void keeper_leave(const struct keeper *keeper);
+
+/* Has everything undone and waits for it. False if something could not be undone. */
+bool keeper_finish(struct keeper *keeper);
+
+#endif /* CONTROL_KEEPER_H */

@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Starting and stopping. The table `steps` is the order of starting and says why it is this one: what can be
+ * refused without touching the machine comes first, then the keeper, then everything that it undoes.
+ * Whichever step fails, daemon_stop takes down what the steps before it have built.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "control/daemon.h"
+#include "control/firewall.h"
+#include "control/log.h"
+#include "control/notify.h"
+#include "control/privilege.h"
+#include "control/setup.h"
+#include "control/socket.h"
+#include "control/undo.h"
+#include "control/version.h"
+
+static bool load_config(struct daemon *daemon, char *error, size_t size)
+{
+    struct config_error problem;
+    const char *path = daemon->options->config;
+    char directory[sizeof(daemon->config_path) / 2] = "";
+    daemon->config = config_load(path, &problem);
+    if (daemon->config == NULL) {
+        snprintf(error, size, "%s", problem.text);
+        return false;
+    }
+    if (path[0] != '/' && getcwd(directory, sizeof(directory)) == NULL) {
+        snprintf(error, size, "cannot tell the current directory: %s; name the file with its whole path",
+                 strerror(errno));
+        return false;
+    }
+    snprintf(daemon->config_path, sizeof(daemon->config_path), "%s%s%s", directory, path[0] == '/' ? "" : "/",
+             path);
+    return true;
+}
+
+static bool check_rights(struct daemon *daemon, char *error, size_t size)
+{
+    (void)daemon;
+    if (privilege_sufficient())
+        return true;
+    snprintf(error, size,
+             "this needs the right to set up devices and routes (CAP_NET_ADMIN): run isthmus as "
+             "root, or give the container that capability");
+    return false;
+}
+
+static bool take_state(struct daemon *daemon, char *error, size_t size)
+{
+    return state_open(&daemon->state, STATE_BASE, daemon->config->plane.name, error, size);
+}
+
+/*
+ * What an earlier run left: it was killed together with its keeper, or ran with --stay. What cannot be
+ * undone stops the start, because recording it anew would take it for the original state; --fresh does that.
+ */
+static bool undo_leftovers(struct daemon *daemon, char *error, size_t size)
+{
+    struct change_list list;
+    size_t undone;
+    int problem = changes_read(daemon->state.directory, &list);
+    bool present = list.present, usable = problem == 0 && !list.foreign;
+    size_t count = list.count;
+    changes_free(&list);
+    if (!present)
+        return true;
+    if (!usable) {
+        log_warning("%s holds a list of changes of another network namespace, of another version, or "
+                    "damaged; starting anew",
+                    daemon->state.path);
+        changes_remove(daemon->state.directory);
+        return true;
+    }
+    log_info("an earlier run left %zu change%s; undoing", count, count == 1 ? "" : "s");
+    if (undo_directory(daemon->state.directory, &undone))
+        return true;
+    if (daemon->options->fresh) {
+        log_warning("what could not be undone is forgotten (--fresh)");
+        changes_remove(daemon->state.directory);
+        return true;
+    }
+    snprintf(error, size,
+             "cannot undo what an earlier run left; put it right by hand and start with --fresh");
+    return false;
+}
+
+static bool start_keeper(struct daemon *daemon, char *error, size_t size)
+{
+    struct keeper_options options = {
+        .state = &daemon->state, .config = daemon->config_path, .socket = daemon->config->control.socket};
+    if (keeper_start(&daemon->keeper, &options)) {
+        daemon->changes = changes_create(daemon->state.directory);
+        if (daemon->changes != NULL)
+            return true;
+    }
+    snprintf(error, size, "cannot keep a list of changes in %s: %s", daemon->state.path, strerror(errno));
+    return false;
+}
+
+static bool check_socket(struct daemon *daemon, char *error, size_t size)
+{
+    return control_socket_check(daemon->config->control.socket, error, size);
+}
+
+static bool check_pools(struct daemon *daemon, char *error, size_t size)
+{
+    daemon->netlink = netlink_open();
+    if (daemon->netlink == NULL) {
+        snprintf(error, size, "cannot talk to the kernel about routes: %s", strerror(errno));
+        return false;
+    }
+    return !egress_pool_is_local(daemon->netlink, daemon->config, error, size);
+}
+
+static bool open_device(struct daemon *daemon, char *error, size_t size)
+{
+    const struct config *config = daemon->config;
+    struct tun_options options = {
+        .name = config->plane.name, .workers = config->plane.workers, .persist = daemon->options->stay};
+    struct change change = {.kind = CHANGE_DEVICE};
+    char notes[512] = "";
+    snprintf(change.subject, sizeof(change.subject), "%s", config->plane.name);
+    if (daemon->options->stay && !changes_append(daemon->changes, &change)) {
+        snprintf(error, size, "cannot record the device: %s", strerror(errno));
+        return false;
+    }
+    daemon->tun = tun_open(&options, error, size, notes, sizeof(notes));
+    if (daemon->tun == NULL)
+        return false;
+    daemon->workers = tun_queues(daemon->tun);
+    log_info("opened device %s with %u queue%s", config->plane.name, daemon->workers,
+             daemon->workers == 1 ? "" : "s");
+    if (notes[0] != '\0')
+        log_warning("%s", notes);
+    return true;
+}
+
+static bool set_up_machine(struct daemon *daemon, char *error, size_t size)
+{
+    struct setup setup = {.netlink = daemon->netlink,
+                          .changes = daemon->changes,
+                          .config = daemon->config,
+                          .index = tun_index(daemon->tun)};
+    if (!setup_machine(&setup, error, size))
+        return false;
+    firewall_warn();
+    return true;
+}
+
+static bool look_at_egress(struct daemon *daemon, char *error, size_t size)
+{
+    static const struct ipv6_address none6;
+    (void)error;
+    (void)size;
+    int problem = egress_find(daemon->netlink, tun_index(daemon->tun), &daemon->egress);
+    if (problem != 0)
+        log_warning("cannot list this machine's routes and addresses: %s", strerror(problem));
+    egress_apply(&daemon->egress, daemon->config);
+    for (uint32_t i = 0; i < daemon->config->settings.nat64_count; i++) {
+        const struct nat64_settings *nat64 = &daemon->config->settings.nat64[i];
+        bool none = ipv6_equal(&nat64->address6, &none6);
+        if (none || nat64->address4 == 0)
+            log_warning(
+                "nat64 %s: no ICMP errors will be sent to %s: this machine has no global address there; set "
+                "nat64.address",
+                nat64->name,
+                none && nat64->address4 == 0 ? "either side"
+                : none                       ? "IPv6"
+                                             : "IPv4");
+    }
+    return true;
+}
+
+static bool make_engine(struct daemon *daemon, char *error, size_t size)
+{
+    struct geometry geometry = daemon->config->geometry;
+    uint64_t seeds[2];
+    geometry.workers = daemon->workers;
+    if (getrandom(seeds, sizeof(seeds), 0) != (ssize_t)sizeof(seeds)) {
+        snprintf(error, size, "the kernel gives no random numbers: %s", strerror(errno));
+        return false;
+    }
+    daemon->table = table_create(&geometry, seeds[0]);
+    if (daemon->table == NULL) {
+        snprintf(error, size, "no memory for a table of %u sessions; lower nat64.limits.sessions",
+                 geometry.sessions);
+        return false;
+    }
+    struct engine_options options = {.table = daemon->table,
+                                     .settings = &daemon->config->settings,
+                                     .workers = daemon->workers,
+                                     .seed = seeds[1]};
+    daemon->engine = engine_create(&options, error, size);
+    return daemon->engine != NULL;
+}
+
+static bool open_socket(struct daemon *daemon, char *error, size_t size)
+{
+    const struct config *config = daemon->config;
+    daemon->listener =
+        control_socket_open(config->control.socket, config->control.group, daemon->changes, error, size);
+    return daemon->listener >= 0;
+}
+
+static bool drop_rights(struct daemon *daemon, char *error, size_t size)
+{
+    return privilege_drop(daemon->config->control.user, daemon->config->control.group, error, size);
+}
+
+static bool start_threads(struct daemon *daemon, char *error, size_t size)
+{
+    daemon->threads_run = tun_start(daemon->tun, daemon->engine);
+    if (!daemon->threads_run)
+        snprintf(error, size, "cannot start %u threads for the device; lower plane.workers", daemon->workers);
+    return daemon->threads_run;
+}
+
+static bool open_service(struct daemon *daemon, char *error, size_t size)
+{
+    int listener = daemon->listener;
+    daemon->listener = -1;
+    daemon->service = daemon->options->service->open(daemon, listener, error, size);
+    return daemon->service != NULL;
+}
+
+static void say_instance(const struct nat64_settings *nat64)
+{
+    struct network prefix = {.family = AF_INET6, .length = nat64->prefix.length};
+    char text[NETWORK_TEXT];
+    uint32_t addresses = 0;
+    memcpy(prefix.address, nat64->prefix.address.bytes, sizeof(prefix.address));
+    network_print(&prefix, text);
+    for (uint32_t i = 0; i < nat64->pool_count; i++)
+        addresses += nat64->pool[i].count;
+    log_info("nat64 %s: prefix %s, a pool of %u addresses, %u static bindings", nat64->name, text, addresses,
+             nat64->static_count);
+}
+
+static bool become_ready(struct daemon *daemon, char *error, size_t size)
+{
+    const struct config *config = daemon->config;
+    (void)error;
+    (void)size;
+    if (daemon->options->stay)
+        keeper_leave(&daemon->keeper);
+    daemon->started = uv_hrtime();
+    daemon->ready = true;
+    for (uint32_t i = 0; i < config->settings.nat64_count; i++)
+        say_instance(&config->settings.nat64[i]);
+    log_info("ready: version " ISTHMUS_VERSION
+             ", device %s, %u worker%s, MTU %u (IPv6) and %u (IPv4), %u sessions "
+             "at most, control socket %s",
+             config->plane.name, daemon->workers, daemon->workers == 1 ? "" : "s",
+             config->settings.translation.mtu6, config->settings.translation.mtu4, config->geometry.sessions,
+             config->control.socket);
+    notify_supervisor("READY=1");
+    return true;
+}
+
+static bool (*const steps[])(struct daemon *daemon, char *error, size_t size) = {
+    load_config,    /* nothing is touched for a configuration that is wrong */
+    check_rights,   /* nor without the right to */
+    take_state,     /* from here on this daemon is alone under its name */
+    undo_leftovers, /* before the machine is looked at */
+    start_keeper,   /* before the first change, and while there is one thread */
+    check_socket,   /* a daemon under another name may have it */
+    check_pools,    /* while the machine is still as it was */
+    open_device,    /* names the number of workers */
+    set_up_machine, /* needs the device */
+    look_at_egress, /* after forwarding: turning it on moves addresses and routes */
+    make_engine,    /* needs the number of workers, MTUs and addresses */
+    open_socket,    /* while its directory may be written */
+    daemon_watch,   /* from here on a signal stops the daemon in order */
+    drop_rights,    /* before the first packet is read, and while there is one thread */
+    start_threads,  /* packets flow */
+    open_service,   /* status can be asked for */
+    become_ready,
+};
+
+bool daemon_start(struct daemon *daemon, char *error, size_t size)
+{
+    error[0] = '\0';
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        if (!steps[i](daemon, error, size))
+            return false;
+    }
+    return true;
+}
+
+static void close_handle(uv_handle_t *handle, void *context)
+{
+    (void)context;
+    if (!uv_is_closing(handle))
+        uv_close(handle, NULL);
+}
+
+static void close_loop(struct daemon *daemon)
+{
+    if (!daemon->have_loop)
+        return;
+    uv_walk(&daemon->loop, close_handle, NULL);
+    uv_run(&daemon->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&daemon->loop);
+}
+
+/* In reverse order of the steps. */
+void daemon_stop(struct daemon *daemon)
+{
+    bool clean = true;
+    if (daemon->service != NULL)
+        daemon->options->service->close(daemon->service);
+    if (daemon->threads_run)
+        tun_stop(daemon->tun);
+    close_loop(daemon);
+    if (daemon->listener >= 0)
+        close(daemon->listener);
+    engine_destroy(daemon->engine);
+    table_destroy(daemon->table);
+    if (daemon->tun != NULL)
+        tun_close(daemon->tun);
+    netlink_close(daemon->link_watch);
+    netlink_close(daemon->netlink);
+    changes_close(daemon->changes);
+    if (daemon->keeper.process > 0)
+        clean = keeper_finish(&daemon->keeper);
+    else if (daemon->state.lock >= 0)
+        state_remove(&daemon->state);
+    if (!clean)
+        log_warning("something is left; isthmus down tries again to undo it");
+    if (daemon->ready)
+        log_info("stopped%s", daemon->options->stay
+                                  ? "; device, routes and settings stay, for isthmus down to remove"
+                                  : "");
+    state_close(&daemon->state);
+    config_free(daemon->config);
+    config_free(daemon->retired);
+}

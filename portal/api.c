@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Each path has a function here. Lists are streams of lines, one JSON object each. A list of sessions walks
+ * the table in steps of engine_list: neither the table nor the workers are held, and what changes during the
+ * walk may or may not be seen.
+ */
+#include "portal/api.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "portal/columns.h"
+#include "portal/http.h"
+
+enum {
+    STATUS_CONFLICT = 409,
+    STATUS_NO_MEMORY = 500,
+    LINE_MAXIMUM = 1024, /* bytes of one object; the longest here take half of it */
+    WALK_RECORDS = 4096, /* records looked at in one call of engine_list */
+    WALK_ENTRIES = 64,
+    NANOSECONDS_A_SECOND = 1000000000,
+};
+
+static void reply_object(struct http_reply *reply, json_t *object)
+{
+    char *text = json_dumps(object, JSON_COMPACT);
+    size_t length = text == NULL ? 0 : strlen(text);
+    char *line = text == NULL ? NULL : realloc(text, length + 2);
+    json_decref(object);
+    if (line == NULL) {
+        free(text);
+        reply->status = STATUS_NO_MEMORY;
+        return;
+    }
+    memcpy(line + length, "\n", 2);
+    reply->text = line;
+}
+
+/* Appends the record as a line; false if there is no room. */
+static bool put_line(const struct columns *columns, const void *record, char *text, size_t *at, size_t size)
+{
+    char line[LINE_MAXIMUM];
+    json_t *object = columns_object(columns, record);
+    size_t length = json_dumpb(object, line, sizeof(line), JSON_COMPACT);
+    json_decref(object);
+    if (length >= sizeof(line) || *at + length + 1 > size)
+        return false;
+    memcpy(text + *at, line, length);
+    text[*at + length] = '\n';
+    *at += length + 1;
+    return true;
+}
+
+static uint64_t live(uint64_t made, uint64_t ended)
+{
+    return made > ended ? made - ended : 0; /* summed over workers that go on counting */
+}
+
+static void answer_status(void *context, struct http_reply *reply)
+{
+    const struct daemon *daemon = context;
+    const struct translation_settings *translation = &daemon->config->settings.translation;
+    struct engine_counters counters;
+    engine_count(daemon->engine, &counters);
+    struct status status = {
+        .ready = daemon->ready,
+        .uso = tun_uso(daemon->tun),
+        .device = daemon->config->plane.name,
+        .uptime_seconds = (uv_hrtime() - daemon->started) / NANOSECONDS_A_SECOND,
+        .sessions = live(counters.sessions_created, counters.sessions_ended),
+        .bindings = live(counters.bindings_created, counters.bindings_ended),
+        .sessions_limit = daemon->config->geometry.sessions,
+        .workers = daemon->workers,
+        .mtu_ipv6 = translation->mtu6,
+        .mtu_ipv4 = translation->mtu4,
+    };
+    reply_object(reply, columns_object(&status_columns, &status));
+}
+
+/* A list under way. */
+struct walk {
+    const struct daemon *daemon;
+    bool sessions;
+    uint32_t position;
+    uint32_t have, next; /* entries found, and the first not yet written */
+    struct engine_entry entries[WALK_ENTRIES];
+};
+
+static const char *instance_name(const struct daemon *daemon, uint32_t instance)
+{
+    const struct settings *settings = &daemon->config->settings;
+    return instance < settings->nat64_count ? settings->nat64[instance].name : "";
+}
+
+/* Fetches more entries; false at the end of the table. */
+static bool walk_on(struct walk *walk)
+{
+    struct engine *engine = walk->daemon->engine;
+    walk->have = walk->next = 0;
+    while (walk->have == 0 && walk->position < engine_capacity(engine))
+        walk->have = engine_list(engine, walk->sessions, &walk->position, WALK_RECORDS, walk->entries,
+                                 WALK_ENTRIES, uv_hrtime());
+    return walk->have > 0;
+}
+
+static size_t next_entries(void *context, char *text, size_t size)
+{
+    struct walk *walk = context;
+    const struct columns *columns = walk->sessions ? &session_columns : &binding_columns;
+    size_t at = 0;
+    while (size - at > LINE_MAXIMUM && (walk->next < walk->have || walk_on(walk))) {
+        const struct engine_entry *entry = &walk->entries[walk->next++];
+        struct entry_record record = {.entry = entry,
+                                      .instance = instance_name(walk->daemon, entry->instance)};
+        put_line(columns, &record, text, &at, size);
+    }
+    return at;
+}
+
+static void answer_entries(const struct daemon *daemon, bool sessions, struct http_reply *reply)
+{
+    struct walk *walk = calloc(1, sizeof(*walk));
+    if (walk == NULL)
+        return;
+    walk->daemon = daemon;
+    walk->sessions = sessions;
+    reply->stream = next_entries;
+    reply->stream_context = walk;
+    reply->stream_free = free;
+}
+
+static void answer_sessions(void *context, struct http_reply *reply)
+{
+    answer_entries(context, true, reply);
+}
+
+static void answer_bindings(void *context, struct http_reply *reply)
+{
+    answer_entries(context, false, reply);
+}
+
+/* What the engine and the device count beside verdicts. */
+struct activity {
+    const char *name, *class, *sentence;
+    uint64_t value;
+};
+
+enum {
+    ACTIVITIES = 11,
+};
+
+static void read_activities(const struct daemon *daemon, const struct engine_counters *engine,
+                            struct activity activities[ACTIVITIES])
+{
+    struct tun_counters tun;
+    tun_count(daemon->tun, &tun);
+    const struct activity rows[ACTIVITIES] = {
+        {"icmp-errors-sent", "engine", "ICMP errors that isthmus made itself.", engine->icmp_errors_sent},
+        {"icmp-errors-suppressed", "engine",
+         "ICMP errors not made: over translation.icmp-errors-per-second, or without a nat64.address.",
+         engine->icmp_errors_suppressed},
+        {"probes-sent", "engine", "TCP probes that ask whether an idle connection still lives.",
+         engine->probes_sent},
+        {"sessions-created", "engine", "Sessions created.", engine->sessions_created},
+        {"sessions-ended", "engine", "Sessions ended.", engine->sessions_ended},
+        {"bindings-created", "engine", "Bindings created.", engine->bindings_created},
+        {"bindings-ended", "engine", "Bindings ended.", engine->bindings_ended},
+        {"tun-reads", "tun", "Packets read from the device; a super-packet is one.", tun.reads},
+        {"tun-writes", "tun", "Packets written to the device.", tun.writes},
+        {"tun-write-errors", "tun", "Packets that the kernel did not take from the device.",
+         tun.write_errors},
+        {"tun-bursts", "tun", "Bursts of packets handed to the engine.", tun.bursts},
+    };
+    memcpy(activities, rows, sizeof(rows));
+}
+
+/* The list of counters under way: a snapshot. */
+struct count {
+    struct engine_counters engine;
+    struct activity activities[ACTIVITIES];
+    unsigned next;
+};
+
+static size_t next_counters(void *context, char *text, size_t size)
+{
+    static const char *const classes[] = {
+        [VERDICT_FORWARDED] = "forwarded", [VERDICT_REFUSED] = "refused", [VERDICT_DROPPED] = "dropped"};
+    struct count *count = context;
+    size_t at = 0;
+    for (; count->next < VERDICT_COUNT + ACTIVITIES && size - at > LINE_MAXIMUM; count->next++) {
+        if (count->next < VERDICT_COUNT) {
+            const struct verdict_text *verdict = &verdict_texts[count->next];
+            struct counter_record record = {.name = verdict->name,
+                                            .class = classes[verdict->class],
+                                            .sentence = verdict->sentence,
+                                            .clause = verdict->clause,
+                                            .packets = count->engine.packets[count->next],
+                                            .bytes = count->engine.bytes[count->next]};
+            put_line(&verdict_columns, &record, text, &at, size);
+        } else {
+            const struct activity *activity = &count->activities[count->next - VERDICT_COUNT];
+            struct counter_record record = {.name = activity->name,
+                                            .class = activity->class,
+                                            .sentence = activity->sentence,
+                                            .count = activity->value};
+            put_line(&activity_columns, &record, text, &at, size);
+        }
+    }
+    return at;
+}
+
+static void answer_counters(void *context, struct http_reply *reply)
+{
+    const struct daemon *daemon = context;
+    struct count *count = calloc(1, sizeof(*count));
+    if (count == NULL)
+        return;
+    engine_count(daemon->engine, &count->engine);
+    read_activities(daemon, &count->engine, count->activities);
+    reply->stream = next_counters;
+    reply->stream_context = count;
+    reply->stream_free = free;
+}
+
+struct pools {
+    const struct daemon *daemon;
+    uint32_t next;
+};
+
+static size_t next_pools(void *context, char *text, size_t size)
+{
+    struct pools *pools = context;
+    const struct engine *engine = pools->daemon->engine;
+    size_t at = 0;
+    for (; pools->next < engine_pool_count(engine) && size - at > LINE_MAXIMUM; pools->next++) {
+        struct engine_pool pool;
+        engine_pool(engine, pools->next, &pool);
+        struct pool_record record = {.pool = &pool, .instance = instance_name(pools->daemon, pool.instance)};
+        put_line(&pool_columns, &record, text, &at, size);
+    }
+    return at;
+}
+
+static void answer_pools(void *context, struct http_reply *reply)
+{
+    struct pools *pools = calloc(1, sizeof(*pools));
+    if (pools == NULL)
+        return;
+    pools->daemon = context;
+    reply->stream = next_pools;
+    reply->stream_context = pools;
+    reply->stream_free = free;
+}
+
+static void answer_reload(void *context, struct http_reply *reply)
+{
+    struct config_error error;
+    bool done = daemon_reload(context, &error);
+    if (!done)
+        reply->status = STATUS_CONFLICT;
+    reply_object(reply, done ? json_pack("{s:b}", "reloaded", 1) : json_pack("{s:s}", "error", error.text));
+}
+
+static const struct http_route routes[] = {
+    {"GET", "/v1/status", answer_status},     {"GET", "/v1/sessions", answer_sessions},
+    {"GET", "/v1/bindings", answer_bindings}, {"GET", "/v1/counters", answer_counters},
+    {"GET", "/v1/pools", answer_pools},       {"POST", "/v1/reload", answer_reload},
+};
+
+static void *api_open(struct daemon *daemon, int listener, char *error, size_t size)
+{
+    struct http_options options = {.loop = &daemon->loop,
+                                   .listener = listener,
+                                   .routes = routes,
+                                   .route_count = sizeof(routes) / sizeof(routes[0]),
+                                   .context = daemon};
+    return http_open(&options, error, size);
+}
+
+static void api_close(void *service)
+{
+    http_close(service);
+}
+
+const struct daemon_service api_service = {.open = api_open, .close = api_close};

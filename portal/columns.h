@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the lists of the control API show: one description of columns, from which the daemon makes JSON,
+ * `isthmus show` makes tables, and the tests check doc/api.md.
+ */
+#ifndef PORTAL_COLUMNS_H
+#define PORTAL_COLUMNS_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct column {
+    const char *key;     /* in JSON */
+    const char *heading; /* in tables; NULL: only in JSON */
+    bool to_the_right;   /* numbers */
+    json_t *(*value)(const void *record);
+};
+
+struct columns {
+    const struct column *at;
+    size_t count;
+};
+
+/* Names of instances, which records state as numbers, and the status of the daemon come along. */
+struct status {
+    bool ready, uso;
+    const char *device;
+    uint64_t uptime_seconds;
+    uint64_t sessions, bindings, sessions_limit;
+    uint32_t workers, mtu_ipv6, mtu_ipv4;
+};
+struct entry_record {
+    const struct engine_entry *entry;
+    const char *instance;
+};
+struct pool_record {
+    const struct engine_pool *pool;
+    const char *instance;
+};
+struct counter_record {
+    const char *name, *class, *sentence, *clause;
+    uint64_t packets, bytes; /* of a verdict */
+    uint64_t count;          /* of anything else */
+};
+
+extern const struct columns status_columns;   /* of struct status; shown as one line each */
+extern const struct columns session_columns;  /* of struct entry_record */
+extern const struct columns binding_columns;  /* of struct entry_record */
+extern const struct columns pool_columns;     /* of struct pool_record */
+extern const struct columns verdict_columns;  /* of struct counter_record */
+extern const struct columns activity_columns; /* of struct counter_record: what is no verdict */
+
+/* A JSON object with all columns of the record, in their order; NULL if memory is short. */
+json_t *columns_object(const struct columns *columns, const void *record);
+
+#endif /* PORTAL_COLUMNS_H */

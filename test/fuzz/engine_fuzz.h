@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the fuzz targets of the engine share: a small engine, and what must hold for every packet it forwards.
+ *
+ * Beyond staying in bounds, a translated packet must describe cleanly, have lost one hop, carry the same
+ * payload, and have a transport checksum that is off by exactly as much as before. The last is judged by sums
+ * made here from the first byte to the last, where the engine only adds up differences.
+ */
+#ifndef TEST_FUZZ_ENGINE_FUZZ_H
+#define TEST_FUZZ_ENGINE_FUZZ_H
+
+#include "engine/engine.h"
+#include "engine/table.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FUZZ_CHECK(condition)                                                                                \
+    do {                                                                                                     \
+        if (!(condition)) {                                                                                  \
+            fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #condition);                   \
+            abort();                                                                                         \
+        }                                                                                                    \
+    } while (0)
+
+enum {
+    FUZZ_PACKET = 66000, /* bytes of a packet that goes in, at most */
+    FUZZ_HEADROOM = 128,
+    FUZZ_BUFFER = FUZZ_HEADROOM + FUZZ_PACKET,
+    FUZZ_SESSIONS = 256,
+    FUZZ_CONTROL = 11, /* bytes of an input before its packet */
+};
+
+struct fuzz_engine {
+    struct settings settings;
+    struct pool_range pool[2];
+    struct static_binding statics[3];
+    struct table *table;
+    struct engine *engine;
+    struct worker *worker;
+    nanoseconds now;
+};
+
+/* Prefix 2001:db8:64::/96; pool 192.0.2.1 and .2; static 2001:db8::1 port 40000 at 192.0.2.1 port 4000. */
+static inline void fuzz_engine_create(struct fuzz_engine *fuzz)
+{
+    static const struct ipv6_address client = {{0x20, 0x01, 0x0d, 0xb8, [15] = 1}};
+    static const struct ipv6_address prefix = {{0x20, 0x01, 0x0d, 0xb8, 0, 0x64}};
+    static const struct geometry geometry = {.sessions = FUZZ_SESSIONS, .addresses = 2, .workers = 1};
+    struct nat64_settings *nat64 = &fuzz->settings.nat64[0];
+    char error[256];
+    memset(fuzz, 0, sizeof(*fuzz));
+    fuzz->now = (nanoseconds)1000000000000u;
+    fuzz->settings.translation = (struct translation_settings){.tos = -1,
+                                                               .amend_udp_checksum_zero = true,
+                                                               .mss_clamp = true,
+                                                               .icmp_errors_per_second = 1000,
+                                                               .mtu6 = 1500,
+                                                               .mtu4 = 1480};
+    fuzz->settings.nat64_count = 1;
+    strcpy(nat64->name, "fuzz");
+    nat64->prefix = (struct rfc6052_prefix){.address = prefix, .length = 96};
+    nat64->address6 = prefix;
+    nat64->address6.bytes[15] = 0xfe;
+    nat64->address4 = to_be32(0xc00002feu);
+    nat64->sessions = FUZZ_SESSIONS;
+    nat64->pool_count = 1;
+    nat64->pool = fuzz->pool;
+    fuzz->pool[0] = (struct pool_range){
+        .first = to_be32(0xc0000201u), .count = 2, .low = 1000, .high = 1100, .transports = 7};
+    nat64->static_count = 3;
+    nat64->statics = fuzz->statics;
+    for (uint8_t transport = 0; transport < TRANSPORT_COUNT; transport++)
+        fuzz->statics[transport] = (struct static_binding){.ipv6 = client,
+                                                           .ipv4 = to_be32(0xc0000201u),
+                                                           .port6 = to_be16(40000),
+                                                           .port4 = to_be16(4000),
+                                                           .transport = transport};
+    nat64->timeouts = (struct nat64_timeouts){.udp = UDP_DEFAULT_SECONDS,
+                                              .icmp = ICMP_DEFAULT_SECONDS,
+                                              .tcp_established = TCP_ESTABLISHED_SECONDS,
+                                              .tcp_transitory = TCP_TRANSITORY_SECONDS};
+    fuzz->table = table_create(&geometry, 1);
+    FUZZ_CHECK(fuzz->table != NULL);
+    struct engine_options options = {
+        .table = fuzz->table, .settings = &fuzz->settings, .workers = 1, .seed = 20260727};
+    fuzz->engine = engine_create(&options, error, sizeof(error));
+    FUZZ_CHECK(fuzz->engine != NULL);
+    fuzz->worker = engine_worker(fuzz->engine, 0);
+}
+
+static inline void fuzz_engine_destroy(struct fuzz_engine *fuzz)
+{
+    engine_destroy(fuzz->engine);
+    table_destroy(fuzz->table);
+}
+
+/* --- sums --------------------------------------------------------------------------------------------- */
+
+static inline uint32_t fuzz_sum(const uint8_t *bytes, uint32_t length, uint32_t sum)
+{
+    for (uint32_t i = 0; i < length; i++) {
+        sum += i % 2 == 0 ? (uint32_t)bytes[i] << 8 : bytes[i];
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    return sum;
+}
+
+static inline uint32_t fuzz_pseudo_sum(const uint8_t *ip, const struct description *description)
+{
+    uint32_t length = description->transport_length;
+    uint32_t sum = description->version == 6 ? fuzz_sum(ip + 8, 32, 0) : fuzz_sum(ip + 12, 8, 0);
+    if (description->protocol == 1) /* ICMPv4 has no pseudo-header */
+        return 0;
+    sum += (length >> 16) + (length & 0xffff) + description->protocol;
+    return (sum & 0xffff) + (sum >> 16);
+}
+
+/* By how much the transport checksum is off: 0 if it is right. */
+static inline uint32_t fuzz_residue(const struct packet *packet, const struct description *description)
+{
+    const uint8_t *ip = packet_data(packet);
+    uint32_t pseudo = fuzz_pseudo_sum(ip, description);
+    uint32_t sum;
+    if ((packet->offload.flags & OFFLOAD_PARTIAL) != 0) {
+        const uint8_t *field = ip + packet->offload.checksum_start + packet->offload.checksum_offset;
+        sum = fuzz_sum(field, 2, (uint16_t)~pseudo);
+    } else {
+        sum = fuzz_sum(ip + description->transport, description->transport_length, pseudo);
+    }
+    return sum == 0xffff ? 0 : sum;
+}
+
+static inline void fuzz_store_sum(uint8_t *at, uint32_t sum)
+{
+    at[0] = (uint8_t)(~sum >> 8);
+    at[1] = (uint8_t)~sum;
+}
+
+/* --- packets ------------------------------------------------------------------------------------------ */
+
+/* Makes checksums right that would keep nearly every mutated packet out: IPv4's, and that of ICMP. */
+static inline void fuzz_mend(struct packet *packet, bool ipv4, bool icmp)
+{
+    uint8_t *ip = packet_data(packet);
+    struct description description;
+    struct packet copy = *packet;
+    uint32_t header = (ip[0] & 0x0fu) * 4u;
+    if (ipv4 && packet->length >= 20 && ip[0] >> 4 == 4 && header <= packet->length) {
+        ip[10] = ip[11] = 0;
+        fuzz_store_sum(ip + 10, fuzz_sum(ip, header, 0));
+    }
+    if (icmp && packet_describe(&copy, &description) == VERDICT_COUNT &&
+        description.kind >= PACKET_ICMP_QUERY && description.kind <= PACKET_ICMP_OTHER) {
+        uint8_t *field = ip + description.transport + 2;
+        field[0] = field[1] = 0;
+        fuzz_store_sum(field, fuzz_sum(ip + description.transport, description.transport_length,
+                                       fuzz_pseudo_sum(ip, &description)));
+    }
+}
+
+static inline void fuzz_check_offload(const struct packet *packet, const struct description *description)
+{
+    const struct offload *offload = &packet->offload;
+    if ((offload->flags & OFFLOAD_PARTIAL) != 0)
+        FUZZ_CHECK(offload->checksum_start == description->transport &&
+                   offload->checksum_start + offload->checksum_offset + 2u <= packet->length);
+    if (offload->gso_type == OFFLOAD_GSO_NONE)
+        return;
+    FUZZ_CHECK(offload->gso_size > 0);
+    if ((offload->gso_type & ~OFFLOAD_GSO_ECN) != OFFLOAD_GSO_UDP)
+        FUZZ_CHECK((offload->gso_type & ~OFFLOAD_GSO_ECN) ==
+                   (description->version == 4 ? OFFLOAD_GSO_TCPV4 : OFFLOAD_GSO_TCPV6));
+}
+
+/* Any packet that leaves: in its buffer, of the length it states, and well formed. */
+static inline void fuzz_check_leaving(const struct packet *packet, struct description *description)
+{
+    struct packet copy = *packet;
+    FUZZ_CHECK((uint64_t)packet->offset + packet->length <= packet->capacity);
+    FUZZ_CHECK(packet_describe(&copy, description) == VERDICT_COUNT);
+    FUZZ_CHECK(copy.length == packet->length);
+    fuzz_check_offload(packet, description);
+}
+
+static inline uint32_t fuzz_header_length(const struct packet *packet, const struct description *description)
+{
+    return description->kind == PACKET_TCP ? (packet_data(packet)[description->transport + 12] >> 4) * 4u : 8;
+}
+
+static inline uint8_t fuzz_hops(const struct packet *packet)
+{
+    const uint8_t *ip = packet_data(packet);
+    return ip[0] >> 4 == 6 ? ip[7] : ip[8];
+}
+
+/* `before` is a copy of what went in, `after` what was forwarded. */
+static inline void fuzz_check_translation(const struct packet *before, const struct packet *after)
+{
+    struct description was, is;
+    struct packet copy = *before;
+    FUZZ_CHECK(packet_describe(&copy, &was) == VERDICT_COUNT);
+    fuzz_check_leaving(after, &is);
+    FUZZ_CHECK(was.version + is.version == 10 && was.kind == is.kind);
+    FUZZ_CHECK(fuzz_hops(after) == fuzz_hops(before) - 1);
+    if (is.kind == PACKET_ICMP_ERROR) {
+        FUZZ_CHECK(fuzz_residue(after, &is) == 0);
+        return;
+    }
+    FUZZ_CHECK(was.transport_length == is.transport_length);
+    uint32_t header = fuzz_header_length(&copy, &was);
+    FUZZ_CHECK(header == fuzz_header_length(after, &is));
+    FUZZ_CHECK(memcmp(packet_data(&copy) + was.transport + header, packet_data(after) + is.transport + header,
+                      is.transport_length - header) == 0);
+    FUZZ_CHECK((before->offload.flags & OFFLOAD_PARTIAL) == (after->offload.flags & OFFLOAD_PARTIAL));
+    FUZZ_CHECK(before->offload.gso_size == after->offload.gso_size ||
+               before->offload.gso_type == OFFLOAD_GSO_NONE);
+    const uint8_t *udp = packet_data(&copy) + was.transport;
+    bool without = was.kind == PACKET_UDP && udp[6] == 0 && udp[7] == 0;
+    if (!without)
+        FUZZ_CHECK(fuzz_residue(&copy, &was) == fuzz_residue(after, &is));
+    else if (was.version == 4 && (uint32_t)(udp[4] << 8 | udp[5]) == was.transport_length &&
+             (before->offload.flags & OFFLOAD_PARTIAL) == 0)
+        FUZZ_CHECK(fuzz_residue(after, &is) == 0);
+}
+
+static inline void fuzz_pull_all(struct fuzz_engine *fuzz)
+{
+    static uint8_t buffer[FUZZ_HEADROOM + OUTPUT_PACKET];
+    struct description description;
+    for (uint32_t number = 0; number <= 1; number++) {
+        struct packet packet = {.buffer = buffer, .capacity = sizeof(buffer), .offset = FUZZ_HEADROOM};
+        unsigned pulled = 0;
+        while (engine_pull(engine_worker(fuzz->engine, number), &packet)) {
+            FUZZ_CHECK(++pulled <= OUTPUT_QUEUE);
+            fuzz_check_leaving(&packet, &description);
+            FUZZ_CHECK(fuzz_residue(&packet, &description) == 0);
+            packet.offset = FUZZ_HEADROOM;
+        }
+    }
+}
+
+static inline void fuzz_expire(struct fuzz_engine *fuzz)
+{
+    for (uint32_t number = 0; number <= 1; number++) {
+        struct worker *worker = engine_worker(fuzz->engine, number);
+        for (unsigned i = 0; i < 16; i++)
+            engine_expire(worker, fuzz->now);
+    }
+    fuzz_pull_all(fuzz);
+}
+
+/* Gives the engine one packet, of exactly `packet->length` bytes of memory, and checks what comes of it. */
+static inline enum verdict fuzz_receive(struct fuzz_engine *fuzz, struct packet *packet)
+{
+    static uint8_t kept[FUZZ_PACKET];
+    struct packet before = *packet;
+    enum verdict verdict = VERDICT_COUNT;
+    memcpy(kept, packet_data(packet), packet->length);
+    before.buffer = kept;
+    before.offset = 0;
+    engine_receive(fuzz->worker, packet, 1, fuzz->now, &verdict);
+    FUZZ_CHECK(verdict < VERDICT_COUNT);
+    if (verdict_texts[verdict].class == VERDICT_FORWARDED)
+        fuzz_check_translation(&before, packet);
+    return verdict;
+}
+
+/*
+ * One input as a packet. The first byte says what is done to it: bit 0 the next ten bytes are its offload
+ * state, bit 1 IPv4's checksum stays, bit 2 ICMP's stays, bit 3 there is no headroom. The buffer is as large
+ * as the packet and its headroom, so that a step beyond is noticed.
+ */
+static inline void fuzz_one_packet(struct fuzz_engine *fuzz, const uint8_t *data, size_t size)
+{
+    if (size < FUZZ_CONTROL || size > FUZZ_PACKET)
+        return;
+    uint32_t headroom = (data[0] & 8) != 0 ? 0 : FUZZ_HEADROOM;
+    uint32_t length = (uint32_t)size - FUZZ_CONTROL;
+    uint8_t *buffer = malloc(headroom + length + 1);
+    FUZZ_CHECK(buffer != NULL);
+    struct packet packet = {
+        .buffer = buffer, .capacity = headroom + length, .offset = headroom, .length = length};
+    memcpy(buffer + headroom, data + FUZZ_CONTROL, length);
+    if ((data[0] & 1) != 0)
+        memcpy(&packet.offload, data + 1, sizeof(packet.offload));
+    if (length > 0)
+        fuzz_mend(&packet, (data[0] & 2) == 0, (data[0] & 4) == 0);
+    fuzz_receive(fuzz, &packet);
+    fuzz_pull_all(fuzz);
+    free(buffer);
+}
+
+#endif /* TEST_FUZZ_ENGINE_FUZZ_H */

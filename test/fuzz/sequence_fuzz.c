@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A history: packets of both directions made from templates and then mutated, and jumps in time. An input is
+ * a list of steps of eight bytes:
+ *
+ *     kind, who, flags, spare, position (2), value, mutations
+ *
+ * kind mod 16: 0 to 9 a packet, 10 to 12 seconds pass (`who` of them, or eight or two hundred times as many)
+ * and the table is swept, 13 they pass without that, 14 and 15 the books are compared. `who` names client and
+ * port (or, from IPv4, one of the pool ports seen last) and the remote.
+ *
+ * At the end, and when told to, what the counters say must be what the lists say: sessions and bindings
+ * made less ended are those listed, no pool port belongs to two bindings, no client port either, and the
+ * ports a pool has given out are those of its bindings.
+ */
+#include "test/fuzz/engine_fuzz.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum {
+    STEP = 8,
+    STEPS = 400,
+    SEEN = 8,
+    TEMPLATE = 128,
+};
+
+struct history {
+    struct fuzz_engine fuzz;
+    be16 seen[SEEN]; /* pool ports of the last packets to IPv4 */
+    be32 seen_address[SEEN];
+    unsigned seen_count;
+    uint64_t static_bindings; /* listed before the first packet */
+};
+
+struct template
+{
+    uint8_t bytes[TEMPLATE];
+    uint32_t length;
+};
+
+static void append(struct template *template, const void *bytes, uint32_t length)
+{
+    memcpy(template->bytes + template->length, bytes, length);
+    template->length += length;
+}
+
+static void append16(struct template *template, unsigned number)
+{
+    uint8_t bytes[2] = {(uint8_t)(number >> 8), (uint8_t)number};
+    append(template, bytes, 2);
+}
+
+static void append_ip(struct template *template, uint8_t version, uint8_t protocol,
+                      const uint8_t addresses[32])
+{
+    if (version == 6) {
+        const uint8_t header[8] = {0x60, 0, 0, 0, 0, 0, protocol, 64};
+        append(template, header, 8);
+        append(template, addresses, 32);
+    } else {
+        const uint8_t header[12] = {0x45, 0, 0, 0, 0, 1, 0x40, 0, 64, protocol, 0, 0};
+        append(template, header, 12);
+        append(template, addresses, 8);
+    }
+}
+
+static void append_transport(struct template *template, uint8_t protocol, const unsigned ports[2],
+                             uint8_t flags)
+{
+    if (protocol == PROTOCOL_TCP) {
+        const uint8_t rest[20] = {0, 0, 0, 1, 0, 0, 0, 2, 0x60, flags, 1, 0, 0, 0, 0, 0, 2, 4, 5, 0xb4};
+        append16(template, ports[0]);
+        append16(template, ports[1]);
+        append(template, rest, sizeof(rest));
+    } else if (protocol == PROTOCOL_UDP) {
+        append16(template, ports[0]);
+        append16(template, ports[1]);
+        append16(template, 12);
+        append16(template, flags);
+        append16(template, 0x1234);
+        append16(template, 0x5678);
+    } else {
+        const uint8_t type = protocol == PROTOCOL_ICMPV6 ? 128 + (flags & 1) : (flags & 1) * 8;
+        const uint8_t start[4] = {type, 0, 0, 0};
+        append(template, start, 4);
+        append16(template, protocol == PROTOCOL_ICMPV6 ? ports[0] : ports[1]);
+        append16(template, 7);
+    }
+}
+
+static void set_length(struct template *template, uint32_t start)
+{
+    uint8_t *ip = template->bytes + start;
+    uint32_t length = template->length - start - (ip[0] >> 4 == 6 ? 40 : 0);
+    ip[ip[0] >> 4 == 6 ? 4 : 2] = (uint8_t)(length >> 8);
+    ip[ip[0] >> 4 == 6 ? 5 : 3] = (uint8_t)length;
+}
+
+/* Both ends of a flow, as addresses of either family; `swap` gives the packet that an error is about. */
+static void write_addresses(const struct history *history, const uint8_t *step, bool six, bool swap,
+                            uint8_t addresses[32])
+{
+    uint8_t client[16] = {0x20, 0x01, 0x0d, 0xb8, [15] = (uint8_t)(1 + (step[1] & 3))};
+    uint8_t remote[16] = {0x20, 0x01, 0x0d, 0xb8, 0, 0x64, [12] = 203, 0, 113, (uint8_t)(1 + (step[1] >> 6))};
+    be32 pool = history->seen_count == 0 ? to_be32(0xc0000201u) : history->seen_address[step[1] % SEEN];
+    if (six) {
+        memcpy(addresses, swap ? remote : client, 16);
+        memcpy(addresses + 16, swap ? client : remote, 16);
+    } else {
+        memcpy(addresses + (swap ? 4 : 0), remote + 12, 4);
+        memcpy(addresses + (swap ? 0 : 4), &pool, 4);
+    }
+}
+
+static void write_ports(const struct history *history, const uint8_t *step, bool six, bool swap,
+                        unsigned ports[2])
+{
+    unsigned client = 39998 + ((step[1] >> 2) & 7), remote = 50 + (step[1] >> 5);
+    unsigned pool = history->seen_count == 0 ? 4000 : from_be16(history->seen[step[1] % SEEN]);
+    unsigned near = six ? client : remote, far = six ? remote : pool;
+    ports[0] = swap ? far : near;
+    ports[1] = swap ? near : far;
+}
+
+/* kind 0 to 4 from IPv6, 5 to 9 from IPv4: TCP, UDP, echo, an error about UDP, an error about TCP. */
+static void build(const struct history *history, const uint8_t *step, struct template *template)
+{
+    static const uint8_t protocols[2][5] = {
+        {PROTOCOL_TCP, PROTOCOL_UDP, PROTOCOL_ICMPV6, PROTOCOL_UDP, PROTOCOL_TCP},
+        {PROTOCOL_TCP, PROTOCOL_UDP, PROTOCOL_ICMPV4, PROTOCOL_UDP, PROTOCOL_TCP}};
+    unsigned kind = step[0] % 16;
+    bool six = kind < 5, error = kind % 5 >= 3;
+    uint8_t version = six ? 6 : 4, protocol = protocols[!six][kind % 5];
+    uint8_t addresses[32];
+    unsigned ports[2];
+    template->length = 0;
+    write_addresses(history, step, six, false, addresses);
+    if (error) {
+        uint8_t icmp[8] = {six ? 1 : 3, step[2] % 16, 0, 0, 0, 0, 5, 0};
+        append_ip(template, version, six ? PROTOCOL_ICMPV6 : PROTOCOL_ICMPV4, addresses);
+        append(template, icmp, 8);
+        write_addresses(history, step, six, true, addresses);
+    }
+    uint32_t start = template->length;
+    append_ip(template, version, protocol, addresses);
+    write_ports(history, step, six, error, ports);
+    append_transport(template, protocol, ports, step[2]);
+    set_length(template, start);
+    set_length(template, 0);
+}
+
+static void mutate(const uint8_t *step, struct template *template)
+{
+    unsigned position = (unsigned)step[4] << 8 | step[5];
+    if (step[7] % 4 == 0) /* three in four steps stay as the template has them */
+        template->bytes[position % template->length] ^= step[6];
+    if (step[7] % 16 == 4)
+        template->length = 1 + position % template->length;
+}
+
+static void note_pool_port(struct history *history, const struct packet *packet)
+{
+    const uint8_t *ip = packet_data(packet);
+    unsigned place = history->seen_count++ % SEEN;
+    unsigned port = ip[9] == PROTOCOL_ICMPV4 ? 24 : 20;
+    memcpy(&history->seen_address[place], ip + 12, 4);
+    memcpy(&history->seen[place], ip + port, 2);
+    if (history->seen_count == 1)
+        for (unsigned i = 1; i < SEEN; i++) {
+            history->seen[i] = history->seen[0];
+            history->seen_address[i] = history->seen_address[0];
+        }
+}
+
+static void take_packet(struct history *history, const uint8_t *step)
+{
+    struct template template;
+    uint8_t buffer[FUZZ_HEADROOM + TEMPLATE];
+    struct packet packet = {.buffer = buffer, .capacity = sizeof(buffer), .offset = FUZZ_HEADROOM};
+    build(history, step, &template);
+    mutate(step, &template);
+    packet.length = template.length;
+    memcpy(packet_data(&packet), template.bytes, template.length);
+    fuzz_mend(&packet, true, (step[7] & 0x40) == 0);
+    if (fuzz_receive(&history->fuzz, &packet) == VERDICT_TRANSLATED_6TO4)
+        note_pool_port(history, &packet);
+    fuzz_pull_all(&history->fuzz);
+}
+
+static uint32_t list(struct history *history, bool sessions, struct engine_entry entries[])
+{
+    uint32_t position = 0, n = 0;
+    while (position < engine_capacity(history->fuzz.engine))
+        n += engine_list(history->fuzz.engine, sessions, &position, 64, entries + n, FUZZ_SESSIONS + 64 - n,
+                         history->fuzz.now);
+    return n;
+}
+
+static void compare_bindings(struct history *history, const struct engine_entry entries[], uint32_t n)
+{
+    uint32_t used[TRANSPORT_COUNT] = {0};
+    for (uint32_t i = 0; i < n; i++) {
+        used[entries[i].transport]++;
+        for (uint32_t k = 0; k < i; k++) {
+            if (entries[i].transport != entries[k].transport)
+                continue;
+            FUZZ_CHECK(entries[i].pool_address != entries[k].pool_address ||
+                       entries[i].pool_port != entries[k].pool_port);
+            FUZZ_CHECK(entries[i].client_port != entries[k].client_port ||
+                       !ipv6_equal(&entries[i].client, &entries[k].client));
+        }
+    }
+    for (uint32_t i = 0; i < engine_pool_count(history->fuzz.engine); i++) {
+        struct engine_pool pool;
+        engine_pool(history->fuzz.engine, i, &pool);
+        for (unsigned transport = 0; transport < TRANSPORT_COUNT; transport++)
+            used[transport] -= pool.used[transport];
+    }
+    for (unsigned transport = 0; transport < TRANSPORT_COUNT; transport++)
+        FUZZ_CHECK(used[transport] == 0);
+}
+
+static void compare_books(struct history *history)
+{
+    static struct engine_entry entries[FUZZ_SESSIONS + 64];
+    struct engine_counters counters;
+    fuzz_expire(&history->fuzz);
+    engine_count(history->fuzz.engine, &counters);
+    FUZZ_CHECK(counters.sessions_created - counters.sessions_ended == list(history, true, entries));
+    uint32_t bindings = list(history, false, entries);
+    FUZZ_CHECK(counters.bindings_created - counters.bindings_ended + history->static_bindings == bindings);
+    compare_bindings(history, entries, bindings);
+}
+
+static void take_step(struct history *history, const uint8_t *step)
+{
+    static const unsigned factors[] = {1, 8, 200, 8};
+    unsigned kind = step[0] % 16;
+    if (kind < 10) {
+        take_packet(history, step);
+    } else if (kind < 14) {
+        history->fuzz.now += (nanoseconds)step[1] * factors[kind - 10] * 1000000000u;
+        if (kind < 13)
+            fuzz_expire(&history->fuzz);
+    } else {
+        history->fuzz.now += (nanoseconds)SWEEP_PERIOD_SECONDS * 2000000000u;
+        compare_books(history);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static struct history history;
+    static struct engine_entry entries[FUZZ_SESSIONS + 64];
+    struct engine_counters counters;
+    memset(&history, 0, sizeof(history));
+    fuzz_engine_create(&history.fuzz);
+    engine_count(history.fuzz.engine, &counters);
+    history.static_bindings =
+        list(&history, false, entries) - (counters.bindings_created - counters.bindings_ended);
+    for (size_t i = 0; i + STEP <= size && i < (size_t)STEPS * STEP; i += STEP)
+        take_step(&history, data + i);
+    history.fuzz.now += (nanoseconds)SWEEP_PERIOD_SECONDS * 2000000000u;
+    compare_books(&history);
+    fuzz_engine_destroy(&history.fuzz);
+    return 0;
+}

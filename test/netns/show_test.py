@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""`isthmus show`: tables for a person, JSON for a program, both from the same daemon."""
+import ipaddress
+import json
+import re
+
+import nat64
+import pytest
+from conftest import counter, settings, start
+from namespace import wait_until
+
+
+@pytest.fixture
+def busy(lab):
+    """A daemon with a static binding, a TCP connection that stays, and a ping behind it."""
+    static = [{"protocol": "tcp", "ipv6": f"[{nat64.CLIENT}]:8080", "ipv4": "192.0.2.17:80"}]
+    daemon = start(lab, settings(static=static))
+    lab.start_web(size=20_000_000)
+    lab.client.run(["ping", "-c", "1", nat64.SERVER_MAPPED])
+    lab.client.start(["curl", "-6", "-sS", "--limit-rate", "1M", "-o", "/dev/null", nat64.URL + "/file"])
+    wait_until(lambda: lab.client.run(["ss", "-Htn", "state", "established"]).stdout, "a connection")
+    return daemon
+
+
+def test_status(busy):
+    status, = busy.show("status")
+    assert status["ready"] is True
+    assert status["plane"] == "tun"
+    assert re.match(r"\d+\.\d+", status["version"])
+    assert 0 <= status["uptime_seconds"] < 60
+    assert status["sessions"] == len(busy.show("sessions")) == 2
+
+
+def test_sessions_name_both_sides(lab, busy):
+    tcp, = (row for row in busy.show("sessions") if row["protocol"] == "tcp")
+    # The same addresses and ports as the two ends themselves see.
+    client = lab.client.run(["ss", "-Htn", "state", "established"]).stdout.split()
+    assert (tcp["client"], tcp["remote6"]) == tuple(client[2:4])
+    server = lab.server.run(["ss", "-Htn", "state", "established"]).stdout.split()
+    assert (tcp["remote"], tcp["pool"]) == tuple(server[2:4])
+    assert ipaddress.ip_address(tcp["pool"].split(":")[0]) in ipaddress.ip_network(nat64.POOL)
+    assert tcp["remote"] == f"{nat64.SERVER}:80"
+    assert tcp["state"] == "established"
+    assert 7000 < tcp["expires_in"] <= 7441
+
+
+def test_bindings(busy):
+    rows = busy.show("bindings")
+    static, = (row for row in rows if row["static"])
+    assert (static["protocol"], static["client"], static["pool"]) \
+        == ("tcp", f"[{nat64.CLIENT}]:8080", "192.0.2.17:80")
+    dynamic = [row for row in rows if not row["static"]]
+    assert {row["protocol"] for row in dynamic} == {"tcp", "icmp"}
+    assert all(row["client"].startswith(f"[{nat64.CLIENT}]:") for row in dynamic)
+    assert [row["sessions"] for row in dynamic] == [1, 1]
+
+
+def test_counters(lab, busy):
+    before = counter(busy, "translated-6to4")
+    lab.client.run(["ping", "-c", "10", "-i", "0.01", nat64.SERVER_MAPPED])
+    assert counter(busy, "translated-6to4") >= before + 10
+    assert counter(busy, "translated-4to6") >= 10
+    names = [row["name"] for row in busy.show("counters")]
+    assert len(names) == len(set(names)) > 20
+
+
+def test_pools(busy):
+    rows = {row["address"]: row for row in busy.show("pools")}
+    assert list(rows) == [f"192.0.2.{last}" for last in range(16, 32)]
+    assert all(row["tcp_ports"] == 65535 - 1023 for row in rows.values())
+    assert sum(row["icmp_used"] for row in rows.values()) == 1
+    # The connection and the static binding.
+    assert sum(row["tcp_used"] for row in rows.values()) == 2
+
+
+@pytest.mark.parametrize("what", ["status", "sessions", "bindings", "counters", "pools"])
+def test_tables_fit_a_page_and_json_is_one_object_a_line(busy, what):
+    table = busy.command("show", what).stdout
+    assert table.strip()
+    assert all(line == line.rstrip() for line in table.splitlines())
+    assert max(map(len, table.splitlines())) <= 160
+    for row in busy.show(what):
+        assert all(re.fullmatch(r"[a-z0-9_]+", key) for key in row)
+
+
+def test_the_socket_answers_http(lab, busy):
+    done = lab.gateway.run(["curl", "-sS", "--fail", "--unix-socket", "/run/isthmus/control.sock",
+                            "http://localhost/v1/status"])
+    assert json.loads(done.stdout)["ready"] is True
+    done = lab.gateway.run(["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "--unix-socket",
+                            "/run/isthmus/control.sock", "http://localhost/v1/nothing"])
+    assert done.stdout == "404"
+
+
+@pytest.mark.parametrize("command", ["", "run", "down", "check", "reload", "show"])
+def test_help(lab, command):
+    done = lab.gateway.run([nat64.binary(), *command.split(), "--help"])
+    assert "isthmus" in done.stdout and not done.stderr

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The settings of a vector's engine, and the lines of a vector file that change them. */
+#ifndef TEST_VECTOR_SETTINGS_H
+#define TEST_VECTOR_SETTINGS_H
+
+#include "engine/settings.h"
+#include "test/vector.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    VECTOR_RANGES = 8,
+    VECTOR_STATICS = 8,
+};
+
+struct vector_settings {
+    struct settings all;
+    struct pool_range ranges[VECTOR_RANGES];
+    struct static_binding statics[VECTOR_STATICS];
+    bool own_pool; /* a pool line has replaced the standard one */
+};
+
+static inline void vector_settings_standard(struct vector_settings *settings)
+{
+    struct nat64_settings *nat64 = &settings->all.nat64[0];
+    memset(settings, 0, sizeof(*settings));
+    settings->all.translation = (struct translation_settings){.tos = -1,
+                                                              .amend_udp_checksum_zero = true,
+                                                              .mss_clamp = true,
+                                                              .icmp_errors_per_second = 1000,
+                                                              .mtu6 = 1500,
+                                                              .mtu4 = 1500};
+    settings->all.nat64_count = 1;
+    strcpy(nat64->name, "main");
+    inet_pton(AF_INET6, "2001:db8:64::", nat64->prefix.address.bytes);
+    nat64->prefix.length = 96;
+    inet_pton(AF_INET6, "2001:db8:64::fe", nat64->address6.bytes);
+    nat64->address4 = htonl(0xc00002feu);
+    nat64->sessions = 1024;
+    nat64->pool_count = 1;
+    nat64->pool = settings->ranges;
+    nat64->statics = settings->statics;
+    settings->ranges[0] = (struct pool_range){.first = htonl(0xc0000201u),
+                                              .count = 1,
+                                              .low = 1024,
+                                              .high = 65535,
+                                              .transports = (1 << TRANSPORT_COUNT) - 1};
+    nat64->timeouts = (struct nat64_timeouts){.udp = UDP_DEFAULT_SECONDS,
+                                              .icmp = ICMP_DEFAULT_SECONDS,
+                                              .tcp_established = TCP_ESTABLISHED_SECONDS,
+                                              .tcp_transitory = TCP_TRANSITORY_SECONDS};
+}
+
+static inline bool vector_set_prefix(struct rfc6052_prefix *prefix, const char *value)
+{
+    char address[64];
+    unsigned length;
+    if (sscanf(value, "%63[^/]/%u", address, &length) != 2 || length > 128)
+        return false;
+    prefix->length = (uint8_t)length;
+    return inet_pton(AF_INET6, address, prefix->address.bytes) == 1;
+}
+
+static inline bool vector_set_flag(bool *flag, const char *value, const char *on, const char *off)
+{
+    *flag = strcmp(value, on) == 0;
+    return *flag || strcmp(value, off) == 0;
+}
+
+static inline bool vector_set_number(struct settings *settings, const char *key, const char *value)
+{
+    struct nat64_settings *nat64 = &settings->nat64[0];
+    struct translation_settings *translation = &settings->translation;
+    const struct {
+        const char *key;
+        uint32_t *number;
+    } numbers[] = {
+        {"sessions", &nat64->sessions},
+        {"udp", &nat64->timeouts.udp},
+        {"icmp", &nat64->timeouts.icmp},
+        {"tcp-established", &nat64->timeouts.tcp_established},
+        {"tcp-transitory", &nat64->timeouts.tcp_transitory},
+        {"icmp-errors-per-second", &translation->icmp_errors_per_second},
+        {"mtu6", &translation->mtu6},
+        {"mtu4", &translation->mtu4},
+    };
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+        if (strcmp(key, numbers[i].key) == 0)
+            return vector_number(value, numbers[i].number);
+    return false;
+}
+
+/* `set KEY VALUE` */
+static inline bool vector_set(struct vector_settings *settings, const char *text)
+{
+    struct nat64_settings *nat64 = &settings->all.nat64[0];
+    struct translation_settings *translation = &settings->all.translation;
+    char key[64], value[128];
+    if (sscanf(text, "%63s %127s", key, value) != 2)
+        return false;
+    if (strcmp(key, "prefix") == 0)
+        return vector_set_prefix(&nat64->prefix, value);
+    if (strcmp(key, "address6") == 0)
+        return inet_pton(AF_INET6, value, nat64->address6.bytes) == 1;
+    if (strcmp(key, "address4") == 0)
+        return inet_pton(AF_INET, value, &nat64->address4) == 1;
+    if (strcmp(key, "non-global") == 0)
+        return vector_set_flag(&nat64->translate_non_global, value, "translate", "refuse");
+    if (strcmp(key, "zeroize-traffic-class") == 0)
+        return vector_set_flag(&translation->zeroize_traffic_class, value, "true", "false");
+    if (strcmp(key, "amend-udp-checksum-zero") == 0)
+        return vector_set_flag(&translation->amend_udp_checksum_zero, value, "true", "false");
+    if (strcmp(key, "mss-clamp") == 0)
+        return vector_set_flag(&translation->mss_clamp, value, "true", "false");
+    if (strcmp(key, "tos") == 0) {
+        uint32_t tos;
+        bool good = vector_number(value, &tos) && tos < 256;
+        translation->tos = good ? (int)tos : -1;
+        return good;
+    }
+    return vector_set_number(&settings->all, key, value);
+}
+
+/* `pool ADDRESS[+COUNT] LOW-HIGH TRANSPORTS` */
+static inline bool vector_pool(struct vector_settings *settings, const char *text)
+{
+    struct nat64_settings *nat64 = &settings->all.nat64[0];
+    char address[64], transports[64];
+    unsigned low, high;
+    struct pool_range range = {.count = 1};
+    if (sscanf(text, "%63s %u-%u %63s", address, &low, &high, transports) != 4 || low > high || high > 65535)
+        return false;
+    char *plus = strchr(address, '+');
+    if (plus != NULL) {
+        *plus = '\0';
+        range.count = (uint32_t)atoi(plus + 1);
+    }
+    if (!settings->own_pool)
+        nat64->pool_count = 0;
+    settings->own_pool = true;
+    if (inet_pton(AF_INET, address, &range.first) != 1 || range.count == 0 ||
+        nat64->pool_count == VECTOR_RANGES)
+        return false;
+    range.low = (uint16_t)low;
+    range.high = (uint16_t)high;
+    range.transports = (uint8_t)((strstr(transports, "tcp") != NULL) << TRANSPORT_TCP |
+                                 (strstr(transports, "udp") != NULL) << TRANSPORT_UDP |
+                                 (strstr(transports, "icmp") != NULL) << TRANSPORT_ICMP);
+    settings->ranges[nat64->pool_count++] = range;
+    return range.transports != 0;
+}
+
+/* `static TRANSPORT [IPV6]:PORT IPV4:PORT` */
+static inline bool vector_static(struct vector_settings *settings, const char *text)
+{
+    static const char *const names[TRANSPORT_COUNT] = {"tcp", "udp", "icmp"};
+    struct nat64_settings *nat64 = &settings->all.nat64[0];
+    char transport[8], six[64], four[32];
+    unsigned port6, port4;
+    struct static_binding binding = {.transport = 0};
+    if (sscanf(text, "%7s [%63[^]]]:%u %31[^:]:%u", transport, six, &port6, four, &port4) != 5 ||
+        port6 > 65535 || port4 > 65535 || nat64->static_count == VECTOR_STATICS)
+        return false;
+    while (binding.transport < TRANSPORT_COUNT && strcmp(names[binding.transport], transport) != 0)
+        binding.transport++;
+    binding.port6 = htons((uint16_t)port6);
+    binding.port4 = htons((uint16_t)port4);
+    if (binding.transport == TRANSPORT_COUNT || inet_pton(AF_INET6, six, binding.ipv6.bytes) != 1 ||
+        inet_pton(AF_INET, four, &binding.ipv4) != 1)
+        return false;
+    settings->statics[nat64->static_count++] = binding;
+    return true;
+}
+
+#endif /* TEST_VECTOR_SETTINGS_H */
