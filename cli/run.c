@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* isthmus run: the daemon, with the control API hung into it. */
 #include "cli/options.h"
+#include "control/daemon.h"
 #include "control/log.h"
-#include "portal/api.h"
 
 int command_run(const struct command *command, int argc, char **argv)
 {
@@ -14,7 +14,7 @@ int command_run(const struct command *command, int argc, char **argv)
     struct daemon_options daemon = {.config = options.config != NULL ? options.config : DEFAULT_CONFIG,
                                     .stay = options.stay,
                                     .fresh = options.fresh,
-                                    .service = &api_service};
+                                    .service = &portal_service};
     log_open();
     return daemon_run(&daemon);
 }

@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-#include "portal/columns.h"
+#include "control/columns.h"
 
 enum {
     TABLE_COLUMNS_MAXIMUM = 16,

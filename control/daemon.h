@@ -29,6 +29,9 @@ struct daemon_service {
     void (*close)(void *service); /* closes the listener; called before the loop ends */
 };
 
+/* The control API: declared here, where the command line sees it, and defined in portal/api.c, above. */
+extern const struct daemon_service portal_service;
+
 struct daemon_options {
     const char *config; /* path of the configuration file */
     bool stay;          /* device, routes and settings outlive the daemon */

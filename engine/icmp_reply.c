@@ -61,16 +61,16 @@ static bool may_be_answered(const struct description *description)
 
 /*
  * Position of the Next Header field that names the transport protocol: in the last extension header before
- * the transport header. The walk repeats what packet_describe checked.
+ * the transport header. The walk repeats what packet_describe checked. A fragment header, whose second byte
+ * is no length, can only be the last.
  */
 static uint32_t next_header_position(const uint8_t *data, const struct description *description)
 {
     uint32_t position = offsetof(struct ipv6_header, next_header);
     uint32_t at = sizeof(struct ipv6_header);
     while (at < description->transport) {
-        bool is_fragment = at == description->fragment_header;
         position = at;
-        at += is_fragment ? (uint32_t)sizeof(struct ipv6_fragment_header) : (data[at + 1] + 1u) * 8;
+        at += (data[at + 1] + 1u) * 8;
     }
     return position;
 }

@@ -3,8 +3,9 @@
  * IPv6 to IPv4 (RFC 7915 section 5).
  *
  * First the packet is judged; nothing has changed if it is refused. Then the transport header is brought up
- * to date where it stands, and the IPv4 header is written just in front of it, over the end of the IPv6
- * header. For that the old header is copied out first: 40 bytes, the only bytes that are copied.
+ * to date where it stands, and the IPv4 header is written just in front of it. It may come to lie over the
+ * addresses of the IPv6 header, which have entered the checksum by then; the fields before them are never
+ * hit.
  *
  *     before   | IPv6 header, 40 bytes | extension headers | transport header, payload |
  *     after                                 | IPv4, 20 bytes | transport header, payload |

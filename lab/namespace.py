@@ -25,6 +25,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _KEEPER = """set -e
 mount -t sysfs sysfs /sys 2>/dev/null || true
 mount -t tmpfs -o mode=755 tmpfs /run
+mkdir /run/mount  # where mount(8) keeps notes
 hostname "$0"
 ip link set lo up
 echo ready

@@ -4,14 +4,13 @@
  * the table in steps of engine_list: neither the table nor the workers are held, and what changes during the
  * walk may or may not be seen.
  */
-#include "portal/api.h"
-
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "portal/columns.h"
+#include "control/columns.h"
+#include "control/daemon.h"
 #include "portal/http.h"
 
 enum {
@@ -254,12 +253,23 @@ static void answer_pools(void *context, struct http_reply *reply)
     reply->stream_free = free;
 }
 
+/* The message quotes the file, which may hold anything; JSON holds only valid UTF-8. */
+static void make_ascii(char *text)
+{
+    for (; *text != '\0'; text++) {
+        if ((unsigned char)*text >= 0x80)
+            *text = '?';
+    }
+}
+
 static void answer_reload(void *context, struct http_reply *reply)
 {
     struct config_error error;
     bool done = daemon_reload(context, &error);
     if (!done)
         reply->status = STATUS_CONFLICT;
+    if (!done)
+        make_ascii(error.text);
     reply_object(reply, done ? json_pack("{s:b}", "reloaded", 1) : json_pack("{s:s}", "error", error.text));
 }
 
@@ -284,4 +294,4 @@ static void api_close(void *service)
     http_close(service);
 }
 
-const struct daemon_service api_service = {.open = api_open, .close = api_close};
+const struct daemon_service portal_service = {.open = api_open, .close = api_close};

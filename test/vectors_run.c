@@ -71,7 +71,6 @@ struct run {
     unsigned tests, failures;
     bool reached[VERDICT_COUNT];
     bool running; /* in a vector that has not failed */
-    bool skipped;
     char title[128];
     unsigned definition_count;
     struct {
@@ -500,8 +499,7 @@ static void line_vector(struct run *run, char *text)
     end_vector(run);
     const char *file = strrchr(run->path, '/') + 1;
     snprintf(run->title, sizeof(run->title), "%.*s: %.90s", (int)(strlen(file) - 4), file, text);
-    run->skipped = run->filter != NULL && strstr(run->title, run->filter) == NULL;
-    run->running = !run->skipped;
+    run->running = run->filter == NULL || strstr(run->title, run->filter) != NULL;
     run->received = false;
     run->burst = run->judged = 0;
     run->headroom = HEADROOM;

@@ -310,7 +310,7 @@ static void subscribers_keep_their_address(void **state)
 {
     struct fixture *fixture = *state;
     struct engine_entry entries[64];
-    for (unsigned subscriber = 0; subscriber < 20; subscriber++)
+    for (unsigned subscriber = 1; subscriber <= 20; subscriber++)
         for (unsigned host = 1; host < 4; host++)
             assert_int_equal(send_from(fixture, subscriber * 256 + host, 3000, NULL),
                              VERDICT_TRANSLATED_6TO4);

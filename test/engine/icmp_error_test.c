@@ -331,6 +331,27 @@ static void extensions_of_4_are_kept(void **state)
     }
 }
 
+/* A field that shrinks below 128 bytes is filled up with zeroes, whatever stood there. */
+static void fields_are_padded_with_zeroes(void **state)
+{
+    struct packet original = make6(17, 1000);
+    struct sample sample = {.type = 3,
+                            .rest = {16},
+                            .inner = keep(&original),
+                            .length = 128,
+                            .extra = extension,
+                            .extra_length = 12};
+    struct packet packet = make_error(6, &sample);
+    const uint8_t *inner;
+    (void)state;
+    assert_int_equal(translate6(&packet), VERDICT_TRANSLATED_6TO4);
+    inner = assert_sound4(&packet);
+    assert_int_equal(packet.length, 28 + 128 + 12);
+    assert_memory_equal(inner + 28, sample.inner + 48, 80);
+    for (unsigned i = 108; i < 128; i++)
+        assert_int_equal(inner[i], 0);
+}
+
 /* The quotation yields to an extension; if even 128 bytes of it are too many, the extension is cut. */
 static void quotation_yields_to_extensions(void **state)
 {
@@ -492,6 +513,7 @@ int main(void)
         cmocka_unit_test_setup(long_errors_are_cut, start),
         cmocka_unit_test_setup(extensions_of_6_are_kept, start),
         cmocka_unit_test_setup(extensions_of_4_are_kept, start),
+        cmocka_unit_test_setup(fields_are_padded_with_zeroes, start),
         cmocka_unit_test_setup(quotation_yields_to_extensions, start),
         cmocka_unit_test_setup(messages_without_attribute_lose_extensions, start),
         cmocka_unit_test_setup(impossible_attributes_are_ignored, start),

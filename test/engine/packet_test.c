@@ -127,6 +127,7 @@ static void ipv4_options_are_walked(void **state)
     static const uint8_t cut_option[] = {1, 1, 1, 7};
     static const uint8_t loose[] = {131, 7, 4, 192, 0, 2, 1, 0};
     static const uint8_t strict[] = {137, 7, 4, 192, 0, 2, 1, 0};
+    static const uint8_t last_hop[] = {131, 7, 7, 192, 0, 2, 1, 0};
     static const uint8_t expired[] = {131, 7, 8, 192, 0, 2, 1, 0};
     (void)state;
     assert_int_equal(with_options(plain, sizeof(plain)), VERDICT_COUNT);
@@ -139,6 +140,7 @@ static void ipv4_options_are_walked(void **state)
     assert_int_equal(with_options(strict, 8), VERDICT_SOURCE_ROUTE);
     assert_int_equal(with_options(loose, 8), VERDICT_SOURCE_ROUTE);
     assert_int_equal(found.kind, PACKET_UDP);
+    assert_int_equal(with_options(last_hop, 8), VERDICT_SOURCE_ROUTE);
     assert_int_equal(with_options(expired, 8), VERDICT_COUNT);
 }
 
@@ -205,6 +207,7 @@ static void fragments_are_told_apart(void **state)
 
     packet = make4(17, 20);
     put(packet_data(&packet) + 6, 2, 0x2000);
+    put(packet_data(&packet) + 24, 2, 3000); /* of the whole datagram */
     seal_ipv4(packet_data(&packet));
     assert_int_equal(packet_describe(&packet, &found), VERDICT_COUNT);
     assert_true(found.fragmented);

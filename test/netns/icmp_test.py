@@ -25,8 +25,9 @@ except OSError as error:
 # Answers the first datagram at a port with an ICMP error as a router would send it.
 ROUTER = """
 import socket, sys
-from scapy.all import ICMP, IP, UDP, Raw, conf, raw, send
+from scapy.all import ICMP, IP, UDP, L3RawSocket, Raw, conf, raw, send
 conf.verb = 0
+conf.L3socket = L3RawSocket  # the kernel finds the neighbour
 kind, code, mtu, quoted = map(int, sys.argv[1:5])
 listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 listener.bind(("203.0.113.2", 7007))

@@ -77,7 +77,7 @@ def test_down_restores_after_kill(lab):
     reaches_server(lab)
     daemon.kill_all()
     assert difference(before, snapshot(lab.gateway))
-    daemon.command("down")
+    daemon.command("down", "-c", daemon.config)
     unchanged(lab, before)
 
 
@@ -111,7 +111,7 @@ def test_stay_leaves_the_device_and_down_removes_it(lab):
     second = start(lab, configuration, "--stay")
     reaches_server(lab)
     assert second.stop() == 0
-    second.command("down")
+    second.command("down", "isthmus0")
     unchanged(lab, before)
 
 
@@ -138,7 +138,8 @@ def test_fresh(lab):
 def test_down_with_nothing_to_do(lab):
     before = snapshot(lab.gateway)
     daemon = nat64.Daemon(lab, configure(lab, settings()))
-    assert daemon.command("down").returncode == 0
+    daemon.command("down", "-c", daemon.config)
+    daemon.command("down", "isthmus0")
     unchanged(lab, before)
 
 

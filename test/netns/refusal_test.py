@@ -127,7 +127,7 @@ def test_without_the_tun_driver(lab):
 
 
 def test_device_name_taken_by_another_kind(lab):
-    lab.gateway.shell("ip link add isthmus0 type dummy\n")
+    lab.gateway.shell("ip link add isthmus0 type veth peer name other0\n")
     assert "isthmus0" in refused(lab, configure(lab, settings()))
 
 

@@ -86,13 +86,13 @@ def test_broken_file_is_refused_and_the_old_stays(lab):
     assert [row for row in daemon.show("bindings") if row["static"]]
 
 
-def test_shorter_timeout_takes_effect(lab):
+def test_changed_timeout_takes_effect(lab):
     daemon = start(lab, settings())
     lab.client.run(["ping", "-c", "1", nat64.SERVER_MAPPED])
     before = [row["expires_in"] for row in daemon.show("sessions") if row["protocol"] == "icmp"]
     assert 50 < before[0] <= 61
-    configure(lab, settings(timeouts={"icmp": "20s"}))
+    configure(lab, settings(timeouts={"icmp": "3m"}))
     daemon.command("reload")
     lab.client.run(["ping", "-c", "1", nat64.SERVER_MAPPED])
     after = [row["expires_in"] for row in daemon.show("sessions") if row["protocol"] == "icmp"]
-    assert min(after) <= 21
+    assert max(after) > 120

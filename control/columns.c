@@ -3,7 +3,7 @@
  * A column is a key, a heading and a function that takes its value out of a record. Times are seconds,
  * addresses text; a transport address is "192.0.2.1:80" or "[2001:db8::1]:80".
  */
-#include "portal/columns.h"
+#include "control/columns.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>

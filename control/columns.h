@@ -3,8 +3,8 @@
  * What the lists of the control API show: one description of columns, from which the daemon makes JSON,
  * `isthmus show` makes tables, and the tests check doc/api.md.
  */
-#ifndef PORTAL_COLUMNS_H
-#define PORTAL_COLUMNS_H
+#ifndef CONTROL_COLUMNS_H
+#define CONTROL_COLUMNS_H
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -55,4 +55,4 @@ extern const struct columns activity_columns; /* of struct counter_record: what 
 /* A JSON object with all columns of the record, in their order; NULL if memory is short. */
 json_t *columns_object(const struct columns *columns, const void *record);
 
-#endif /* PORTAL_COLUMNS_H */
+#endif /* CONTROL_COLUMNS_H */

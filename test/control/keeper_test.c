@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The keeper opens the configuration, undoes at the end, and does so also when the daemon just dies. */
+#include "test/control/machine.h"
+
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "control/changes.h"
+#include "control/keeper.h"
+
+static const char *directory;
+static char base[96], config[96], made[96], socket_path[96];
+static struct state state;
+
+static int set_up(void **context)
+{
+    char error[256];
+    (void)context;
+    directory = directory_make();
+    snprintf(base, sizeof(base), "%s/run", directory);
+    snprintf(config, sizeof(config), "%s/config", directory);
+    snprintf(made, sizeof(made), "%s/made", directory);
+    snprintf(socket_path, sizeof(socket_path), "%s/socket", directory);
+    return state_open(&state, base, "test0", error, sizeof(error)) ? 0 : -1;
+}
+
+static int tear_down(void **context)
+{
+    (void)context;
+    state_close(&state);
+    directory_remove(directory);
+    return 0;
+}
+
+static void start(struct keeper *keeper)
+{
+    struct keeper_options options = {.state = &state, .config = config, .socket = socket_path};
+    assert_true(keeper_start(keeper, &options));
+}
+
+/* A change that is easy to look at: a directory. */
+static void change_something(void)
+{
+    struct change change = {.kind = CHANGE_DIRECTORY};
+    struct changes *changes = changes_create(state.directory);
+    assert_non_null(changes);
+    snprintf(change.subject, sizeof(change.subject), "%s", made);
+    assert_true(changes_append(changes, &change));
+    assert_int_equal(mkdir(made, 0755), 0);
+    changes_close(changes);
+}
+
+static void test_opens_the_configuration(void **context)
+{
+    struct keeper keeper;
+    char text[16] = "";
+    (void)context;
+    start(&keeper);
+    assert_int_equal(keeper_open_config(&keeper), -1);
+    assert_int_equal(errno, ENOENT);
+    int fd = open(config, O_WRONLY | O_CREAT, 0600);
+    assert_int_equal(write(fd, "plane:", 6), 6);
+    close(fd);
+    fd = keeper_open_config(&keeper);
+    assert_true(fd >= 0);
+    assert_int_equal(read(fd, text, sizeof(text)), 6);
+    assert_string_equal(text, "plane:");
+    assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
+    close(fd);
+    assert_true(keeper_finish(&keeper));
+}
+
+static void test_undoes_at_the_end(void **context)
+{
+    struct keeper keeper;
+    (void)context;
+    start(&keeper);
+    change_something();
+    assert_true(keeper_finish(&keeper));
+    assert_int_equal(access(made, F_OK), -1);
+    assert_int_equal(access(base, F_OK), -1);
+}
+
+static void test_undoes_when_the_daemon_dies(void **context)
+{
+    struct keeper keeper;
+    (void)context;
+    pid_t daemon = fork();
+    if (daemon == 0) {
+        start(&keeper);
+        change_something();
+        _exit(0);
+    }
+    assert_int_equal(waitpid(daemon, NULL, 0), daemon);
+    for (int i = 0; i < 300 && access(base, F_OK) == 0; i++)
+        usleep(10000);
+    assert_int_equal(access(made, F_OK), -1);
+    assert_int_equal(access(base, F_OK), -1);
+}
+
+static void test_leaves_when_told(void **context)
+{
+    struct keeper keeper;
+    (void)context;
+    start(&keeper);
+    change_something();
+    keeper_leave(&keeper);
+    assert_true(keeper_finish(&keeper));
+    assert_int_equal(access(made, F_OK), 0);
+    assert_int_equal(faccessat(state.directory, "changes", F_OK, 0), 0);
+}
+
+#define FILE_TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        FILE_TEST(test_opens_the_configuration),
+        FILE_TEST(test_undoes_at_the_end),
+        FILE_TEST(test_undoes_when_the_daemon_dies),
+        FILE_TEST(test_leaves_when_told),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

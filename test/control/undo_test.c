@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What was changed is put back, what somebody changed since is not, and what is gone is no failure. */
+#include "test/control/machine.h"
+
+#include "control/changes.h"
+#include "control/sysctl.h"
+#include "control/undo.h"
+
+static void expect_value(const char *path, const char *value)
+{
+    char now[SYSCTL_VALUE];
+    assert_int_equal(sysctl_read(path, now), 0);
+    assert_string_equal(now, value);
+}
+
+static void test_settings(void **state)
+{
+    struct change changes[] = {
+        {CHANGE_SYSCTL, "net/ipv4/conf/lo/forwarding", "1", "*"},
+        {CHANGE_SYSCTL, "net/ipv4/conf/lo/accept_local", "0", "1"},
+        {CHANGE_SYSCTL, "net/ipv4/conf/lo/rp_filter", "0", "2"},
+        {CHANGE_SYSCTL, "net/ipv4/conf/absent0/rp_filter", "0", "2"},
+    };
+    struct change_list list = {.items = changes, .count = 4};
+    (void)state;
+    machine_need();
+    assert_int_equal(sysctl_write("net/ipv4/conf/lo/forwarding", "0"), 0);
+    assert_int_equal(sysctl_write("net/ipv4/conf/lo/accept_local", "1"), 0);
+    assert_int_equal(sysctl_write("net/ipv4/conf/lo/rp_filter", "1"), 0); /* by somebody else */
+    assert_int_equal(undo_changes(&list), 0);
+    expect_value("net/ipv4/conf/lo/forwarding", "1");
+    expect_value("net/ipv4/conf/lo/accept_local", "0");
+    expect_value("net/ipv4/conf/lo/rp_filter", "1");
+}
+
+/* The same setting twice: the oldest value must be the last written. */
+static void test_order_is_reversed(void **state)
+{
+    struct change changes[] = {
+        {CHANGE_SYSCTL, "net/ipv4/ip_forward", "0", "*"},
+        {CHANGE_SYSCTL, "net/ipv4/ip_forward", "1", "*"},
+    };
+    struct change_list list = {.items = changes, .count = 2};
+    (void)state;
+    machine_need();
+    assert_int_equal(sysctl_write("net/ipv4/ip_forward", "0"), 0);
+    assert_int_equal(undo_changes(&list), 0);
+    expect_value("net/ipv4/ip_forward", "0");
+}
+
+static void test_device_routes_and_proxies(void **state)
+{
+    struct change changes[] = {
+        {CHANGE_DEVICE, "test0", "", ""},
+        {CHANGE_ROUTE, "198.51.100.0/24", "test1", ""},
+        {CHANGE_ROUTE, "2001:db8:64::/96", "test1", ""},
+        {CHANGE_ROUTE, "203.0.113.0/24", "test1", ""}, /* never made */
+        {CHANGE_PROXY, "192.0.2.9", "test1", ""},
+        {CHANGE_PROXY, "192.0.2.10", "absent0", ""},
+    };
+    struct change_list list = {.items = changes, .count = 6};
+    (void)state;
+    machine_need();
+    int device = machine_device("test0"), other = machine_device("test1");
+    assert_int_equal(
+        system("ip link set test1 up && ip route add 198.51.100.0/24 dev test1 && "
+               "ip route add 2001:db8:64::/96 dev test1 && ip neigh add proxy 192.0.2.9 dev test1"),
+        0);
+    assert_int_equal(undo_changes(&list), 0);
+    assert_int_equal(if_nametoindex("test0"), 0);
+    assert_int_not_equal(if_nametoindex("test1"), 0);
+    assert_int_equal(system("! ip route | grep -q 198.51.100 && ! ip -6 route | grep -q 2001:db8:64 && "
+                            "test -z \"$(ip neigh show proxy)\""),
+                     0);
+    assert_int_equal(undo_changes(&list), 0); /* again: all is gone */
+    close(device);
+    close(other);
+}
+
+static void test_files(void **state)
+{
+    const char *directory = directory_make();
+    struct change changes[3] = {
+        {.kind = CHANGE_DIRECTORY}, {.kind = CHANGE_SOCKET}, {.kind = CHANGE_DIRECTORY}};
+    struct change_list list = {.items = changes, .count = 3};
+    char path[96];
+    (void)state;
+    snprintf(changes[0].subject, sizeof(changes[0].subject), "%s/made", directory);
+    snprintf(changes[1].subject, sizeof(changes[1].subject), "%s/made/file", directory);
+    snprintf(changes[2].subject, sizeof(changes[2].subject), "%s/absent", directory);
+    snprintf(path, sizeof(path), "mkdir %s/made && touch %s/made/file", directory, directory);
+    assert_int_equal(system(path), 0);
+    assert_int_equal(undo_changes(&list), 0);
+    assert_int_equal(access(changes[1].subject, F_OK), 0); /* no socket, so not ours */
+    unlink(changes[1].subject);
+    assert_int_equal(undo_changes(&list), 0);
+    assert_int_equal(access(changes[0].subject, F_OK), -1);
+    directory_remove(directory);
+}
+
+static void test_list_of_another_namespace_is_kept(void **state)
+{
+    const char *path = directory_make();
+    int directory = open(path, O_RDONLY | O_DIRECTORY);
+    size_t undone;
+    (void)state;
+    int fd = openat(directory, "changes", O_WRONLY | O_CREAT, 0600);
+    dprintf(fd, "isthmus changes 1 5\nsysctl net/ipv4/ip_forward 1 *\n");
+    close(fd);
+    assert_false(undo_directory(directory, &undone));
+    assert_int_equal(faccessat(directory, "changes", F_OK, 0), 0);
+    struct changes *changes = changes_create(directory);
+    changes_close(changes);
+    assert_true(undo_directory(directory, &undone));
+    assert_int_equal(undone, 0);
+    assert_int_equal(faccessat(directory, "changes", F_OK, 0), -1);
+    close(directory);
+    directory_remove(path);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_settings),
+        cmocka_unit_test(test_order_is_reversed),
+        cmocka_unit_test(test_device_routes_and_proxies),
+        cmocka_unit_test(test_files),
+        cmocka_unit_test(test_list_of_another_namespace_is_kept),
+    };
+    return cmocka_run_group_tests(tests, machine_enter, NULL);
+}
