@@ -20,13 +20,6 @@ struct command {
     const char *help;                                                 /* what --help prints below the usage */
 };
 
-/* --help: prints it on standard output, EXIT_SUCCESS. */
-int command_help(const struct command *command);
-
-/* Arguments that make no sense: says so on standard error, EXIT_USAGE. */
-int command_misuse(const struct command *command, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-
 int command_run(const struct command *command, int argc, char **argv);
 int command_down(const struct command *command, int argc, char **argv);
 int command_check(const struct command *command, int argc, char **argv);

@@ -2,7 +2,6 @@
 /*
  * isthmus: one program, its first argument names what it does.
  */
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,23 +64,6 @@ static void print_overview(FILE *out)
     fputs("\n"
           "isthmus COMMAND --help tells more of a command; isthmus --version prints the version.\n",
           out);
-}
-
-int command_help(const struct command *command)
-{
-    printf("usage: isthmus %s\n\n%s", command->usage, command->help);
-    return EXIT_SUCCESS;
-}
-
-int command_misuse(const struct command *command, const char *format, ...)
-{
-    va_list arguments;
-    fprintf(stderr, "isthmus %s: ", command->name);
-    va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
-    va_end(arguments);
-    fprintf(stderr, "\nusage: isthmus %s\n", command->usage);
-    return EXIT_USAGE;
 }
 
 int main(int argc, char **argv)

@@ -4,7 +4,9 @@
  */
 #include "cli/options.h"
 
+#include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,6 +27,23 @@ static const struct {
 enum {
     ROWS = sizeof(rows) / sizeof(rows[0]),
 };
+
+int command_help(const struct command *command)
+{
+    printf("usage: isthmus %s\n\n%s", command->usage, command->help);
+    return EXIT_SUCCESS;
+}
+
+int command_misuse(const struct command *command, const char *format, ...)
+{
+    va_list arguments;
+    fprintf(stderr, "isthmus %s: ", command->name);
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fprintf(stderr, "\nusage: isthmus %s\n", command->usage);
+    return EXIT_USAGE;
+}
 
 /* The row that the argument names, alone or as NAME=VALUE, or ROWS. */
 static size_t find(const char *argument, unsigned takes, const char **value)

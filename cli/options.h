@@ -35,4 +35,11 @@ struct options_reader {
 bool options_read(const struct options_reader *reader, int argc, char **argv, struct options *options,
                   int *status);
 
+/* --help: prints it on standard output, EXIT_SUCCESS. */
+int command_help(const struct command *command);
+
+/* Arguments that make no sense: says so on standard error, EXIT_USAGE. */
+int command_misuse(const struct command *command, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
 #endif /* CLI_OPTIONS_H */

@@ -135,10 +135,11 @@ static const struct column pool_rows[] = {
     {"icmp_used", "icmp used", true, pool_icmp_used}, {"icmp_ports", "of", true, pool_icmp_ports},
 };
 
+/* What may be long comes last, so that no other column is pushed aside by it. */
 static const struct column verdict_rows[] = {
-    {"name", "verdict", false, counter_name},         {"packets", "packets", true, counter_packets},
-    {"bytes", "bytes", true, counter_bytes},          {"class", "class", false, counter_class},
-    {"sentence", "meaning", false, counter_sentence}, {"clause", "specified in", false, counter_clause},
+    {"name", "verdict", false, counter_name},          {"packets", "packets", true, counter_packets},
+    {"bytes", "bytes", true, counter_bytes},           {"class", "class", false, counter_class},
+    {"clause", "specified in", false, counter_clause}, {"sentence", "meaning", false, counter_sentence},
 };
 
 static const struct column activity_rows[] = {

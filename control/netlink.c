@@ -104,6 +104,20 @@ int netlink_link_remove(struct netlink *netlink, unsigned index)
     return acknowledged(netlink, message);
 }
 
+int netlink_address_add(struct netlink *netlink, const struct network *own, unsigned index)
+{
+    size_t size = own->family == AF_INET ? 4 : 16;
+    struct nlmsghdr *message = netlink_request(netlink, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE);
+    struct ifaddrmsg *address = mnl_nlmsg_put_extra_header(message, sizeof(*address));
+    address->ifa_family = (unsigned char)own->family;
+    address->ifa_prefixlen = own->length;
+    address->ifa_scope = RT_SCOPE_HOST;
+    address->ifa_index = index;
+    mnl_attr_put(message, IFA_LOCAL, size, own->address);
+    mnl_attr_put(message, IFA_ADDRESS, size, own->address);
+    return acknowledged(netlink, message);
+}
+
 static int change_route(struct netlink *netlink, uint16_t type, const struct network *to, unsigned index)
 {
     bool add = type == RTM_NEWROUTE;
@@ -130,27 +144,37 @@ int netlink_route_remove(struct netlink *netlink, const struct network *to, unsi
     return change_route(netlink, RTM_DELROUTE, to, index);
 }
 
-static int change_proxy(struct netlink *netlink, uint16_t type, uint32_t address, unsigned index)
+static int ignore_answer(const struct nlmsghdr *message, void *context)
 {
-    uint16_t flags = type == RTM_NEWNEIGH ? NLM_F_CREATE | NLM_F_EXCL : 0;
-    struct nlmsghdr *message = netlink_request(netlink, type, flags);
+    (void)message;
+    (void)context;
+    return MNL_CB_OK;
+}
+
+static int request_proxy(struct netlink *netlink, uint16_t type, uint32_t address, unsigned index)
+{
+    struct nlmsghdr *message = netlink_request(netlink, type, type == RTM_NEWNEIGH ? NLM_F_CREATE : 0);
     struct ndmsg *neighbour = mnl_nlmsg_put_extra_header(message, sizeof(*neighbour));
     neighbour->ndm_family = AF_INET;
     neighbour->ndm_ifindex = (int)index;
-    neighbour->ndm_state = NUD_PERMANENT;
+    neighbour->ndm_state = type == RTM_GETNEIGH ? 0 : NUD_PERMANENT;
     neighbour->ndm_flags = NTF_PROXY;
     mnl_attr_put_u32(message, NDA_DST, address);
-    return acknowledged(netlink, message);
+    message->nlmsg_flags |= NLM_F_ACK;
+    return netlink_exchange(netlink, message, ignore_answer, NULL);
 }
 
+/* The kernel does not refuse a proxy entry that exists, so it is asked first. */
 int netlink_proxy_add(struct netlink *netlink, uint32_t address, unsigned index)
 {
-    return change_proxy(netlink, RTM_NEWNEIGH, address, index);
+    if (request_proxy(netlink, RTM_GETNEIGH, address, index) == 0)
+        return EEXIST;
+    return request_proxy(netlink, RTM_NEWNEIGH, address, index);
 }
 
 int netlink_proxy_remove(struct netlink *netlink, uint32_t address, unsigned index)
 {
-    return change_proxy(netlink, RTM_DELNEIGH, address, index);
+    return request_proxy(netlink, RTM_DELNEIGH, address, index);
 }
 
 bool network_parse(const char *text, struct network *network)

@@ -35,6 +35,10 @@ enum {
 };
 void network_print(const struct network *network, char text[static NETWORK_TEXT]);
 
+/* An address of a device, of scope host: the kernel takes it for no packet's source. It goes with the device.
+ */
+int netlink_address_add(struct netlink *netlink, const struct network *address, unsigned index);
+
 /* A unicast route to a device. Adding one that exists is EEXIST, removing one that does not is ESRCH. */
 int netlink_route_add(struct netlink *netlink, const struct network *to, unsigned index);
 int netlink_route_remove(struct netlink *netlink, const struct network *to, unsigned index);

@@ -224,9 +224,26 @@ static void add_proxies(const struct setup *setup)
     }
 }
 
+/*
+ * An IPv4 address for the device itself, the dummy address of RFC 7600. Without any, the kernel drops packets
+ * that enter by the device from an address it holds for local, accept_local or not, as soon as a reverse path
+ * filter is on; and the ICMP errors of isthmus may come from such an address.
+ */
+static void add_own_address(const struct setup *setup)
+{
+    static const struct network dummy = {.family = AF_INET, .address = {192, 0, 0, 8}, .length = 32};
+    int problem = netlink_address_add(setup->netlink, &dummy, setup->index);
+    if (problem != 0)
+        log_warning(
+            "cannot give %s the address 192.0.0.8: %s; ICMP errors from this machine's own addresses may "
+            "be lost",
+            setup->config->plane.name, strerror(problem));
+}
+
 bool setup_machine(const struct setup *setup, char *error, size_t size)
 {
     setup_device_settings(setup);
+    add_own_address(setup);
     int problem = netlink_link_up(setup->netlink, setup->index);
     if (problem != 0) {
         snprintf(error, size, "cannot bring %s up: %s", setup->config->plane.name, strerror(problem));

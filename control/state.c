@@ -94,9 +94,16 @@ static bool lock(struct state *state, char *error, size_t size)
     return false;
 }
 
+static bool make_directory(const char *base, const char *name)
+{
+    char path[sizeof(((struct state *)NULL)->path)];
+    snprintf(path, sizeof(path), "%s/%s", base, name);
+    return (mkdir(base, 0755) == 0 || errno == EEXIST) && (mkdir(path, 0755) == 0 || errno == EEXIST);
+}
+
 static bool open_directory(struct state *state, const char *base, const char *name)
 {
-    state->lock = -1;
+    *state = (struct state){.lock = -1};
     snprintf(state->path, sizeof(state->path), "%s/%s", base, name);
     state->directory = open(state->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     return state->directory >= 0;
@@ -104,14 +111,13 @@ static bool open_directory(struct state *state, const char *base, const char *na
 
 bool state_open(struct state *state, const char *base, const char *name, char *error, size_t size)
 {
-    snprintf(state->path, sizeof(state->path), "%s/%s", base, name);
-    if ((mkdir(base, 0755) != 0 && errno != EEXIST) || (mkdir(state->path, 0755) != 0 && errno != EEXIST) ||
-        !open_directory(state, base, name)) {
-        snprintf(error, size, "cannot make %s: %s; run isthmus as root", state->path, strerror(errno));
+    bool made = make_directory(base, name);
+    if (!made || !open_directory(state, base, name)) {
+        snprintf(error, size, "cannot make %s/%s: %s; run isthmus as root", base, name, strerror(errno));
         return false;
     }
     if (!lock(state, error, size)) {
-        close(state->directory);
+        state_close(state);
         return false;
     }
     char text[32];
@@ -134,7 +140,7 @@ bool state_open_existing(struct state *state, const char *base, const char *name
     }
     if (lock(state, error, size))
         return true;
-    close(state->directory);
+    state_close(state);
     return false;
 }
 

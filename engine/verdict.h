@@ -74,8 +74,7 @@
       "RFC 6146 3.4")                                                                                        \
     V(PROTOCOL, "protocol", REFUSED, "NAT64 carries TCP, UDP and ICMP only.", "RFC 6146 3.5")                \
     V(UDP_CHECKSUM_ZERO, "udp-checksum-zero", DROPPED,                                                       \
-      "UDP without a checksum, and translation.amend-udp-checksum-zero is off or it is a super-packet.",     \
-      "RFC 7915 4.5")                                                                                        \
+      "UDP without a checksum, and translation.amend-udp-checksum-zero is off.", "RFC 7915 4.5")             \
     V(ICMP_TYPE, "icmp-type", DROPPED, "An ICMP type or code that has no counterpart.", "RFC 7915 4.2, 5.2") \
     V(ICMP_CHECKSUM, "icmp-checksum", DROPPED, "An ICMP error with a wrong checksum.", "RFC 5508 REQ-3")     \
     V(ICMP_INNER, "icmp-inner", DROPPED,                                                                     \

@@ -3,6 +3,7 @@
  */
 #include "test/control/machine.h"
 
+#include <grp.h>
 #include <inttypes.h>
 #include <sys/wait.h>
 
@@ -77,12 +78,52 @@ static int reduce(void)
     return rights.no_new_privileges == 1 && privilege_sufficient() ? 0 : 12;
 }
 
+static int become_nobody(void)
+{
+    return setgroups(0, NULL) == 0 && setresgid(65534, 65534, 65534) == 0 &&
+           setresuid(65534, 65534, 65534) == 0;
+}
+
+/* Root of a container may have nobody else to become. */
 static void need_root(void)
 {
-    if (geteuid() == 0 && privilege_sufficient())
+    if (geteuid() == 0 && privilege_sufficient() && in_child(become_nobody))
         return;
-    print_message("# skipped: needs root and CAP_NET_ADMIN\n");
+    print_message("# skipped: needs root, CAP_NET_ADMIN, and a user nobody to become\n");
     skip();
+}
+
+static int stay_root(void)
+{
+    char error[256];
+    struct rights rights;
+    if (!privilege_drop("nobody", "no-such-group", error, sizeof(error)))
+        return 10;
+    read_rights(&rights);
+    return rights.effective == 0 && rights.permitted == 0 && rights.no_new_privileges == 1 ? 0 : 11;
+}
+
+/* A user namespace without a map has no other user: only the capabilities go. */
+static int drop_in_user_namespace(void)
+{
+    if (unshare(CLONE_NEWUSER) != 0)
+        return 77;
+    FILE *map = fopen("/proc/self/uid_map", "we");
+    if (map == NULL || fputs("0 0 1\n", map) < 0 || fclose(map) != 0)
+        return 77;
+    return stay_root();
+}
+
+static void test_no_other_user_to_become(void **state)
+{
+    (void)state;
+    need_root();
+    int status = in_child(drop_in_user_namespace);
+    if (status == 77) {
+        print_message("# skipped: no user namespaces here\n");
+        skip();
+    }
+    assert_int_equal(status, 0);
 }
 
 static void test_drop(void **state)
@@ -112,6 +153,7 @@ int main(void)
         cmocka_unit_test(test_drop),
         cmocka_unit_test(test_unknown_user_is_nobody),
         cmocka_unit_test(test_keeper_keeps_little),
+        cmocka_unit_test(test_no_other_user_to_become),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,7 +6,7 @@
 #include "control/sysctl.h"
 #include "control/undo.h"
 
-static void expect_value(const char *path, const char *value)
+static void expect_setting(const char *path, const char *value)
 {
     char now[SYSCTL_VALUE];
     assert_int_equal(sysctl_read(path, now), 0);
@@ -28,9 +28,9 @@ static void test_settings(void **state)
     assert_int_equal(sysctl_write("net/ipv4/conf/lo/accept_local", "1"), 0);
     assert_int_equal(sysctl_write("net/ipv4/conf/lo/rp_filter", "1"), 0); /* by somebody else */
     assert_int_equal(undo_changes(&list), 0);
-    expect_value("net/ipv4/conf/lo/forwarding", "1");
-    expect_value("net/ipv4/conf/lo/accept_local", "0");
-    expect_value("net/ipv4/conf/lo/rp_filter", "1");
+    expect_setting("net/ipv4/conf/lo/forwarding", "1");
+    expect_setting("net/ipv4/conf/lo/accept_local", "0");
+    expect_setting("net/ipv4/conf/lo/rp_filter", "1");
 }
 
 /* The same setting twice: the oldest value must be the last written. */
@@ -45,7 +45,7 @@ static void test_order_is_reversed(void **state)
     machine_need();
     assert_int_equal(sysctl_write("net/ipv4/ip_forward", "0"), 0);
     assert_int_equal(undo_changes(&list), 0);
-    expect_value("net/ipv4/ip_forward", "0");
+    expect_setting("net/ipv4/ip_forward", "0");
 }
 
 static void test_device_routes_and_proxies(void **state)
@@ -83,7 +83,7 @@ static void test_files(void **state)
     struct change changes[3] = {
         {.kind = CHANGE_DIRECTORY}, {.kind = CHANGE_SOCKET}, {.kind = CHANGE_DIRECTORY}};
     struct change_list list = {.items = changes, .count = 3};
-    char path[96];
+    char path[256];
     (void)state;
     snprintf(changes[0].subject, sizeof(changes[0].subject), "%s/made", directory);
     snprintf(changes[1].subject, sizeof(changes[1].subject), "%s/made/file", directory);

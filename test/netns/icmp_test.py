@@ -140,7 +140,10 @@ def test_time_exceeded_has_an_address_by_default(lab, daemon):
     assert hop_limited(lab, 2) is not None
 
 
-def test_time_exceeded_towards_ipv4(lab):
+@pytest.mark.parametrize("reverse_path_filter", [0, 1, 2])
+def test_time_exceeded_towards_ipv4(lab, reverse_path_filter):
+    """A packet from the host's own address comes out of isthmus0, which a filter could take for forged."""
+    lab.gateway.shell(f"echo {reverse_path_filter} > /proc/sys/net/ipv4/conf/all/rp_filter\n")
     static = [{"protocol": "udp", "ipv6": f"[{nat64.CLIENT}]:5000", "ipv4": "192.0.2.17:5000"}]
     address = {"ipv6": "2001:db8:1::1", "ipv4": "203.0.113.1"}
     daemon = start(lab, settings(static=static, address=address))

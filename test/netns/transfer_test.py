@@ -49,9 +49,10 @@ def test_iperf_tcp(lab, daemon, direction):
 @pytest.mark.parametrize("direction", [(), ("-R",)], ids=["to-server", "to-client"])
 def test_iperf_udp_loses_next_to_nothing(lab, daemon, direction):
     lab.start_iperf()
-    end = iperf(lab, "-u", "-b", "100M", "-l", "1200", *direction)
+    # A receiving socket with room for a pause of the program: what is lost is lost on the way.
+    end = iperf(lab, "-u", "-b", "100M", "-l", "1200", "-w", "2M", *direction)
     assert end["sum"]["packets"] > 15000
-    assert end["sum"]["lost_percent"] < 0.5
+    assert end["sum"]["lost_percent"] < 0.1
 
 
 @pytest.mark.parametrize("direction", [(), ("-R",)], ids=["to-server", "to-client"])

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the arguments of a command may be, and that anything else is a mistake of usage. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "cli/options.h"
+
+static const struct command command = {.name = "try", .usage = "try", .help = "nothing\n"};
+
+struct attempt {
+    struct options options;
+    int status;
+    bool go_on;
+};
+
+/* Up to five arguments; NULL ends them. */
+static struct attempt attempt(unsigned takes, bool takes_word, char *first, char *second, char *third)
+{
+    struct options_reader reader = {.command = &command, .takes = takes, .takes_word = takes_word};
+    char name[] = "try";
+    char *arguments[] = {name, first, second, third, NULL};
+    struct attempt made;
+    int count = 0;
+    while (arguments[count] != NULL)
+        count++;
+    made.go_on = options_read(&reader, count, arguments, &made.options, &made.status);
+    return made;
+}
+
+static char config[] = "--config", short_config[] = "-c", joined[] = "--config=a.yaml", file[] = "a.yaml",
+            json[] = "--json", stay[] = "--stay", word[] = "sessions", other[] = "pools", help[] = "--help",
+            empty[] = "--config=", unknown[] = "--frobnicate", joined_flag[] = "--json=yes";
+
+static void test_values(void **state)
+{
+    (void)state;
+    assert_string_equal(attempt(OPTION_CONFIG, false, config, file, NULL).options.config, "a.yaml");
+    assert_string_equal(attempt(OPTION_CONFIG, false, short_config, file, NULL).options.config, "a.yaml");
+    assert_string_equal(attempt(OPTION_CONFIG, false, joined, NULL, NULL).options.config, "a.yaml");
+    assert_null(attempt(OPTION_CONFIG, false, NULL, NULL, NULL).options.config);
+}
+
+static void test_flags_and_word(void **state)
+{
+    (void)state;
+    struct attempt made = attempt(OPTION_JSON | OPTION_STAY, true, word, json, NULL);
+    assert_true(made.go_on && made.options.json && !made.options.stay);
+    assert_string_equal(made.options.word, "sessions");
+    made = attempt(OPTION_JSON | OPTION_STAY, true, stay, NULL, NULL);
+    assert_true(made.go_on && made.options.stay && made.options.word == NULL);
+}
+
+static void expect_misuse(struct attempt made)
+{
+    assert_false(made.go_on);
+    assert_int_equal(made.status, EXIT_USAGE);
+}
+
+static void test_mistakes(void **state)
+{
+    (void)state;
+    expect_misuse(attempt(OPTION_CONFIG, false, config, NULL, NULL));
+    expect_misuse(attempt(OPTION_CONFIG, false, empty, NULL, NULL));
+    expect_misuse(attempt(OPTION_CONFIG, false, unknown, NULL, NULL));
+    expect_misuse(attempt(OPTION_CONFIG, false, json, NULL, NULL)); /* not one that this command takes */
+    expect_misuse(attempt(OPTION_JSON, false, joined_flag, NULL, NULL));
+    expect_misuse(attempt(OPTION_CONFIG, false, word, NULL, NULL));
+    expect_misuse(attempt(OPTION_CONFIG, true, word, other, NULL));
+}
+
+static void test_help(void **state)
+{
+    (void)state;
+    struct attempt made = attempt(OPTION_CONFIG, false, joined, help, NULL);
+    assert_false(made.go_on);
+    assert_int_equal(made.status, EXIT_SUCCESS);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_values),
+        cmocka_unit_test(test_flags_and_word),
+        cmocka_unit_test(test_mistakes),
+        cmocka_unit_test(test_help),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

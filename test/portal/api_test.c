@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The API over a real socket, with a real engine and without a device: what it answers is what doc/api.md
+ * says, field by field.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <jansson.h>
+#include <libgen.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "control/daemon.h"
+
+enum {
+    ANSWER_MAXIMUM = 1 << 20,
+    FIELDS_MAXIMUM = 16,
+};
+
+/* What stands below and is not there: the device and the reload. */
+
+static bool reload_succeeds;
+static const char *reload_reason;
+
+bool tun_uso(const struct tun *tun)
+{
+    (void)tun;
+    return true;
+}
+
+void tun_count(const struct tun *tun, struct tun_counters *counters)
+{
+    (void)tun;
+    *counters = (struct tun_counters){.reads = 7, .writes = 6, .write_errors = 1, .bursts = 3};
+}
+
+bool daemon_reload(struct daemon *daemon, struct config_error *error)
+{
+    (void)daemon;
+    snprintf(error->text, sizeof(error->text), "%s", reload_succeeds ? "" : reload_reason);
+    return reload_succeeds;
+}
+
+static struct daemon fixture;
+static struct config config;
+static struct pool_range pool;
+static struct static_binding statics[300];
+static struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+static void fill_config(void)
+{
+    struct nat64_settings *nat64 = &config.settings.nat64[0];
+    config.settings.nat64_count = 1;
+    config.settings.translation.mtu6 = 1500;
+    config.settings.translation.mtu4 = 1480;
+    config.geometry = (struct geometry){.sessions = 1024, .addresses = 4, .workers = 1};
+    snprintf(config.plane.name, sizeof(config.plane.name), "isthmus0");
+    snprintf(nat64->name, sizeof(nat64->name), "main");
+    nat64->prefix.length = 96;
+    inet_pton(AF_INET6, "2001:db8:64::", nat64->prefix.address.bytes);
+    inet_pton(AF_INET, "192.0.2.0", &pool.first);
+    pool.count = 4;
+    pool.low = 1024;
+    pool.high = 65535;
+    pool.transports = 7;
+    nat64->pool = &pool;
+    nat64->pool_count = 1;
+    nat64->sessions = 1024;
+    nat64->timeouts = (struct nat64_timeouts){300, 60, 7440, 240};
+    for (uint16_t i = 0; i < 300; i++) {
+        inet_pton(AF_INET6, "2001:db8::5", statics[i].ipv6.bytes);
+        statics[i].ipv4 = pool.first;
+        statics[i].port6 = statics[i].port4 = to_be16((uint16_t)(i + 1));
+        statics[i].transport = TRANSPORT_TCP;
+    }
+    nat64->statics = statics;
+    nat64->static_count = 300;
+}
+
+static int open_api(void **state)
+{
+    char error[256];
+    (void)state;
+    fill_config();
+    fixture.config = &config;
+    fixture.workers = 1;
+    fixture.ready = true;
+    fixture.started = uv_hrtime();
+    fixture.table = table_create(&config.geometry, 1);
+    struct engine_options options = {
+        .table = fixture.table, .settings = &config.settings, .workers = 1, .seed = 2};
+    fixture.engine = engine_create(&options, error, sizeof(error));
+    uv_loop_init(&fixture.loop);
+    snprintf(address.sun_path + 1, sizeof(address.sun_path) - 1, "isthmus-test-%ld", (long)getpid());
+    int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (bind(listener, (struct sockaddr *)&address, sizeof(address)) != 0 || listen(listener, 8) != 0)
+        return -1;
+    fixture.service = portal_service.open(&fixture, listener, error, sizeof(error));
+    return fixture.engine != NULL && fixture.service != NULL ? 0 : -1;
+}
+
+static int close_api(void **state)
+{
+    (void)state;
+    portal_service.close(fixture.service);
+    uv_run(&fixture.loop, UV_RUN_DEFAULT);
+    int status = uv_loop_close(&fixture.loop);
+    engine_destroy(fixture.engine);
+    table_destroy(fixture.table);
+    return status;
+}
+
+/* Asks with HTTP/1.0, which has no chunks. Returns the status; *body is what follows the header. */
+static int ask(const char *method, const char *path, char **body)
+{
+    static char answer[ANSWER_MAXIMUM];
+    char request[256];
+    size_t length = 0;
+    int status = 0;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    int size =
+        snprintf(request, sizeof(request), "%s %s HTTP/1.0\r\nContent-Length: 0\r\n\r\n", method, path);
+    assert_int_equal(write(fd, request, (size_t)size), size);
+    for (int i = 0; i < 100000; i++) {
+        uv_run(&fixture.loop, UV_RUN_NOWAIT);
+        ssize_t got = recv(fd, answer + length, sizeof(answer) - 1 - length, 0);
+        if (got == 0)
+            break;
+        if (got > 0)
+            length += (size_t)got;
+        else
+            usleep(100);
+    }
+    close(fd);
+    answer[length] = '\0';
+    assert_int_equal(sscanf(answer, "HTTP/1.%*d %d", &status), 1);
+    char *end = strstr(answer, "\r\n\r\n");
+    assert_non_null(end);
+    *body = end + 4;
+    return status;
+}
+
+/* The fields of the table that follows `heading`, or of the one after that, in doc/api.md. */
+struct fields {
+    unsigned count;
+    char names[FIELDS_MAXIMUM][32];
+    char types[FIELDS_MAXIMUM][16];
+};
+
+static char *documentation(void)
+{
+    char here[] = __FILE__, path[1024];
+    char *text = calloc(1, 65536);
+    snprintf(path, sizeof(path), "%s/../../doc/api.md", dirname(here));
+    FILE *file = fopen(path, "re");
+    assert_non_null(file);
+    assert_true(fread(text, 1, 65535, file) > 0);
+    fclose(file);
+    return text;
+}
+
+static void read_fields(const char *heading, unsigned which, struct fields *fields)
+{
+    char *text = documentation();
+    const char *at = strstr(text, heading);
+    assert_non_null(at);
+    for (unsigned i = 0; i <= which; i++) {
+        at = strstr(at, "|---|");
+        assert_non_null(at);
+        at = strchr(at, '\n') + 1;
+    }
+    fields->count = 0;
+    while (sscanf(at, "| `%31[a-z0-9_]` | %15[a-z] |", fields->names[fields->count],
+                  fields->types[fields->count]) == 2) {
+        fields->count++;
+        at = strchr(at, '\n') + 1;
+    }
+    assert_true(fields->count > 0);
+    free(text);
+}
+
+static void check_object(const json_t *object, const struct fields *fields)
+{
+    unsigned i = 0;
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)object, key, value)
+    {
+        assert_true(i < fields->count);
+        assert_string_equal(key, fields->names[i]);
+        const char *type = json_is_integer(value) ? "number" : json_is_boolean(value) ? "boolean" : "string";
+        assert_string_equal(type, fields->types[i]);
+        i++;
+    }
+    assert_int_equal(i, fields->count);
+}
+
+/* Takes the next line off *body. */
+static json_t *next_object(char **body)
+{
+    char *end = strchr(*body, '\n');
+    if (end == NULL)
+        return NULL;
+    *end = '\0';
+    json_t *object = json_loads(*body, 0, NULL);
+    assert_non_null(object);
+    *body = end + 1;
+    return object;
+}
+
+static long long number(const json_t *object, const char *key)
+{
+    return json_integer_value(json_object_get(object, key));
+}
+
+static const char *text(const json_t *object, const char *key)
+{
+    return json_string_value(json_object_get(object, key));
+}
+
+static void test_status(void **state)
+{
+    struct fields fields;
+    char *body;
+    (void)state;
+    assert_int_equal(ask("GET", "/v1/status", &body), 200);
+    json_t *object = next_object(&body);
+    read_fields("## GET /v1/status", 0, &fields);
+    check_object(object, &fields);
+    assert_true(json_is_true(json_object_get(object, "ready")));
+    assert_string_equal(text(object, "device"), "isthmus0");
+    assert_int_equal(number(object, "mtu_ipv4"), 1480);
+    assert_int_equal(number(object, "sessions_limit"), 1024);
+    assert_int_equal(number(object, "bindings"), 300);
+    assert_string_equal(body, "");
+    json_decref(object);
+}
+
+/* The list is longer than one piece, so the stream is resumed. */
+static void test_bindings(void **state)
+{
+    struct fields fields;
+    bool seen[301] = {false};
+    unsigned count = 0;
+    char *body;
+    (void)state;
+    read_fields("## GET /v1/bindings", 0, &fields);
+    assert_int_equal(ask("GET", "/v1/bindings", &body), 200);
+    for (json_t *object = next_object(&body); object != NULL; object = next_object(&body), count++) {
+        unsigned port = 0;
+        check_object(object, &fields);
+        assert_int_equal(sscanf(text(object, "client"), "[2001:db8::5]:%u", &port), 1);
+        assert_true(port >= 1 && port <= 300 && !seen[port]);
+        seen[port] = true;
+        assert_string_equal(text(object, "instance"), "main");
+        assert_string_equal(text(object, "protocol"), "tcp");
+        json_decref(object);
+    }
+    assert_int_equal(count, 300);
+}
+
+/* An echo request from an IPv6 host makes a session. */
+static void receive_echo_request(void)
+{
+    static const uint8_t bytes[] = {0x60, 0,    0,    0,    0,   8,    58,   64,   0x20, 0x01, 0x0d, 0xb8,
+                                    0,    0,    0,    0,    0,   0,    0,    0,    0,    0,    0,    9,
+                                    0x20, 0x01, 0x0d, 0xb8, 0,   0x64, 0,    0,    0,    0,    0,    0,
+                                    198,  51,   100,  7,    128, 0,    0xe4, 0xc3, 0x12, 0x34, 0,    1};
+    uint8_t buffer[PACKET_HEADROOM * 2 + sizeof(bytes)];
+    struct packet packet = {
+        .buffer = buffer, .capacity = sizeof(buffer), .offset = PACKET_HEADROOM * 2, .length = sizeof(bytes)};
+    enum verdict verdict;
+    memcpy(packet_data(&packet), bytes, sizeof(bytes));
+    engine_receive(engine_worker(fixture.engine, 0), &packet, 1, uv_hrtime(), &verdict);
+    assert_int_equal(verdict, VERDICT_TRANSLATED_6TO4);
+}
+
+static void test_sessions(void **state)
+{
+    struct fields fields;
+    char *body;
+    (void)state;
+    assert_int_equal(ask("GET", "/v1/sessions", &body), 200);
+    assert_string_equal(body, "");
+    receive_echo_request();
+    read_fields("## GET /v1/sessions", 0, &fields);
+    assert_int_equal(ask("GET", "/v1/sessions", &body), 200);
+    json_t *object = next_object(&body);
+    check_object(object, &fields);
+    assert_string_equal(text(object, "protocol"), "icmp");
+    assert_string_equal(text(object, "client"), "[2001:db8::9]:4660");
+    assert_non_null(strstr(text(object, "remote"), "198.51.100.7:"));
+    assert_non_null(strstr(text(object, "remote6"), "[2001:db8:64::c633:6407]:"));
+    assert_in_range(number(object, "expires_in"), 50, 61);
+    assert_null(next_object(&body));
+    json_decref(object);
+}
+
+static void test_counters(void **state)
+{
+    struct fields verdicts, activities;
+    unsigned count = 0, others = 0;
+    char *body;
+    (void)state;
+    read_fields("## GET /v1/counters", 0, &verdicts);
+    read_fields("## GET /v1/counters", 1, &activities);
+    assert_int_equal(ask("GET", "/v1/counters", &body), 200);
+    for (json_t *object = next_object(&body); object != NULL; object = next_object(&body)) {
+        if (count < VERDICT_COUNT) {
+            check_object(object, &verdicts);
+            assert_string_equal(text(object, "name"), verdict_texts[count].name);
+            assert_string_equal(text(object, "sentence"), verdict_texts[count].sentence);
+            count++;
+        } else {
+            check_object(object, &activities);
+            if (strcmp(text(object, "name"), "tun-writes") == 0)
+                assert_int_equal(number(object, "count"), 6);
+            others++;
+        }
+        json_decref(object);
+    }
+    assert_int_equal(count, VERDICT_COUNT);
+    assert_int_equal(others, 11);
+}
+
+static void test_pools(void **state)
+{
+    struct fields fields;
+    char *body, expected[32];
+    (void)state;
+    read_fields("## GET /v1/pools", 0, &fields);
+    assert_int_equal(ask("GET", "/v1/pools", &body), 200);
+    for (unsigned i = 0; i < 4; i++) {
+        json_t *object = next_object(&body);
+        check_object(object, &fields);
+        snprintf(expected, sizeof(expected), "192.0.2.%u", i);
+        assert_string_equal(text(object, "address"), expected);
+        assert_int_equal(number(object, "tcp_used"), i == 0 ? 300 : 0);
+        assert_int_equal(number(object, "udp_ports"), 65536 - 1024);
+        json_decref(object);
+    }
+    assert_null(next_object(&body));
+}
+
+static void test_reload(void **state)
+{
+    struct fields fields;
+    char *body;
+    (void)state;
+    reload_succeeds = true;
+    assert_int_equal(ask("POST", "/v1/reload", &body), 200);
+    json_t *object = next_object(&body);
+    read_fields("## POST /v1/reload", 0, &fields);
+    check_object(object, &fields);
+    json_decref(object);
+    reload_succeeds = false;
+    reload_reason = "a.yaml:3:1: what is \"\xff\"?";
+    assert_int_equal(ask("POST", "/v1/reload", &body), 409);
+    object = next_object(&body);
+    read_fields("## POST /v1/reload", 1, &fields);
+    check_object(object, &fields);
+    assert_string_equal(text(object, "error"), "a.yaml:3:1: what is \"?\"?");
+    json_decref(object);
+}
+
+static void test_wrong_requests(void **state)
+{
+    char *body;
+    (void)state;
+    assert_int_equal(ask("GET", "/v1/nothing", &body), 404);
+    assert_int_equal(ask("GET", "/", &body), 404);
+    assert_int_equal(ask("GET", "/v1/reload", &body), 405);
+    assert_int_equal(ask("POST", "/v1/status", &body), 405);
+    json_t *object = next_object(&body);
+    assert_non_null(text(object, "error"));
+    json_decref(object);
+}
+
+/* A client that asks for a list and does not read it holds nobody up. */
+static void test_a_silent_client_holds_nobody_up(void **state)
+{
+    static const char request[] = "GET /v1/bindings HTTP/1.0\r\n\r\n";
+    char *body;
+    (void)state;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    assert_int_equal(write(fd, request, sizeof(request) - 1), sizeof(request) - 1);
+    assert_int_equal(ask("GET", "/v1/status", &body), 200);
+    close(fd);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_status),         cmocka_unit_test(test_bindings),
+        cmocka_unit_test(test_sessions),       cmocka_unit_test(test_counters),
+        cmocka_unit_test(test_pools),          cmocka_unit_test(test_reload),
+        cmocka_unit_test(test_wrong_requests), cmocka_unit_test(test_a_silent_client_holds_nobody_up),
+    };
+    return cmocka_run_group_tests(tests, open_api, close_api);
+}
