@@ -227,7 +227,7 @@ static int explain_attach(const struct tun *tun, const struct report *report)
 /* Returns a descriptor attached to the device as one more queue, or -1 having explained why not. */
 static int open_queue(const struct tun *tun, const struct report *report)
 {
-    struct ifreq request = {.ifr_flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE | IFF_NAPI};
+    struct ifreq request = {.ifr_flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE};
     int queue = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
 
     if (queue < 0)
@@ -266,10 +266,12 @@ static bool set_link(struct tun *tun, const struct report *report)
     memcpy(index.ifr_name, tun->name, IFNAMSIZ);
     memcpy(mtu.ifr_name, tun->name, IFNAMSIZ);
     memcpy(length.ifr_name, tun->name, IFNAMSIZ);
-    done = control >= 0 && ioctl(control, SIOCGIFINDEX, &index) == 0 &&
-           ioctl(control, SIOCSIFMTU, &mtu) == 0 && ioctl(control, SIOCSIFTXQLEN, &length) == 0;
+    done = control >= 0 && ioctl(control, SIOCGIFINDEX, &index) == 0 && ioctl(control, SIOCSIFMTU, &mtu) == 0;
     if (!done)
-        fail(report, "cannot set MTU and queue length of device %s: %s", tun->name, strerror(errno));
+        fail(report, "cannot set the MTU of device %s: %s", tun->name, strerror(errno));
+    else if (ioctl(control, SIOCSIFTXQLEN, &length) != 0) /* wants the first user namespace's root */
+        note(report,
+             "The device keeps its short queue, since this container may not change it; bursts may be lost.");
     tun->index = (unsigned)index.ifr_ifindex;
     if (control >= 0)
         close(control);
