@@ -6,7 +6,6 @@
  * tells the truth.
  */
 #include <dirent.h>
-#include <libgen.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -22,11 +21,10 @@
 
 enum { PATH_SIZE = 1024 };
 
-/* A file of the source tree, found from where this one stood when it was compiled. */
+/* A file of the source tree. */
 static const char *source_path(const char *name, char *out)
 {
-    char here[] = __FILE__;
-    snprintf(out, PATH_SIZE, "%s/../../%s", dirname(here), name);
+    snprintf(out, PATH_SIZE, "%s/%s", SOURCE_ROOT, name);
     return out;
 }
 

@@ -13,7 +13,7 @@ static const struct icmp_mtu about = {.mtu6 = 1500, .mtu4 = 1500, .quoted_length
 /* Type and code of the result in one number, or DROPPED. The rest is a pointer that both families know. */
 static int map(bool from4, unsigned type, unsigned code)
 {
-    struct icmp_header from = {.type = (uint8_t)type, .code = (uint8_t)code}, to;
+    struct icmp_header from = {.type = (uint8_t)type, .code = (uint8_t)code}, to = {0};
     bool mapped = from4 ? icmp_error_4to6(&from, &about, &to) : icmp_error_6to4(&from, &about, &to);
     return mapped ? to.type << 8 | to.code : DROPPED;
 }
@@ -68,7 +68,7 @@ static void pointers_from_4_are_mapped(void **state)
                                   DROPPED, DROPPED, 8, 8, 8,       8,       24,      24,      24, 24};
     (void)state;
     for (unsigned pointer = 0; pointer < 256; pointer++) {
-        struct icmp_header from = {.type = 12, .rest = {(uint8_t)pointer}}, to;
+        struct icmp_header from = {.type = 12, .rest = {(uint8_t)pointer}}, to = {0};
         int expected = pointer < 20 ? figure3[pointer] : DROPPED;
         assert_int_equal(icmp_error_4to6(&from, &about, &to), expected != DROPPED);
         if (expected != DROPPED)
@@ -81,20 +81,20 @@ static void pointers_from_6_are_mapped(void **state)
     static const int figure6[] = {0, 1, DROPPED, DROPPED, 2, 2, 9, 8};
     (void)state;
     for (unsigned pointer = 0; pointer < 300; pointer++) {
-        struct icmp_header from = {.type = 4}, to;
+        struct icmp_header from = {.type = 4}, to = {0};
         int expected = pointer < 8 ? figure6[pointer] : pointer < 24 ? 12 : pointer < 40 ? 16 : DROPPED;
         put(from.rest, 4, pointer);
         assert_int_equal(icmp_error_6to4(&from, &about, &to), expected != DROPPED);
         if (expected != DROPPED)
             assert_int_equal(be(to.rest, 4), (uint32_t)expected << 24);
     }
-    struct icmp_header huge = {.type = 4, .rest = {1, 0, 0, 6}}, to;
+    struct icmp_header huge = {.type = 4, .rest = {1, 0, 0, 6}}, to = {0};
     assert_false(icmp_error_6to4(&huge, &about, &to));
 }
 
 static void protocol_unreachable_points_to_next_header(void **state)
 {
-    struct icmp_header from = {.type = 3, .code = 2, .rest = {9, 9, 9, 9}}, to;
+    struct icmp_header from = {.type = 3, .code = 2, .rest = {9, 9, 9, 9}}, to = {0};
     (void)state;
     assert_true(icmp_error_4to6(&from, &about, &to));
     assert_int_equal(be(to.rest, 4), 6);
@@ -103,7 +103,7 @@ static void protocol_unreachable_points_to_next_header(void **state)
 static uint32_t mtu6_for(uint32_t reported, uint32_t mtu6, uint32_t mtu4, uint32_t quoted)
 {
     struct icmp_mtu with = {.mtu6 = mtu6, .mtu4 = mtu4, .quoted_length = quoted};
-    struct icmp_header from = {.type = 3, .code = 4}, to;
+    struct icmp_header from = {.type = 3, .code = 4}, to = {0};
     put(from.rest + 2, 2, reported);
     assert_true(icmp_error_4to6(&from, &with, &to));
     return be(to.rest, 4);

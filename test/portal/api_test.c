@@ -6,7 +6,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <jansson.h>
-#include <libgen.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -158,10 +157,8 @@ struct fields {
 
 static char *documentation(void)
 {
-    char here[] = __FILE__, path[1024];
     char *text = calloc(1, 65536);
-    snprintf(path, sizeof(path), "%s/../../doc/api.md", dirname(here));
-    FILE *file = fopen(path, "re");
+    FILE *file = fopen(SOURCE_ROOT "/doc/api.md", "re");
     assert_non_null(file);
     assert_true(fread(text, 1, 65535, file) > 0);
     fclose(file);
