@@ -38,7 +38,7 @@ enum {
     LANES_MAXIMUM = WORKERS_MAXIMUM + 1,
     BUCKET_SLOTS = 7,
     BUCKET_LOAD = 4, /* entries a bucket at capacity: 57 %, see doc/decisions */
-    PROBE_LIMIT = 8, /* buckets looked at, home bucket included */
+    PROBE_LIMIT = 16, /* buckets looked at, home bucket included; measured, see doc/decisions */
     PORT_WORDS = 65536 / 64,
     OWNERS_PER_LINE = 16,
 };

@@ -32,6 +32,8 @@ enum {
     FUZZ_CONTROL = 11, /* bytes of an input before its packet */
 };
 
+#define FUZZ_END_OF_TIME ((nanoseconds)1 << 61) /* 73 years: within the 32 bits of a tick */
+
 struct fuzz_engine {
     struct settings settings;
     struct pool_range pool[2];

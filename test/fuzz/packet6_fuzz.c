@@ -23,7 +23,9 @@ static void open_session(struct fuzz_engine *fuzz)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct fuzz_engine fuzz;
-    if (fuzz.engine == NULL)
+    if (fuzz.now > FUZZ_END_OF_TIME) /* the clock must not wrap in a long run */
+        fuzz_engine_destroy(&fuzz);
+    if (fuzz.engine == NULL || fuzz.now > FUZZ_END_OF_TIME)
         fuzz_engine_create(&fuzz);
     fuzz.now += (nanoseconds)(TCP_ESTABLISHED_SECONDS + 100) * 1000000000u;
     fuzz_expire(&fuzz);
