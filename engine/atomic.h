@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The atomic operations of the session table, and no others: 32 and 64 bits wide, those that BPF has since
- * instruction set v3. Read-modify-write operations are full barriers on both sides; a load acquires
- * and a store releases. A BPF program has no weaker ordering than that to offer: its plain accesses are
- * made volatile, and each publication it makes goes through a read-modify-write operation.
+ * instruction set v3. Read-modify-write operations are sequentially consistent; a load acquires and a store
+ * releases. A BPF program has no orderings to choose from: its plain accesses are made volatile, its
+ * read-modify-write operations are full barriers, and each publication it makes goes through one.
  */
 #ifndef ENGINE_ATOMIC_H
 #define ENGINE_ATOMIC_H
@@ -120,10 +120,16 @@ WIRE_INLINE void atomic_count(uint64_t *counter, uint64_t more)
     __atomic_store_n(counter, *counter + more, __ATOMIC_RELAXED);
 }
 
+/* What the caller wrote before is seen by others before it looks at what they wrote. */
+WIRE_INLINE void atomic_settle(void)
+{
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
 /* Sets a word that announces a reader; nothing the reader loads later may be loaded before it. */
 WIRE_INLINE void atomic_announce64(uint64_t *at, uint64_t value)
 {
-    __atomic_store_n(at, value, __ATOMIC_SEQ_CST);
+    __atomic_store_n(at, value, __ATOMIC_RELAXED);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 

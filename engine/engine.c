@@ -19,6 +19,7 @@ struct item {
     struct description description;
     enum verdict verdict; /* VERDICT_COUNT while undecided */
     bool keyed;           /* has a key of its own: not an ICMP error */
+    uint32_t length;      /* as received */
     uint32_t candidate;
     uint64_t hash;
     union {
@@ -89,9 +90,10 @@ bool engine_replace_settings(struct engine *engine, const struct settings *setti
     const struct settings *old = engine->settings;
     worker_enter(control, now);
     const char *problem = statics_change(control, old, settings);
-    if (problem != NULL)
-        (void)statics_change(control, settings, old);
-    else
+    if (problem != NULL && statics_change(control, settings, old) != NULL)
+        problem =
+            "static bindings could neither be changed nor put back; raise nat64.limits.sessions and restart";
+    if (problem == NULL)
         __atomic_store_n(&engine->settings, settings, __ATOMIC_SEQ_CST);
     engine->quiet_epoch = atomic_add64(&header_of(engine->table)->epoch, 1) + 1;
     worker_leave(control);
@@ -164,6 +166,8 @@ static enum verdict classify6(const struct worker *worker, const struct packet *
     enum verdict verdict = refuse_kind(description);
     if (verdict != VERDICT_COUNT || description->kind == PACKET_ICMP_ERROR)
         return verdict;
+    if (header->hop_limit <= 1)
+        return VERDICT_HOP_LIMIT;
     uint8_t transport = transport_of(description);
     item->key6 = (struct key6){.client = header->source,
                                .remote = remote,
@@ -184,12 +188,16 @@ static enum verdict classify4(const struct worker *worker, const struct packet *
     const struct ipv4_header *header = (const void *)packet_data(packet);
     enum verdict verdict = refuse_kind(description);
     bool error = verdict == VERDICT_COUNT && description->kind == PACKET_ICMP_ERROR;
-    if ((verdict != VERDICT_COUNT || error) && pool_find(worker->engine, header->destination) < 0)
+    bool ends_here = header->ttl <= 1;
+    if ((verdict != VERDICT_COUNT || error || ends_here) &&
+        pool_find(worker->engine, header->destination) < 0)
         return VERDICT_NOT_OURS;
     if (verdict != VERDICT_COUNT || error)
         return verdict;
     if (ipv4_illegal_source(header->source))
         return VERDICT_BAD_SOURCE;
+    if (ends_here)
+        return VERDICT_HOP_LIMIT;
     uint8_t transport = transport_of(description);
     item->key4 = (struct key4){.pool = header->destination,
                                .remote = header->source,
@@ -206,6 +214,7 @@ static enum verdict classify4(const struct worker *worker, const struct packet *
 static void describe(struct worker *worker, struct packet *packet, struct item *item)
 {
     item->keyed = false;
+    item->length = packet->length;
     item->candidate = NO_RECORD;
     item->verdict = packet_describe(packet, &item->description);
     if (item->verdict == VERDICT_ROUTING_HEADER || item->verdict == VERDICT_SOURCE_ROUTE) {
@@ -280,6 +289,16 @@ static enum verdict translate_error(struct worker *worker, struct packet *packet
                                     : translate_error_4to6(packet, error, &quoted, &to, translation);
 }
 
+/* The kernel numbers the segments of a super-packet from its identification on. */
+static uint16_t next_identification(struct worker *worker, const struct packet *packet)
+{
+    uint16_t first = worker->identification;
+    uint32_t segments =
+        packet->offload.gso_type == OFFLOAD_GSO_NONE ? 1 : packet->length / packet->offload.gso_size + 1;
+    worker->identification = (uint16_t)(first + segments);
+    return first;
+}
+
 static enum verdict translate(struct worker *worker, struct packet *packet, const struct item *item)
 {
     const struct description *description = &item->description;
@@ -290,9 +309,9 @@ static enum verdict translate(struct worker *worker, struct packet *packet, cons
         struct endpoints4 to;
         enum verdict verdict =
             nat64_outgoing(worker, description, &item->key6, item->hash, confirmed(worker, item), &to);
-        return verdict != VERDICT_COUNT
-                   ? verdict
-                   : translate_6to4(packet, description, &to, translation, worker->identification++);
+        return verdict != VERDICT_COUNT ? verdict
+                                        : translate_6to4(packet, description, &to, translation,
+                                                         next_identification(worker, packet));
     }
     struct endpoints6 to;
     enum verdict verdict =
@@ -312,14 +331,13 @@ void engine_receive(struct worker *worker, struct packet packets[], unsigned n, 
     for (unsigned i = 0; i < n; i++)
         look_up(worker, &items[i]);
     for (unsigned i = 0; i < n; i++) {
-        uint32_t length = packets[i].length;
         enum verdict verdict = items[i].verdict;
         if (verdict == VERDICT_COUNT)
             verdict = translate(worker, &packets[i], &items[i]);
         if (verdict_texts[verdict].class == VERDICT_REFUSED)
             reply_error(worker, &packets[i], &items[i].description, verdict);
         atomic_count(&worker->counters.packets[verdict], 1);
-        atomic_count(&worker->counters.bytes[verdict], length);
+        atomic_count(&worker->counters.bytes[verdict], items[i].length);
         verdicts[i] = verdict;
     }
     worker_leave(worker);

@@ -74,8 +74,9 @@ nanoseconds engine_next_deadline(const struct worker *worker);
  * Replaces the settings while workers run. The new ones must have the same instances, prefixes, pools and
  * names (time-outs, translation, addresses, statics may differ). Static bindings that are new are entered,
  * those that are gone are ended with their sessions. Called from the control plane's thread. Returns false
- * with a sentence, having changed nothing, if a new static binding cannot be entered. The old settings may be
- * freed once engine_quiet(engine) has returned true.
+ * with a sentence if a new static binding cannot be entered: then the old settings stay in force with all
+ * their bindings, but sessions of bindings that were to go may have ended. The old settings may be freed once
+ * engine_quiet(engine) has returned true.
  */
 bool engine_replace_settings(struct engine *engine, const struct settings *settings, nanoseconds now,
                              char *error, size_t size);
@@ -86,7 +87,7 @@ struct engine_counters {
     uint64_t packets[VERDICT_COUNT];
     uint64_t bytes[VERDICT_COUNT]; /* as received */
     uint64_t icmp_errors_sent;
-    uint64_t icmp_errors_suppressed; /* by the rate limit, or because no address is configured */
+    uint64_t icmp_errors_suppressed; /* due, but: the rate, no address configured, or the queue full */
     uint64_t probes_sent;            /* TCP keepalive probes, RFC 6146 3.5.2.2 */
     uint64_t sessions_created, sessions_ended;
     uint64_t bindings_created, bindings_ended;

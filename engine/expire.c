@@ -19,51 +19,69 @@ static void probe_if_silent(struct worker *worker, struct record *record, uint64
     if (nat64->timeouts.tcp_transitory >= nat64->timeouts.tcp_established)
         return;
     if (record->transport != TRANSPORT_TCP || life_state(life) != TCP_ESTABLISHED ||
-        life_expires(life) > worker->tick + nat64->timeouts.tcp_transitory)
-        return;
+        life_expires(life) > worker->tick + nat64->timeouts.tcp_transitory || !reply_has_room(worker))
+        return; /* for want of room the next sweep will do it */
     if (atomic_swap_if64(&record->life, life, life_make(life_expires(life), TCP_TRANS, PHASE_LIVE)))
         reply_probe(worker, record);
 }
 
-static void visit(struct worker *worker, uint32_t index)
+/* Returns whether it ended a session. */
+static bool visit(struct worker *worker, uint32_t index)
 {
     struct record *record = record_at(worker->actor.table, index);
     uint64_t life = atomic_load64(&record->life);
     if (life_phase(life) != PHASE_LIVE)
-        return;
+        return false;
     if (life_expires(life) < worker->tick)
-        (void)session_end(&worker->actor, index, life);
-    else
-        probe_if_silent(worker, record, life);
+        return session_end(&worker->actor, index, life);
+    probe_if_silent(worker, record, life);
+    return false;
 }
 
-/* Visits the worker's next stride; returns how many visits bring it round the table. */
-static uint32_t sweep(struct worker *worker)
+/*
+ * Visits the rest of the worker's stride, or as much of it as ends SWEEP_ENDS sessions. Returns the time
+ * until the next visit.
+ */
+static nanoseconds sweep(struct worker *worker)
 {
     uint32_t workers = worker->engine->workers;
     uint32_t used = records_used(worker->actor.table);
-    uint32_t own = worker->actor.lane * SWEEP_RECORDS;
-    uint32_t first = worker->sweep < used ? worker->sweep : own;
-    for (uint32_t i = first; i < used && i - first < SWEEP_RECORDS; i++)
-        visit(worker, i);
-    uint64_t next = (uint64_t)first + (uint64_t)SWEEP_RECORDS * workers;
-    worker->sweep = next < used ? (uint32_t)next : own;
-    return used / (SWEEP_RECORDS * workers) + 1;
+    uint32_t ended = 0;
+    uint32_t i = worker->sweep;
+    uint64_t stride = i / SWEEP_RECORDS;
+    for (; i < used && i / SWEEP_RECORDS == stride; i++) {
+        if (ended == SWEEP_ENDS) {
+            worker->sweep = i;
+            return 0;
+        }
+        ended += visit(worker, i);
+    }
+    uint64_t next = (stride + workers) * SWEEP_RECORDS;
+    worker->sweep = next < used ? (uint32_t)next : worker->actor.lane * SWEEP_RECORDS;
+    return SWEEP_PERIOD_SECONDS * NANOSECONDS / (used / (SWEEP_RECORDS * workers) + 1);
 }
 
 void engine_expire(struct worker *worker, nanoseconds now)
 {
-    const struct table *table = worker->actor.table;
-    uint32_t rounds = 1;
+    nanoseconds pause = SWEEP_PERIOD_SECONDS * NANOSECONDS;
     if (now < worker->deadline)
         return;
     if (worker->actor.lane < worker->engine->workers) {
         worker_enter(worker, now);
-        rounds = sweep(worker);
+        pause = sweep(worker);
         worker_leave(worker);
     }
-    records_reclaim(table, worker->actor.lane, &worker->actor.retired, SWEEP_RECORDS);
-    worker->deadline = now + SWEEP_PERIOD_SECONDS * NANOSECONDS / rounds;
+    records_reclaim(worker->actor.table, worker->actor.lane, &worker->actor.retired, SWEEP_RECORDS);
+    worker->deadline = now + pause;
+}
+
+void sweep_for_room(struct worker *worker)
+{
+    uint32_t used = records_used(worker->actor.table);
+    for (uint32_t i = 0; i < SWEEP_FOR_ROOM && i < used; i++) {
+        worker->hand = worker->hand + 1 < used ? worker->hand + 1 : 0;
+        (void)visit(worker, worker->hand);
+    }
 }
 
 nanoseconds engine_next_deadline(const struct worker *worker)

@@ -100,8 +100,7 @@ static uint64_t write_body(uint8_t *at, const struct icmp_header *icmp, const ui
 }
 
 /*
- * The two families' messages. `icmp` is the header without its checksum. False if the buffer is too small or
- * the original's source is nobody to talk to.
+ * The two families' messages. `icmp` is the header without its checksum. False if the buffer is too small.
  */
 static bool build6(struct packet *reply, const struct packet *original, const struct ipv6_address *source,
                    const struct icmp_header *icmp)
@@ -122,8 +121,7 @@ static bool build6(struct packet *reply, const struct packet *original, const st
     };
     uint64_t sum;
 
-    if (ipv6_illegal_source(&from->source) || ipv6_is_multicast(&from->destination) ||
-        reply->capacity < (uint64_t)reply->offset + HEADERS + quoted)
+    if (reply->capacity < (uint64_t)reply->offset + HEADERS + quoted)
         return false;
     memcpy(at, &header, sizeof(header));
     sum = write_body(body, icmp, packet_data(original), quoted);
@@ -159,8 +157,7 @@ static bool build4(struct packet *reply, const struct packet *original, be32 sou
     };
     be16 checksum;
 
-    if (ipv4_illegal_source(from->source) || ipv4_many(from->destination) ||
-        reply->capacity < (uint64_t)reply->offset + HEADERS + quoted)
+    if (reply->capacity < (uint64_t)reply->offset + HEADERS + quoted)
         return false;
     checksum = (be16)~checksum_fold(write_body(body, icmp, packet_data(original), quoted));
     store_be16(body + offsetof(struct icmp_header, checksum), checksum);
@@ -172,6 +169,19 @@ static bool build4(struct packet *reply, const struct packet *original, be32 sou
     return true;
 }
 
+bool icmp_reply_due(const struct packet *original, const struct description *description, enum verdict why)
+{
+    const struct message *message = description->version == 6 ? &messages6[why] : &messages4[why];
+    if (message->type == 0 || !may_be_answered(description))
+        return false;
+    if (description->version == 6) {
+        const struct ipv6_header *header = (const struct ipv6_header *)packet_data(original);
+        return !ipv6_illegal_source(&header->source) && !ipv6_is_multicast(&header->destination);
+    }
+    const struct ipv4_header *header = (const struct ipv4_header *)packet_data(original);
+    return !ipv4_illegal_source(header->source) && !ipv4_many(header->destination);
+}
+
 bool icmp_reply_build(struct packet *reply, const struct packet *original,
                       const struct description *description, enum verdict why,
                       const struct icmp_sources *sources, const struct translation_settings *settings)
@@ -181,7 +191,7 @@ bool icmp_reply_build(struct packet *reply, const struct packet *original,
     const struct message *message = description->version == 6 ? &messages6[why] : &messages4[why];
     struct icmp_header icmp = {.type = message->type, .code = message->code};
 
-    if (message->type == 0 || !may_be_answered(description))
+    if (!icmp_reply_due(original, description, why))
         return false;
     reply->offload = (struct offload){0};
     if (description->version == 6) {

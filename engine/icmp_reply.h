@@ -15,23 +15,30 @@ struct icmp_sources {
 };
 
 /*
- * Builds into `reply` (buffer, capacity and offset set by the caller; length and offload set here) the error
- * that `why` calls for about `original`, quoting as much of it as allowed: ICMPv6 up to 1280 bytes in all,
- * ICMPv4 up to 576. A super-packet is quoted with the lengths of its headers as they are. Returns false,
- * `reply` unusable, if no error may or can be sent: `why` calls for none; `original` is an ICMP error or
- * another ICMP message than echo, a fragment other than the first, sent to a multicast address, or from one
- * that does not denote a single host (RFC 4443 section 2.4 (e), RFC 1812 section 4.3.2.7); no source address.
+ * Does `why` call for an error about `original`, and may one be sent? Not about an ICMP error or any other
+ * ICMP message than echo, a fragment other than the first, a packet sent to a multicast address, or one from
+ * an address that does not denote a single host (RFC 4443 section 2.4 (e), RFC 1812 section 4.3.2.7).
  *
- * What is sent, by verdict, for an IPv6 / IPv4 original:
- *   HOP_LIMIT             Time Exceeded 3/0      | 11/0
- *   TOO_BIG_IPV6          Packet Too Big 2/0, MTU = mtu4 + 20, not below 1280
- *   TOO_BIG_IPV4                                 | Fragmentation Needed 3/4, MTU = mtu6 - 20
- *   PORTS_EXHAUSTED,
- *   TABLE_FULL            Address Unreachable 1/3| Host Unreachable 3/1   (RFC 6146 section 3.5.1.1)
- *   NON_GLOBAL            Prohibited 1/1
- *   PROTOCOL              Unrecognized Next Header 4/1, pointer to the Next Header field that named it (6
- * when no extension header stands before) | Protocol Unreachable 3/2 ROUTING_HEADER        Erroneous Header
- * 4/0, pointer = description->problem SOURCE_ROUTE                                 | Source Route Failed 3/5
+ * What is sent, by verdict, for an IPv6 original and for an IPv4 one:
+ *
+ *   HOP_LIMIT         Time Exceeded 3/0; 11/0
+ *   TOO_BIG_IPV6      Packet Too Big 2/0, MTU = mtu4 + 20, not below 1280
+ *   TOO_BIG_IPV4      Fragmentation Needed 3/4, MTU = mtu6 - 20
+ *   PORTS_EXHAUSTED   Address Unreachable 1/3; Host Unreachable 3/1 (RFC 6146 section 3.5.1.1)
+ *   TABLE_FULL        likewise
+ *   NON_GLOBAL        Prohibited 1/1; nothing
+ *   PROTOCOL          Unrecognized Next Header 4/1, pointing at the Next Header field that named it;
+ *                     Protocol Unreachable 3/2
+ *   ROUTING_HEADER    Erroneous Header 4/0, pointing at Segments Left
+ *   SOURCE_ROUTE      Source Route Failed 3/5
+ */
+bool icmp_reply_due(const struct packet *original, const struct description *description, enum verdict why);
+
+/*
+ * Builds that error into `reply` (buffer, capacity and offset set by the caller; length and offload set
+ * here), quoting as much of the original as allowed: ICMPv6 up to 1280 bytes in all, ICMPv4 up to 576. A
+ * super-packet is quoted with the lengths of its headers as they are. False, `reply` unusable: none is due,
+ * there is no source address, or the buffer is too small.
  */
 bool icmp_reply_build(struct packet *reply, const struct packet *original,
                       const struct description *description, enum verdict why,

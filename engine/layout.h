@@ -8,12 +8,15 @@
  *
  *   header      1           geometry, hash keys, counters that all workers share
  *   lanes       workers+1   what belongs to one worker: free records, its place in time
- *   records     sessions    one session each; the first session of a binding carries the binding as well
+ *   records     sessions*   one session each; the first session of a binding carries the binding as well
  *   session6    buckets     index: client, remote, transport, instance -> record
  *   session4    buckets     index: pool address and port, remote, transport -> record
  *   bindings    buckets     index: client address and port, transport, instance -> record with the binding
  *   ports       addr * 3    which ports of a pool address may still be given out, as bits
  *   owners      addr * 3 * 4096   whose port it is: 16 record numbers a line
+ *
+ * (*) and a quarter more: a binding whose first session has ended, and a static one, keep a record without a
+ * session.
  *
  * The life of a record is told by one 64-bit word, changed only by compare-and-swap, so that whoever
  * changes it knows what it changed:
@@ -37,7 +40,7 @@ enum {
     TABLE_LAYOUT = 1, /* to be raised with every change of this file's structures */
     LANES_MAXIMUM = WORKERS_MAXIMUM + 1,
     BUCKET_SLOTS = 7,
-    BUCKET_LOAD = 4, /* entries a bucket at capacity: 57 %, see doc/decisions */
+    BUCKET_LOAD = 4,  /* entries a bucket at capacity: 57 %, see doc/decisions */
     PROBE_LIMIT = 16, /* buckets looked at, home bucket included; measured, see doc/decisions */
     PORT_WORDS = 65536 / 64,
     OWNERS_PER_LINE = 16,
@@ -112,16 +115,27 @@ struct record {
     uint16_t generation; /* grows with each use of the record; slots carry it */
     be32 pool;
     be16 pool_port;
-    uint16_t address;  /* number of the pool address in `ports` and `owners` */
-    uint32_t lead;     /* the record with the binding: itself, or that of the binding's first session */
-    uint32_t users;    /* in a lead: sessions of the binding, plus one if it is static; 0: no binding */
-    uint32_t until;    /* in a lead: a tick at or after which its sessions end; see binding_is_alive */
-    uint32_t next;     /* on a list: the next record, plus one */
-    uint16_t lane;     /* MAKING: by whom */
-    uint8_t is_static; /* in a lead: the binding is configured and does not end with its sessions */
-    uint8_t spare;
+    uint16_t address; /* number of the pool address in `ports` and `owners` */
+    uint32_t lead;    /* the record with the binding: itself, or that of the binding's first session */
+    uint32_t users;   /* in a lead: who uses the binding, see below; 0: there is none */
+    uint32_t until;   /* in a lead: a tick at or after which its sessions end; see binding_is_alive */
+    uint32_t next;    /* on a list: the next record, plus one */
+    uint16_t lane;    /* by whom it was made */
+    uint16_t spare;
 };
 _Static_assert(sizeof(struct record) == 64, "a record fills one cache line");
+
+/*
+ * The users of a binding: how many sessions it has, plus one for the configuration if it is static. Whoever
+ * takes the last one off takes the binding down. While BINDING_CLOSING is set nobody may join.
+ */
+#define BINDING_STATIC  0x40000000u
+#define BINDING_CLOSING 0x80000000u
+
+WIRE_INLINE uint32_t users_count(uint32_t users)
+{
+    return users & ~(BINDING_STATIC | BINDING_CLOSING);
+}
 
 /*
  * A bucket fills one cache line. A slot: tag (16 bits of the hash), generation (16), index plus one (32);
@@ -143,8 +157,9 @@ struct port_map {
     uint64_t allowed[PORT_WORDS]; /* what the settings allow; a port outside can only be a static binding's */
     uint64_t summary[2][PORT_WORDS / 64];
     uint32_t configured; /* ports that the settings allow */
-    uint32_t used;       /* ports that bindings hold, static ones included */
-    uint64_t padding[7];
+    uint32_t free;       /* of those, how many are available */
+    uint32_t used;       /* ports that bindings hold, static ones outside the ranges included */
+    uint32_t padding[13];
 };
 _Static_assert(sizeof(struct port_map) % 64 == 0, "port maps keep to cache lines of their own");
 
@@ -170,8 +185,8 @@ struct table_header {
     uint32_t layout, unused;
     struct geometry geometry;
     struct table_constants constants;
-    uint64_t epoch __attribute__((aligned(64))); /* grows with each retirement */
-    uint64_t fresh;                              /* records from here on were never used */
+    uint64_t epoch __attribute__((aligned(64))); /* grows with each retirement; read by each burst */
+    uint64_t fresh __attribute__((aligned(64))); /* records from here on were never used */
     uint32_t sessions[NAT64_INSTANCES_MAXIMUM];  /* live or being made, per instance */
 };
 

@@ -24,6 +24,8 @@ enum {
     IPV4_FRAGMENTABLE_MTU = 1260, /* up to here DF is cleared, RFC 7915 section 5.1 */
 
     CREATE_TRIES = 4,          /* attempts at a creation that other workers disturb */
+    SWEEP_ENDS = 256,          /* sessions ended in one call to engine_expire */
+    SWEEP_FOR_ROOM = 32,       /* records looked at when a new session finds no room */
     SWEEP_RECORDS = 4096,      /* records looked at in one call to engine_expire */
     SWEEP_PERIOD_SECONDS = 10, /* a whole table is swept about this often */
 };

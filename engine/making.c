@@ -44,7 +44,6 @@ static void fill_record(struct record *record, const struct session_request *req
     record->address = request->address;
     record->generation++;
     record->lead = lead;
-    record->is_static = 0;
     atomic_store32(&record->users, 0);
     atomic_store32(&record->until, request->expires);
 }
@@ -75,7 +74,7 @@ static void end_binding(struct actor *actor, uint32_t index)
 
 static void leave_binding(struct actor *actor, uint32_t index)
 {
-    if (atomic_add32(&record_at(actor->table, index)->users, (uint32_t)-1) == 1)
+    if (users_count(atomic_add32(&record_at(actor->table, index)->users, (uint32_t)-1)) == 1)
         end_binding(actor, index);
 }
 
@@ -120,8 +119,9 @@ static bool overcome(struct actor *actor, uint32_t index, uint32_t tick)
         case PHASE_LIVE:
             if (life_expires(life) >= tick)
                 return false;
-            session_end(actor, index, life);
-            return true;
+            if (session_end(actor, index, life))
+                return true;
+            break; /* a worker whose second is an earlier one may have renewed it */
         case PHASE_MAKING:
             if (atomic_swap_if64(&rival->life, life, life_make(life_expires(life), 0, PHASE_KILLED)))
                 return true;
@@ -155,11 +155,12 @@ static bool no_rival_binding(struct actor *actor, uint32_t self, uint64_t hash, 
     struct binding_key key = record_binding_key(record_at(actor->table, self));
     struct index_walk walk = index_start(actor->table, SEGMENT_BINDINGS, hash);
     for (uint64_t slot = index_next(actor->table, &walk); slot != 0; slot = index_next(actor->table, &walk)) {
-        const struct record *record = slot_record(actor->table, slot);
+        struct record *record = slot_record(actor->table, slot);
         if (record == NULL || slot_index(slot) == self || !record_has_binding(record, &key))
             continue;
         if (binding_is_alive(record, tick) || !overcome(actor, slot_index(slot), tick))
             return false;
+        binding_close(record); /* if others of its sessions are still to be swept */
     }
     return true;
 }
@@ -182,6 +183,7 @@ static enum made publish_session(struct actor *actor, uint32_t index, uint32_t t
         (leads && !index_publish(table, SEGMENT_BINDINGS, hash, slot_of(table, hash, index))) ||
         !index_publish(table, SEGMENT_SESSION6, hash6, slot_of(table, hash6, index)))
         return MADE_INDEX_FULL;
+    atomic_settle();
     if ((leads && !no_rival_binding(actor, index, hash, tick)) ||
         !no_rival_session(actor, index, hash6, tick))
         return MADE_LOOK_AGAIN;
@@ -289,14 +291,14 @@ bool binding_make_static(struct actor *actor, const struct session_request *requ
         records_push(table, actor->lane, own);
         return false;
     }
-    record->is_static = 1;
-    atomic_store32(&record->users, 1);
+    atomic_store32(&record->users, BINDING_STATIC | 1);
     struct binding_key key = record_binding_key(record);
     uint64_t hash = hash_binding(table, &key);
     uint64_t making = life_make(request->expires, 0, PHASE_MAKING);
     atomic_store64(&record->life, making);
-    if (index_publish(table, SEGMENT_BINDINGS, hash, slot_of(table, hash, own)) &&
-        no_rival_binding(actor, own, hash, request->tick) &&
+    bool published = index_publish(table, SEGMENT_BINDINGS, hash, slot_of(table, hash, own));
+    atomic_settle();
+    if (published && no_rival_binding(actor, own, hash, request->tick) &&
         atomic_swap_if64(&record->life, making, life_make(0, 0, PHASE_BINDING))) {
         atomic_count(&actor->bindings_created, 1);
         return true;
@@ -311,6 +313,13 @@ bool binding_make_static(struct actor *actor, const struct session_request *requ
 
 void binding_end_static(struct actor *actor, uint32_t lead)
 {
-    record_at(actor->table, lead)->is_static = 0;
+    struct record *record = record_at(actor->table, lead);
+    for (;;) {
+        uint32_t users = atomic_load32(&record->users);
+        if ((users & BINDING_STATIC) == 0)
+            return;
+        if (atomic_swap_if32(&record->users, users, (users & ~BINDING_STATIC) | BINDING_CLOSING))
+            break;
+    }
     leave_binding(actor, lead);
 }

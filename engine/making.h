@@ -41,7 +41,7 @@ bool binding_make_static(struct actor *actor, const struct session_request *requ
 /* Ends a session if its word of life still is `life`; returns whether it was the caller who did. */
 bool session_end(struct actor *actor, uint32_t index, uint64_t life);
 
-/* Takes the configured user off a static binding; it ends with its last session. */
+/* Takes the configuration's use off a static binding and closes it: it ends with the sessions it has. */
 void binding_end_static(struct actor *actor, uint32_t lead);
 
 #endif /* ENGINE_MAKING_H */

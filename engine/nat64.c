@@ -103,6 +103,23 @@ static enum verdict verdict_of(enum made made)
     }
 }
 
+/*
+ * session_make, within the instance's limit. Sessions that have expired but are not yet swept count, so
+ * before a new one is refused some of them are looked for.
+ */
+static enum made make_session(struct worker *worker, struct session_request *request, uint32_t lead,
+                              uint32_t *index)
+{
+    uint32_t limit = worker->settings->nat64[request->key.instance].sessions;
+    enum made made = session_make(&worker->actor, request, lead, limit, index);
+    if (made != MADE_TABLE_FULL)
+        return made;
+    sweep_for_room(worker);
+    if (lead == NO_RECORD && !pool_claim(worker, request))
+        return made;
+    return session_make(&worker->actor, request, lead, limit, index);
+}
+
 /* No session yet for a packet from the client; VERDICT_CONTENTION means look again. */
 static enum verdict open_outgoing(struct worker *worker, const struct description *description,
                                   const struct key6 *key, struct endpoints4 *to)
@@ -120,11 +137,13 @@ static enum verdict open_outgoing(struct worker *worker, const struct descriptio
         return VERDICT_COUNT;
     }
     struct session_request request = new_request(worker, key, true);
-    if (lead == NO_RECORD && !pool_claim(worker, &request))
-        return VERDICT_PORTS_EXHAUSTED;
+    if (lead == NO_RECORD && !pool_claim(worker, &request)) {
+        sweep_for_room(worker);
+        if (!pool_claim(worker, &request))
+            return VERDICT_PORTS_EXHAUSTED;
+    }
     uint32_t index = NO_RECORD;
-    enum made made =
-        session_make(&worker->actor, &request, lead, worker->settings->nat64[key->instance].sessions, &index);
+    enum made made = make_session(worker, &request, lead, &index);
     if (made == MADE)
         endpoints_from4(record_at(table, index), key->remote, key->remote_port, to);
     return verdict_of(made);
@@ -177,7 +196,7 @@ static enum verdict open_incoming(struct worker *worker, const struct descriptio
                         .instance = binding->instance};
     struct session_request request = new_request(worker, &key6, false);
     uint32_t index = NO_RECORD;
-    return verdict_of(session_make(&worker->actor, &request, lead, nat64->sessions, &index));
+    return verdict_of(make_session(worker, &request, lead, &index));
 }
 
 enum verdict nat64_incoming(struct worker *worker, const struct description *description,
@@ -232,7 +251,7 @@ enum verdict nat64_outgoing_error(struct worker *worker, const struct packet *pa
     const struct ipv6_header *inner = (const void *)quoted_packet(packet, description);
     int transport = transport_of(quoted);
     int instance = instance_of(worker->settings, &inner->source);
-    if (transport < 0 || instance < 0)
+    if (transport < 0 || instance < 0 || instance_of(worker->settings, &outer->destination) != instance)
         return VERDICT_ICMP_INNER;
     const struct rfc6052_prefix *prefix = &worker->settings->nat64[instance].prefix;
     struct key6 key = {.client = inner->destination,

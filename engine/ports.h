@@ -68,6 +68,7 @@ WIRE_INLINE void ports_release(struct port_map *map, uint16_t port)
         return;
     uint64_t *summary = &map->summary[port & 1][word / 64];
     uint64_t bit = 1ull << (word % 64);
+    atomic_add32(&map->free, 1);
     atomic_or64(&map->available[word], 1ull << (port % 64));
     if ((atomic_load64(summary) & bit) == 0)
         atomic_or64(summary, bit);
@@ -78,7 +79,7 @@ WIRE_INLINE void ports_allow(struct port_map *map, uint16_t port)
 {
     unsigned word = port / 64;
     if ((map->allowed[word] & (1ull << (port % 64))) == 0)
-        map->configured++;
+        map->configured++, map->free++;
     map->allowed[word] |= 1ull << (port % 64);
     map->available[word] |= 1ull << (port % 64);
     map->summary[port & 1][word / 64] |= 1ull << (word % 64);
@@ -91,6 +92,7 @@ WIRE_INLINE bool ports_take(struct port_map *map, uint16_t port)
     if ((atomic_and64(&map->available[port / 64], ~bit) & bit) == 0)
         return false;
     atomic_add32(&map->used, 1);
+    atomic_add32(&map->free, (uint32_t)-1);
     ports_note_empty(map, port / 64);
     return true;
 }
@@ -155,6 +157,8 @@ WIRE_INLINE int ports_claim(struct port_map *map, be16 wanted, uint64_t random)
     enum port_class class = port_class(wanted);
     bool odd = (from_be16(wanted) & 1) != 0;
     int port = -1;
+    if (atomic_load32(&map->free) == 0)
+        return -1;
     for (unsigned i = 0; i < 4 && port < 0; i++)
         port = ports_take_parity(map, i < 2 ? class : (enum port_class) !class, (i & 1) != 0 ? !odd : odd,
                                  random);

@@ -88,6 +88,7 @@ WIRE_INLINE uint32_t records_used(const struct table *table)
 struct retired {
     uint32_t oldest, newest; /* index plus one; 0: none */
     uint32_t count;
+    uint32_t safe; /* records retired before this epoch may be reused; as last seen */
 };
 
 /* A burst begins: whatever is reachable now stays whole until the burst ends. */
@@ -122,6 +123,7 @@ WIRE_INLINE void records_retire(const struct table *table, struct retired *retir
 /* The oldest epoch that a burst under way began in; the current one if there is none. */
 WIRE_INLINE uint64_t lanes_oldest(const struct table *table)
 {
+    atomic_settle();
     uint64_t oldest = atomic_load64(&header_of(table)->epoch);
     for (uint32_t i = 0; i < table->constants.lanes; i++) {
         uint64_t reader = atomic_load64(&lane_at(table, i)->reader);
@@ -135,13 +137,13 @@ WIRE_INLINE uint64_t lanes_oldest(const struct table *table)
 WIRE_INLINE void records_reclaim(const struct table *table, uint32_t lane, struct retired *retired,
                                  unsigned most)
 {
-    if (retired->oldest == 0)
-        return;
-    uint32_t safe = (uint32_t)lanes_oldest(table);
     for (; most > 0 && retired->oldest != 0; most--) {
         uint32_t index = retired->oldest - 1;
         struct record *record = record_at(table, index);
-        if ((int32_t)(life_expires(atomic_load64(&record->life)) - safe) >= 0)
+        uint32_t epoch = life_expires(atomic_load64(&record->life));
+        if ((int32_t)(epoch - retired->safe) >= 0)
+            retired->safe = (uint32_t)lanes_oldest(table);
+        if ((int32_t)(epoch - retired->safe) >= 0)
             return;
         retired->oldest = record->next;
         if (retired->oldest == 0)

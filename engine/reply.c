@@ -69,22 +69,24 @@ static bool has_source(const struct icmp_sources *sources, uint8_t version)
 void reply_error(struct worker *worker, const struct packet *packet, const struct description *description,
                  enum verdict why)
 {
+    if (!icmp_reply_due(packet, description, why))
+        return;
     uint32_t instance = concerned_instance(worker, packet, description);
     const struct nat64_settings *nat64 = &worker->settings->nat64[instance];
     struct icmp_sources sources = {.address6 = nat64->address6, .address4 = nat64->address4};
-    bool sendable = has_source(&sources, description->version);
     struct packet reply;
-    if (!sendable) /* any will do to learn whether an error is due, and is to be counted */
-        sources = (struct icmp_sources){.address6 = {{0x20}}, .address4 = to_be32(0x01000001)};
-    if (!next_output(worker, &reply) ||
-        !icmp_reply_build(&reply, packet, description, why, &sources, &worker->settings->translation))
-        return;
-    if (!sendable || !rate_allows(worker)) {
+    if (!has_source(&sources, description->version) || !next_output(worker, &reply) || !rate_allows(worker) ||
+        !icmp_reply_build(&reply, packet, description, why, &sources, &worker->settings->translation)) {
         atomic_count(&worker->counters.icmp_errors_suppressed, 1);
         return;
     }
     commit_output(worker, &reply);
     atomic_count(&worker->counters.icmp_errors_sent, 1);
+}
+
+bool reply_has_room(const struct worker *worker)
+{
+    return worker->output.count < OUTPUT_QUEUE;
 }
 
 void reply_probe(struct worker *worker, const struct record *record)

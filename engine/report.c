@@ -53,8 +53,10 @@ uint32_t engine_capacity(const struct engine *engine)
 static void fill_entry(const struct settings *settings, const struct record *record, bool session,
                        struct engine_entry *entry)
 {
+    uint32_t users = atomic_load32(&record->users);
+    bool is_static = (users & BINDING_STATIC) != 0;
     *entry = (struct engine_entry){.is_session = session,
-                                   .is_static = !session && record->is_static,
+                                   .is_static = !session && is_static,
                                    .instance = record->instance,
                                    .transport = record->transport,
                                    .client = record->client,
@@ -62,8 +64,8 @@ static void fill_entry(const struct settings *settings, const struct record *rec
                                    .client_port = record->client_port,
                                    .pool_port = record->pool_port};
     if (!session) {
-        entry->state = record->is_static ? "static" : "dynamic";
-        entry->sessions = atomic_load32(&record->users) - record->is_static;
+        entry->state = is_static ? "static" : "dynamic";
+        entry->sessions = users_count(users) - is_static;
         return;
     }
     entry->remote4 = record->remote;

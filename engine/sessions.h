@@ -12,7 +12,7 @@
  * Whoever did not get through 5 undoes 1 to 3 and looks again. Two makers of one key cannot both get through:
  * each publishes before it looks, so the later to publish sees the earlier, and then either finds it LIVE and
  * yields or kills it before it is. A maker that dies half-way leaves a record that readers pass over and
- * anyone may kill.
+ * that keeps nobody from making the session.
  *
  * Bindings. A binding lives in the record of its first session (its lead), so most bindings cost no record of
  * their own. `users` counts its sessions; a session joins only by raising a number that is not 0, so once
@@ -95,9 +95,10 @@ WIRE_INLINE bool binding_is_alive(const struct record *record, uint32_t tick)
     uint64_t life = atomic_load64(&record->life);
     uint32_t users = atomic_load32(&record->users);
     enum phase phase = life_phase(life);
-    if (users == 0 || (phase != PHASE_LIVE && phase != PHASE_BINDING && phase != PHASE_ENDING))
+    if (users_count(users) == 0 || (users & BINDING_CLOSING) != 0 ||
+        (phase != PHASE_LIVE && phase != PHASE_BINDING && phase != PHASE_ENDING))
         return false;
-    if (record->is_static)
+    if ((users & BINDING_STATIC) != 0)
         return true;
     if (users == 1 && phase == PHASE_LIVE)
         return life_expires(life) >= tick;
@@ -166,17 +167,27 @@ WIRE_INLINE uint32_t binding_find4(const struct table *table, uint16_t address, 
     return index;
 }
 
-/* One more session for a binding; false: it has just ended. */
+/* One more session for a binding; false: it has just ended, or is about to. */
 WIRE_INLINE bool binding_join(struct record *lead)
 {
     for (unsigned tries = 0; tries < 1024; tries++) {
         uint32_t users = atomic_load32(&lead->users);
-        if (users == 0)
+        if (users_count(users) == 0 || (users & BINDING_CLOSING) != 0)
             return false;
         if (atomic_swap_if32(&lead->users, users, users + 1))
             return true;
     }
     return false;
+}
+
+/* From now on nobody joins the binding; it ends with the sessions it has. */
+WIRE_INLINE void binding_close(struct record *lead)
+{
+    for (unsigned tries = 0; tries < 1024; tries++) {
+        uint32_t users = atomic_load32(&lead->users);
+        if (users == 0 || atomic_swap_if32(&lead->users, users, users | BINDING_CLOSING))
+            return;
+    }
 }
 
 /* Raises the end of a binding's sessions. */

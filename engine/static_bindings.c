@@ -3,14 +3,15 @@
  * Static bindings: bindings that the configuration holds, entered at start and changed by reload, while
  * workers run.
  *
- * A new one takes its place from whatever dynamic binding has its port or its client's port: that binding's
- * sessions are ended first. Sessions are found by going through all records, which is fine for something a
- * person does.
+ * A binding that is to go is closed first, so that nobody joins it any more, and then its sessions are ended
+ * until none is left: those too that were still being made when it was closed. So goes a static binding that
+ * is no longer configured, and so a dynamic one that has the port, or the client's port, of a new static one.
+ * Sessions are found by going through all records, which is fine for something a person does.
  */
 #include "engine/worker.h"
 
 enum {
-    EVICT_ROUNDS = 64, /* workers may add sessions to a binding while its sessions are being ended */
+    ADD_ROUNDS = 64, /* times a new binding's place is cleared; a busy client may take it again meanwhile */
 };
 
 static void end_sessions_of(struct worker *control, uint32_t lead)
@@ -20,13 +21,20 @@ static void end_sessions_of(struct worker *control, uint32_t lead)
     for (uint32_t i = 0; i < used; i++) {
         const struct record *record = record_at(table, i);
         uint64_t life = atomic_load64(&record->life);
-        for (unsigned tries = 0;
-             life_phase(life) == PHASE_LIVE && record->lead == lead && tries < EVICT_ROUNDS; tries++) {
+        while (life_phase(life) == PHASE_LIVE && record->lead == lead) {
             if (session_end(&control->actor, i, life))
                 break;
             life = atomic_load64(&record->life);
         }
     }
+}
+
+/* The lead is not reused meanwhile: the control plane's worker is a reader, too. */
+static void end_closed_binding(struct worker *control, uint32_t lead)
+{
+    const struct record *record = record_at(control->actor.table, lead);
+    while (users_count(atomic_load32(&record->users)) != 0)
+        end_sessions_of(control, lead);
 }
 
 static struct binding_key key_of(const struct static_binding *binding, uint8_t instance)
@@ -55,45 +63,37 @@ static bool has_binding(const struct settings *settings, uint32_t instance,
     return false;
 }
 
+static bool is_static(const struct table *table, uint32_t lead)
+{
+    return lead != NO_RECORD && (atomic_load32(&record_at(table, lead)->users) & BINDING_STATIC) != 0;
+}
+
 static void remove_binding(struct worker *control, uint8_t instance, const struct static_binding *binding)
 {
     const struct table *table = control->actor.table;
     struct binding_key key = key_of(binding, instance);
     uint32_t lead = binding_find(table, &key, control->tick);
-    if (lead == NO_RECORD || !record_at(table, lead)->is_static)
+    if (!is_static(table, lead))
         return;
     binding_end_static(&control->actor, lead);
-    end_sessions_of(control, lead);
+    end_closed_binding(control, lead);
 }
 
-/* Ends dynamic bindings that hold the port, or the client's port, that a static one is to have. */
-static bool make_room(struct worker *control, int place, const struct static_binding *binding,
-                      const struct binding_key *key)
+/* Ends a dynamic binding that is in the way of a static one. */
+static void evict(struct worker *control, uint32_t lead)
 {
-    const struct table *table = control->actor.table;
-    for (unsigned round = 0; round < EVICT_ROUNDS; round++) {
-        const uint32_t *owner =
-            owner_at(table, (uint32_t)place, binding->transport, from_be16(binding->port4));
-        uint32_t holder = atomic_load32(owner) - 1;
-        uint32_t lead = binding_find(table, key, control->tick);
-        if (holder == NO_RECORD && lead == NO_RECORD)
-            return true;
-        if (holder != NO_RECORD)
-            end_sessions_of(control, holder);
-        if (lead != NO_RECORD)
-            end_sessions_of(control, lead);
-    }
-    return false;
+    if (lead == NO_RECORD || is_static(control->actor.table, lead))
+        return;
+    binding_close(record_at(control->actor.table, lead));
+    end_closed_binding(control, lead);
 }
 
 static const char *add_binding(struct worker *control, uint8_t instance, const struct static_binding *binding)
 {
-    int place = pool_find(control->engine, binding->ipv4);
-    if (place < 0 || control->engine->pool.address[place].instance != instance)
-        return "a static binding's IPv4 address is not in the pool of its instance";
+    const struct table *table = control->actor.table;
+    uint32_t place = (uint32_t)pool_find(control->engine, binding->ipv4);
     struct binding_key key = key_of(binding, instance);
-    if (!make_room(control, place, binding, &key))
-        return "a static binding's port is held by a busy binding; try again";
+    const uint32_t *owner = owner_at(table, place, binding->transport, from_be16(binding->port4));
     struct session_request request = {.key = {.client = binding->ipv6,
                                               .client_port = binding->port6,
                                               .transport = binding->transport,
@@ -102,27 +102,42 @@ static const char *add_binding(struct worker *control, uint8_t instance, const s
                                       .pool_port = binding->port4,
                                       .address = (uint16_t)place,
                                       .tick = control->tick};
-    if (!binding_make_static(&control->actor, &request))
-        return "a static binding found no room in the session table (nat64.limits.sessions) or its port "
-               "busy; try again";
+    for (unsigned round = 0; round < ADD_ROUNDS; round++) {
+        evict(control, atomic_load32(owner) - 1);
+        evict(control, binding_find(table, &key, control->tick));
+        if (binding_make_static(&control->actor, &request))
+            return NULL;
+    }
+    return "a static binding found no room in the session table (nat64.limits.sessions), or its port too "
+           "busy; "
+           "try again";
+}
+
+/* What can be seen without touching anything: each binding's address belongs to its instance. */
+static const char *check_bindings(const struct engine *engine, const struct settings *settings)
+{
+    for (uint32_t i = 0; i < settings->nat64_count; i++)
+        for (uint32_t j = 0; j < settings->nat64[i].static_count; j++) {
+            int place = pool_find(engine, settings->nat64[i].statics[j].ipv4);
+            if (place < 0 || engine->pool.address[place].instance != i)
+                return "a static binding's IPv4 address is not in the pool of its instance";
+        }
     return NULL;
 }
 
 const char *statics_change(struct worker *control, const struct settings *old, const struct settings *new)
 {
-    for (uint32_t i = 0; old != NULL && i < old->nat64_count; i++)
+    const struct table *table = control->actor.table;
+    const char *problem = check_bindings(control->engine, new);
+    for (uint32_t i = 0; problem == NULL && old != NULL && i < old->nat64_count; i++)
         for (uint32_t j = 0; j < old->nat64[i].static_count; j++)
             if (!has_binding(new, i, &old->nat64[i].statics[j]))
                 remove_binding(control, (uint8_t)i, &old->nat64[i].statics[j]);
-    const char *problem = NULL;
     for (uint32_t i = 0; i < new->nat64_count &&problem == NULL; i++)
         for (uint32_t j = 0; j < new->nat64[i].static_count &&problem == NULL; j++) {
             const struct static_binding *binding = &new->nat64[i].statics[j];
             struct binding_key key = key_of(binding, (uint8_t)i);
-            uint32_t lead = binding_find(control->actor.table, &key, control->tick);
-            bool there = has_binding(old, i, binding) && lead != NO_RECORD &&
-                         record_at(control->actor.table, lead)->is_static;
-            if (!there)
+            if (!is_static(table, binding_find(table, &key, control->tick)))
                 problem = add_binding(control, (uint8_t)i, binding);
         }
     return problem;

@@ -14,6 +14,12 @@ static uint32_t bucket_count(const struct geometry *geometry)
     return buckets < PROBE_LIMIT ? PROBE_LIMIT : buckets;
 }
 
+/* A quarter more than sessions, for bindings that outlive their first session and for static ones. */
+static uint32_t record_count(const struct geometry *geometry)
+{
+    return geometry->sessions + geometry->sessions / 4;
+}
+
 static struct extent extent_of(const struct geometry *geometry, enum segment segment)
 {
     size_t maps = (size_t)geometry->addresses * TRANSPORT_COUNT;
@@ -23,7 +29,7 @@ static struct extent extent_of(const struct geometry *geometry, enum segment seg
     case SEGMENT_LANES:
         return (struct extent){sizeof(struct lane), geometry->workers + 1};
     case SEGMENT_RECORDS:
-        return (struct extent){sizeof(struct record), geometry->sessions};
+        return (struct extent){sizeof(struct record), record_count(geometry)};
     case SEGMENT_SESSION6:
     case SEGMENT_SESSION4:
     case SEGMENT_BINDINGS:
@@ -46,7 +52,7 @@ static void initialise_header(struct table *table, const struct geometry *geomet
     header->layout = TABLE_LAYOUT;
     header->geometry = *geometry;
     header->epoch = 1; /* 0 means that a lane holds nothing */
-    header->constants = (struct table_constants){.records = geometry->sessions,
+    header->constants = (struct table_constants){.records = record_count(geometry),
                                                  .buckets = bucket_count(geometry),
                                                  .addresses = geometry->addresses,
                                                  .lanes = geometry->workers + 1};

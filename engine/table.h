@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 struct geometry {
-    uint32_t sessions;  /* records: a binding and its first session share one; 64 to 2^28 */
+    uint32_t sessions;  /* 64 to 2^28 */
     uint32_t addresses; /* pool addresses, 1 to 4096 */
     uint32_t workers;   /* threads of the plane, 1 to WORKERS_MAXIMUM; the control plane comes on top */
 };

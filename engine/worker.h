@@ -30,6 +30,7 @@ struct worker {
     uint32_t tick;           /* `now` in whole seconds */
     uint16_t identification; /* of the next IPv4 packet made from IPv6 */
     uint32_t sweep;          /* the record the next sweep starts at */
+    uint32_t hand;           /* the record that sweep_for_room looked at last */
     nanoseconds deadline;    /* of the next sweep */
     struct engine_counters counters;
     struct output output;
@@ -52,11 +53,11 @@ struct pool {
 struct engine {
     struct table *table;
     const struct settings *settings; /* atomic */
-    uint64_t quiet_epoch;  /* settings replaced: readers from before this epoch may hold the old ones */
-    uint64_t icmp_arrival; /* atomic; rate limit of ICMP errors, see reply.c */
+    uint64_t quiet_epoch; /* settings replaced: readers from before this epoch may hold the old ones */
     uint32_t workers;
     struct pool pool;
-    struct worker worker[]; /* workers + 1 */
+    uint64_t icmp_arrival __attribute__((aligned(64))); /* atomic; rate limit of ICMP errors, see reply.c */
+    struct worker worker[];                             /* workers + 1 */
 };
 
 /* --- pool.c: which addresses there are, and ports of them --- */
@@ -86,6 +87,12 @@ enum verdict nat64_incoming_error(struct worker *worker, const struct packet *pa
                                   const struct description *description, const struct description *quoted,
                                   struct error_endpoints6 *to);
 
+/* --- expire.c --- */
+
+/* Ends what is past its lifetime among the next few records: a new session needs the room (or what it held)
+ * now. */
+void sweep_for_room(struct worker *worker);
+
 /* --- static_bindings.c --- */
 
 /* Enters or ends the static bindings by which `new` differs from `old` (NULL: none); a sentence if one does
@@ -97,6 +104,9 @@ const char *statics_change(struct worker *control, const struct settings *old, c
 /* Queues the ICMP error that the verdict calls for, if it may be sent. */
 void reply_error(struct worker *worker, const struct packet *packet, const struct description *description,
                  enum verdict why);
+
+/* Is there room for another packet in the queue? */
+bool reply_has_room(const struct worker *worker);
 
 /* Queues the probe of RFC 6146 section 3.5.2.2 to the client of an established session. */
 void reply_probe(struct worker *worker, const struct record *record);

@@ -145,7 +145,8 @@ static enum verdict send_from(struct fixture *fixture, unsigned client, uint16_t
 }
 
 /* A UDP packet from 203.0.113.2 to a port of the first pool address. */
-static enum verdict send_to_pool(struct fixture *fixture, be16 port)
+static enum verdict send_to_pool_from(struct fixture *fixture, uint32_t worker, be16 port,
+                                      uint16_t remote_port)
 {
     struct {
         struct ipv4_header ip;
@@ -156,12 +157,17 @@ static enum verdict send_to_pool(struct fixture *fixture, be16 port)
                        .protocol = PROTOCOL_UDP,
                        .source = to_be32(0xcb007102u),
                        .destination = to_be32(0xc0000200u)},
-                .udp = {.source = to_be16(999),
+                .udp = {.source = to_be16(remote_port),
                         .destination = port,
                         .length = to_be16(sizeof(struct udp_header)),
                         .checksum = to_be16(0x2222)}};
     packet.ip.checksum = (be16)~checksum_fold(checksum_add_bytes(0, &packet.ip, sizeof(packet.ip)));
-    return send(fixture, 1, &packet, sizeof(packet), NULL);
+    return send(fixture, worker, &packet, sizeof(packet), NULL);
+}
+
+static enum verdict send_to_pool(struct fixture *fixture, be16 port)
+{
+    return send_to_pool_from(fixture, WORKERS, port, 999);
 }
 
 static uint32_t list(struct fixture *fixture, bool sessions, struct engine_entry entries[64])
@@ -414,6 +420,67 @@ static void workers_at_once(void **state)
     assert_int_equal(listed, 32 * 16);
 }
 
+/* What has expired makes room at once, before any sweep. */
+static void expired_sessions_make_room(void **state)
+{
+    struct fixture *fixture = *state;
+    for (unsigned i = 0; i < 1024; i++)
+        assert_int_equal(send_from(fixture, 3 + i / 64, (uint16_t)(2000 + i % 64), NULL),
+                         VERDICT_TRANSLATED_6TO4);
+    assert_int_equal(send_from(fixture, 200, 3000, NULL), VERDICT_TABLE_FULL);
+    fixture->now += 302ull * SECOND;
+    for (unsigned i = 0; i < 1024; i++)
+        assert_int_equal(send_from(fixture, 200 + i / 64, (uint16_t)(3000 + i % 64), NULL),
+                         VERDICT_TRANSLATED_6TO4);
+    assert_int_equal(send_from(fixture, 300, 3000, NULL), VERDICT_TABLE_FULL);
+}
+
+/* A session that would be refused anyway leaves no trace. */
+static void a_packet_at_its_end_makes_no_session(void **state)
+{
+    struct fixture *fixture = *state;
+    struct engine_counters counters;
+    struct udp6 packet = udp_from(3, 2000, 53);
+    packet.ip.hop_limit = 1;
+    assert_int_equal(send(fixture, 0, &packet, sizeof(packet), NULL), VERDICT_HOP_LIMIT);
+    engine_count(fixture->engine, &counters);
+    assert_int_equal(counters.sessions_created, 0);
+}
+
+/* A static binding goes while two workers use it as hard as they can: afterwards nobody gets in. */
+static void *run_inbound(void *argument)
+{
+    struct load *load = argument;
+    for (unsigned round = 0; round < 20000; round++) {
+        enum verdict verdict = send_to_pool_from(load->fixture, load->worker, to_be16(80), (uint16_t)round);
+        load->refused += verdict != VERDICT_TRANSLATED_4TO6;
+    }
+    return NULL;
+}
+
+static void a_busy_static_binding_goes_for_good(void **state)
+{
+    struct fixture *fixture = *state;
+    struct load loads[WORKERS] = {{fixture, 0, 0}, {fixture, 1, 0}};
+    pthread_t threads[WORKERS];
+    char error[128];
+    struct settings none = fixture->settings;
+    none.nat64[0].static_count = 0;
+    for (unsigned i = 0; i < WORKERS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, run_inbound, &loads[i]), 0);
+    for (unsigned i = 0; i < 20; i++) {
+        assert_true(
+            engine_replace_settings(fixture->engine, &fixture->settings, fixture->now, error, sizeof(error)));
+        assert_true(engine_replace_settings(fixture->engine, &none, fixture->now, error, sizeof(error)));
+        assert_int_equal(send_to_pool(fixture, to_be16(80)), VERDICT_NO_BINDING);
+    }
+    for (unsigned i = 0; i < WORKERS; i++)
+        pthread_join(threads[i], NULL);
+    struct engine_entry entries[64];
+    assert_int_equal(list(fixture, true, entries), 0);
+    assert_int_equal(list(fixture, false, entries), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -425,6 +492,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(subscribers_keep_their_address, set_up, take_down),
         cmocka_unit_test_setup_teardown(refused_packets_are_answered_within_the_rate, set_up, take_down),
         cmocka_unit_test_setup_teardown(workers_at_once, set_up, take_down),
+        cmocka_unit_test_setup_teardown(expired_sessions_make_room, set_up, take_down),
+        cmocka_unit_test_setup_teardown(a_packet_at_its_end_makes_no_session, set_up, take_down),
+        cmocka_unit_test_setup_teardown(a_busy_static_binding_goes_for_good, set_up, take_down),
     };
     return cmocka_run_group_tests_name("engine", tests, NULL, NULL);
 }

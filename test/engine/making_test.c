@@ -105,7 +105,7 @@ static void all_records_come_back(struct actor *actor)
     records_reclaim(table, actor->lane, &actor->retired, SESSIONS);
     while (records_take(table, actor->lane) != NO_RECORD)
         taken++;
-    assert_int_equal(taken, SESSIONS);
+    assert_int_equal(taken, table->constants.records);
 }
 
 static void one_binding_for_all_sessions_of_a_port(void **state)
@@ -200,7 +200,12 @@ static void static_bindings_stay(void **state)
     assert_int_equal(record_at(table, index)->pool_port, to_be16(80));
     end_everything(&actor);
     assert_int_equal(binding_find4(table, 0, TRANSPORT_UDP, to_be16(80), 200), lead);
+    /* A closed binding takes nobody in and ends with the session it has. */
+    assert_int_equal(open_session(&actor, &random, &key, 100, &index), MADE);
     binding_end_static(&actor, lead);
+    assert_int_equal(binding_find4(table, 0, TRANSPORT_UDP, to_be16(80), 100), NO_RECORD);
+    assert_false(binding_join(record_at(table, lead)));
+    end_everything(&actor);
     nothing_is_left();
     assert_true(ports_claim(port_map_at(table, 0, TRANSPORT_UDP), to_be16(80), 1) >= 1024);
     table_destroy(table);
