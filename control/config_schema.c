@@ -45,7 +45,7 @@ enum {
     MTU_MAXIMUM = 65535,
     IPV4_MINIMUM_MTU = 68, /* RFC 791 section 3.2 */
     POOL_ENTRIES_MAXIMUM = 1024,
-    STATIC_ENTRIES_MAXIMUM = 65536,
+    STATIC_ENTRIES_MAXIMUM = 4096, /* a new binding goes through them all */
 };
 
 const struct config_key config_root = {.path = "", GROUP, .help = "the whole file"};

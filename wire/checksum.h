@@ -48,16 +48,6 @@ WIRE_INLINE uint64_t checksum_add_bytes(uint64_t sum, const void *data, size_t l
     return sum + more;
 }
 
-WIRE_INLINE uint64_t checksum_add16(uint64_t sum, be16 word)
-{
-    return sum + word;
-}
-
-WIRE_INLINE uint64_t checksum_add32(uint64_t sum, be32 words)
-{
-    return sum + words;
-}
-
 /* Adds an IPv6 address, or any 16 bytes. */
 WIRE_INLINE uint64_t checksum_add_address(uint64_t sum, const void *sixteen_bytes)
 {

@@ -31,11 +31,6 @@ enum {
     IPV4_OPTION_STRICT_ROUTE = 137,
 };
 
-WIRE_INLINE unsigned ipv4_version(const struct ipv4_header *header)
-{
-    return header->version_ihl >> 4;
-}
-
 /* Length of the header with its options, in bytes; 0 to 60, not yet checked against anything. */
 WIRE_INLINE unsigned ipv4_header_length(const struct ipv4_header *header)
 {
@@ -50,11 +45,6 @@ WIRE_INLINE bool ipv4_illegal_source(be32 address)
 {
     uint32_t first = from_be32(address) >> 24;
     return first == 0 || first == 127 || first >= 224;
-}
-
-WIRE_INLINE bool ipv4_is_multicast(be32 address)
-{
-    return (from_be32(address) >> 28) == 0xe;
 }
 
 /*

@@ -51,11 +51,6 @@ enum {
     IPV6_MORE_FRAGMENTS = 0x0001,
 };
 
-WIRE_INLINE unsigned ipv6_version(const struct ipv6_header *header)
-{
-    return from_be32(header->version_class_label) >> 28;
-}
-
 WIRE_INLINE uint8_t ipv6_traffic_class(const struct ipv6_header *header)
 {
     return (uint8_t)(from_be32(header->version_class_label) >> 20);

@@ -56,8 +56,6 @@ _Static_assert(sizeof(struct icmp_header) == 8, "an ICMP header has 8 bytes");
 enum {
     ICMPV4_ECHO_REPLY = 0,
     ICMPV4_UNREACHABLE = 3,
-    ICMPV4_SOURCE_QUENCH = 4,
-    ICMPV4_REDIRECT = 5,
     ICMPV4_ECHO_REQUEST = 8,
     ICMPV4_TIME_EXCEEDED = 11,
     ICMPV4_PARAMETER_PROBLEM = 12,

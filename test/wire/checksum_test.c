@@ -57,15 +57,12 @@ static void bytes_are_summed_at_any_length_and_place(void **state)
         }
 }
 
-static void words_and_addresses_are_bytes(void **state)
+static void addresses_are_bytes(void **state)
 {
-    uint8_t bytes[22];
+    uint8_t bytes[16];
     (void)state;
     randomize(bytes, sizeof(bytes));
-    uint64_t sum = checksum_add_address(0, bytes);
-    sum = checksum_add32(sum, load_be32(bytes + 16));
-    sum = checksum_add16(sum, load_be16(bytes + 20));
-    assert_int_equal(from_be16(checksum_fold(sum)), plain_sum(bytes, 22));
+    assert_int_equal(from_be16(checksum_fold(checksum_add_address(0, bytes))), plain_sum(bytes, 16));
 }
 
 static void large_sums_fold(void **state)
@@ -128,7 +125,7 @@ int main(void)
         cmocka_unit_test(example_of_rfc_1071),
         cmocka_unit_test(example_of_rfc_1624),
         cmocka_unit_test(bytes_are_summed_at_any_length_and_place),
-        cmocka_unit_test(words_and_addresses_are_bytes),
+        cmocka_unit_test(addresses_are_bytes),
         cmocka_unit_test(large_sums_fold),
         cmocka_unit_test(update_equals_a_new_computation),
         cmocka_unit_test(partial_update_keeps_the_sum),
