@@ -8,7 +8,7 @@
 #   make fuzz       every fuzz target for SECONDS=60
 #   make bench      benchmarks as ratios; ONLY=engine or ONLY=tun for one of them
 #   make install    DESTDIR=, prefix=/usr/local, sysconfdir=/etc
-#   make packages   the Debian packages that all of this needs
+#   make packages   the Debian packages that all of this needs; `tool/install-packages build` for make alone
 #   make clean
 #
 # test, demo, check, fuzz and bench install the packages they lack first, where they run as root.

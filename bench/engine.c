@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "engine/engine.h"
 #include "engine/table.h"
@@ -246,10 +247,29 @@ static void measure(struct bench *bench, uint32_t sessions, const char *label)
     tear_down(bench);
 }
 
+static void measure_memory(uint32_t sessions)
+{
+    struct geometry geometry = {.sessions = sessions, .addresses = 1, .workers = 1};
+    print("table.bytes-per-session", (double)table_memory(&geometry).sessions / sessions, "B");
+}
+
+/* Whether a table of so many sessions may fill up without driving the machine out of memory. */
+static bool fits(uint32_t sessions)
+{
+    struct geometry geometry = {.sessions = sessions, .addresses = sessions / 50000 + 1, .workers = 1};
+    size_t machine = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
+    return table_memory(&geometry).sessions < machine / 2;
+}
+
 int main(void)
 {
     static struct bench bench;
     measure(&bench, 1000, "1k");
     measure(&bench, 1000000, "1M");
+    if (fits(10000000))
+        measure(&bench, 10000000, "10M");
+    else
+        fprintf(stderr, "engine: 10M sessions: left out, they would take half of this machine's memory\n");
+    measure_memory(1u << 20);
     return 0;
 }

@@ -24,10 +24,11 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lab"))
 
 import nat64  # noqa: E402
-from namespace import LabError, wait_until  # noqa: E402
+from namespace import LabError, end, wait_until  # noqa: E402
 
 TAYGA_PREFIX, TAYGA_POOL = "2001:db8:65::/96", "192.0.2.32/28"
 PLAIN = "plain IPv6 forwarding"
+ATTEMPTS = 3
 WAYS = {"isthmus": nat64.SERVER_MAPPED, PLAIN: nat64.SERVER_PLAIN, "tayga": "2001:db8:65::cb00:7102"}
 LOADS = (
     ("tun.tcp.forward", 1, ()),
@@ -47,15 +48,6 @@ def note(text):
     print(text, file=sys.stderr, flush=True)
 
 
-def describe_machine():
-    with open("/proc/cpuinfo") as file:
-        models = re.findall(r"^model name\s*:\s*(.*)$", file.read(), re.MULTILINE)
-    system = os.uname()
-    note(f"machine: {os.cpu_count()} x {models[0] if models else system.machine}, "
-         f"{system.sysname} {system.release}")
-    note("client, gateway and server share these cores: their own TCP work is part of every figure")
-
-
 def start_tayga(lab):
     config = lab.write("tayga.conf", _TAYGA)
     with open(lab.path("tayga.log"), "w") as log:
@@ -68,12 +60,38 @@ def start_tayga(lab):
     lab.server.shell(f"ip route add {TAYGA_POOL} via {nat64.GATEWAY4}\n")
 
 
+def transfer(lab, arguments, seconds):
+    """One iperf3 run; its "end" object, or LabError with what iperf3 says.
+
+    Each run has a server of its own: one that still winds up the run before, as after a slow way with many
+    flows, refuses the next as "busy". With -J iperf3 reports an error in its JSON and exits with status 0.
+    """
+    server = lab.start_iperf(once=True)
+    try:
+        done = lab.client.run(["iperf3", "-J", "-t", str(seconds), *arguments], check=False,
+                              timeout=seconds + 30)
+    finally:
+        end(server)
+    try:
+        result = json.loads(done.stdout)
+    except ValueError:
+        result = {"error": done.stderr.strip() or f"exit status {done.returncode} and no JSON"}
+    if "error" in result:
+        raise LabError(f"iperf3: {result['error']}")
+    return result["end"]
+
+
 def megabits(lab, address, flows, direction, seconds):
     """What iperf3 says arrived, in Mbit/s, and how many segments were sent again."""
-    done = lab.client.run(["iperf3", "-c", address, "-J", "-t", str(seconds), "-O", "0.3", "-P", str(flows),
-                           *direction], timeout=seconds + 30)
-    end = json.loads(done.stdout)["end"]
-    return end["sum_received"]["bits_per_second"] / 1e6, end["sum_sent"].get("retransmits", 0)
+    arguments = ["-c", address, "-O", "0.3", "-P", str(flows), *direction]
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            sums = transfer(lab, arguments, seconds)
+            return sums["sum_received"]["bits_per_second"] / 1e6, sums["sum_sent"].get("retransmits", 0)
+        except LabError as error:
+            if attempt == ATTEMPTS:
+                raise
+            note(f"{error}; once more")
 
 
 def round_trip(lab, address):
@@ -110,12 +128,11 @@ def report(name, value, unit, against, ratio):
 
 
 def bench(options):
-    describe_machine()
+    note("client, gateway and server share the cores: their own TCP work is part of every figure")
     nat64.binary()
     with nat64.Lab() as lab:
         lab.add_plain_ipv6()
         start_tayga(lab)
-        lab.start_iperf()
         nat64.Daemon(lab).start()
         for address in WAYS.values():
             lab.client.run(["ping", "-q", "-c", "3", "-i", "0.1", address])
@@ -129,7 +146,12 @@ def bench(options):
                medians["isthmus"] / medians[PLAIN])
 
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 def interrupted(number, frame):
+    for each in SIGNALS:  # a second Ctrl-C may not break off the cleaning up
+        signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
@@ -138,7 +160,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5, help="rounds for each figure (5)")
     parser.add_argument("--seconds", type=int, default=2, help="length of each transfer (2)")
     options = parser.parse_args()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in SIGNALS:
         signal.signal(number, interrupted)
     try:
         bench(options)

@@ -18,6 +18,8 @@
 enum {
     LINE_MAXIMUM = 65536, /* bytes; an answer with a longer line is not of our daemon */
     HTTP_OK = 200,
+    CONNECT_SECONDS = 5,
+    SILENCE_SECONDS = 10, /* a daemon that sends nothing for so long is stopped or overloaded */
 };
 
 struct exchange {
@@ -87,7 +89,12 @@ static void explain(const struct client *client, CURL *curl, CURLcode code)
 {
     long number = 0;
     curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &number);
-    if (code != CURLE_COULDNT_CONNECT)
+    if (code == CURLE_OPERATION_TIMEDOUT)
+        fprintf(stderr, "isthmus: error: the daemon on %s is silent; if it is not stopped, try again\n",
+                client->socket);
+    else if (code == CURLE_COULDNT_CONNECT && (number == 0 || number == EAGAIN)) /* its queue is full */
+        fprintf(stderr, "isthmus: error: the daemon on %s is busy; try again\n", client->socket);
+    else if (code != CURLE_COULDNT_CONNECT)
         fprintf(stderr, "isthmus: error: the daemon on %s broke off: %s\n", client->socket,
                 curl_easy_strerror(code));
     else if (number == EACCES || number == EPERM)
@@ -128,6 +135,9 @@ bool client_ask(const struct client *client, const char *method, const char *pat
         curl_easy_setopt(curl, CURLOPT_PROXY, ""); /* http_proxy in the environment is not for us */
         curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_data);
         curl_easy_setopt(curl, CURLOPT_WRITEDATA, exchange);
+        curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_SECONDS);
+        curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
+        curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, (long)SILENCE_SECONDS);
         if (strcmp(method, "POST") == 0)
             curl_easy_setopt(curl, CURLOPT_POSTFIELDS, "");
         done = perform(client, exchange, &code);

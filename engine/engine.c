@@ -248,7 +248,12 @@ static void look_up(const struct worker *worker, struct item *item)
         candidate = (uint16_t)(slot >> 48) == (uint16_t)item->hash ? slot_index(slot) : candidate;
     }
     item->candidate = candidate;
-    __builtin_prefetch(record_at(table, candidate));
+    if (candidate != NO_RECORD) {
+        __builtin_prefetch(record_at(table, candidate));
+    } else if (which == SEGMENT_SESSION6) { /* a new session, likely: its binding is asked for next */
+        struct binding_key key = binding_key_of(&item->key6);
+        __builtin_prefetch(bucket_at(table, SEGMENT_BINDINGS, hash_bucket(table, hash_binding(table, &key))));
+    }
 }
 
 /* --- pass 3: translate -------------------------------------------------------------------------- */

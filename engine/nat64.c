@@ -125,10 +125,7 @@ static enum verdict open_outgoing(struct worker *worker, const struct descriptio
                                   const struct key6 *key, struct endpoints4 *to)
 {
     const struct table *table = worker->actor.table;
-    struct binding_key binding = {.client = key->client,
-                                  .client_port = key->client_port,
-                                  .transport = key->transport,
-                                  .instance = key->instance};
+    struct binding_key binding = binding_key_of(key);
     uint32_t lead = binding_find(table, &binding, worker->tick);
     if (!opens(description)) {
         if (lead == NO_RECORD)
@@ -262,10 +259,7 @@ enum verdict nat64_outgoing_error(struct worker *worker, const struct packet *pa
                        .instance = (uint8_t)instance};
     uint32_t index = session_find6(table, &key, hash_key6(table, &key), worker->tick);
     if (index == NO_RECORD) {
-        struct binding_key binding = {.client = key.client,
-                                      .client_port = key.client_port,
-                                      .transport = key.transport,
-                                      .instance = key.instance};
+        struct binding_key binding = binding_key_of(&key);
         index = binding_find(table, &binding, worker->tick);
     }
     if (index == NO_RECORD)

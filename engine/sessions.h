@@ -77,6 +77,14 @@ WIRE_INLINE struct key6 record_key6(const struct record *record)
                          .instance = record->instance};
 }
 
+WIRE_INLINE struct binding_key binding_key_of(const struct key6 *key)
+{
+    return (struct binding_key){.client = key->client,
+                                .client_port = key->client_port,
+                                .transport = key->transport,
+                                .instance = key->instance};
+}
+
 WIRE_INLINE struct binding_key record_binding_key(const struct record *record)
 {
     return (struct binding_key){.client = record->client,

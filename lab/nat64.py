@@ -167,9 +167,11 @@ class Lab:
         wait_for_listener(self.server, 80, process, self.path("nginx.err"))
         return process
 
-    def start_iperf(self, port=5201):
+    def start_iperf(self, port=5201, once=False):
+        """An iperf3 server; with `once`, one that ends after a single run."""
         with open(self.path("iperf3.log"), "w") as log:
-            process = self.server.start(["iperf3", "-s", "-p", str(port)], stdout=log, stderr=log)
+            process = self.server.start(["iperf3", "-s", "-p", str(port), *(["-1"] if once else [])],
+                                        stdout=log, stderr=log)
         wait_for_listener(self.server, port, process, self.path("iperf3.log"))
         return process
 

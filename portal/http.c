@@ -15,7 +15,8 @@
 
 enum {
     CONNECTIONS_MAXIMUM = 64,
-    IDLE_SECONDS = 30,                  /* after which a silent client is cut off */
+    IDLE_SECONDS = 5,                   /* after which a client that sends no request is cut off */
+    READING_SECONDS = 600,              /* ... and one that stops reading: a person pages through a list */
     CONNECTION_MEMORY = 4 * HTTP_PIECE, /* bytes a connection may take */
 };
 
@@ -98,6 +99,8 @@ static enum MHD_Result send_reply(struct MHD_Connection *connection, const struc
     MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
     if (allowed != NULL)
         MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, allowed);
+    if (reply->stream != NULL)
+        MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, (unsigned)READING_SECONDS);
     enum MHD_Result result = MHD_queue_response(connection, reply->status, response);
     MHD_destroy_response(response);
     return result;
