@@ -102,7 +102,7 @@ static void nothing_is_left(void)
 static void all_records_come_back(struct actor *actor)
 {
     unsigned taken = 0;
-    records_reclaim(table, actor->lane, &actor->retired, SESSIONS);
+    records_reclaim(table, actor->lane, &actor->retired, table->constants.records);
     while (records_take(table, actor->lane) != NO_RECORD)
         taken++;
     assert_int_equal(taken, table->constants.records);
@@ -360,7 +360,7 @@ static void churning_threads_leave_nothing(void **state)
     for (unsigned i = 0; i < THREADS; i++) {
         created += contenders[i].actor.sessions_created;
         ended += contenders[i].actor.sessions_ended;
-        records_reclaim(table, i, &contenders[i].actor.retired, SESSIONS);
+        records_reclaim(table, i, &contenders[i].actor.retired, table->constants.records);
         assert_int_equal(contenders[i].actor.retired.count, 0);
     }
     assert_int_equal(created, ended);
