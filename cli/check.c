@@ -34,5 +34,5 @@ int command_check(const struct command *command, int argc, char **argv)
     print_memory(config);
     config_print(config, stdout);
     config_free(config);
-    return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return command_written();
 }

@@ -21,20 +21,27 @@ static bool name_is_safe(const char *name)
            strcmp(name, ".") != 0;
 }
 
-/* Undoes what is left of one name. */
-static int undo_name(const char *name)
+/* Undoes what is left of one name. A daemon that runs is a failure only if just this name is meant. */
+static int undo_name(const char *name, bool one_of_all)
 {
     struct state state;
     char error[512];
-    bool absent;
     size_t undone;
-    if (!state_open_existing(&state, STATE_BASE, name, &absent, error, sizeof(error))) {
-        if (!absent) {
-            log_error("%s", error);
-            return EXIT_FAILURE;
-        }
+    switch (state_open_existing(&state, STATE_BASE, name, error, sizeof(error))) {
+    case STATE_OPENED:
+        break;
+    case STATE_ABSENT:
         log_info("nothing to undo for %s", name);
         return EXIT_SUCCESS;
+    case STATE_BUSY:
+        if (one_of_all) {
+            log_info("passed over %s, which runs", name);
+            return EXIT_SUCCESS;
+        }
+        /* fall through */
+    case STATE_FAILED:
+        log_error("%s", error);
+        return EXIT_FAILURE;
     }
     bool done = undo_directory(state.directory, &undone);
     if (done) {
@@ -55,7 +62,7 @@ static int undo_config(const char *path)
         log_error("%s; or name the device: isthmus down NAME", error.text);
         return EXIT_FAILURE;
     }
-    int status = undo_name(config->plane.name);
+    int status = undo_name(config->plane.name, false);
     config_free(config);
     return status;
 }
@@ -73,7 +80,7 @@ static int undo_all(void)
     if (count <= 0)
         log_info("nothing to undo");
     for (int i = 0; i < count; i++) {
-        if (undo_name(entries[i]->d_name) != EXIT_SUCCESS)
+        if (undo_name(entries[i]->d_name, true) != EXIT_SUCCESS)
             status = EXIT_FAILURE;
         free(entries[i]);
     }
@@ -98,6 +105,6 @@ int command_down(const struct command *command, int argc, char **argv)
         return EXIT_FAILURE;
     }
     if (options.word != NULL)
-        return undo_name(options.word);
+        return undo_name(options.word, false);
     return options.config != NULL ? undo_config(options.config) : undo_all();
 }

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/command.h"
+#include "cli/options.h"
 #include "control/version.h"
 
 static const struct command commands[] = {
@@ -74,11 +74,11 @@ int main(int argc, char **argv)
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
         print_overview(stdout);
-        return EXIT_SUCCESS;
+        return command_written();
     }
     if (strcmp(argv[1], "--version") == 0) {
         puts("isthmus " ISTHMUS_VERSION);
-        return EXIT_SUCCESS;
+        return command_written();
     }
     for (int i = 0; i < COMMANDS; i++) {
         if (strcmp(argv[1], commands[i].name) == 0)

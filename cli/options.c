@@ -4,6 +4,7 @@
  */
 #include "cli/options.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -28,10 +29,20 @@ enum {
     ROWS = sizeof(rows) / sizeof(rows[0]),
 };
 
+int command_written(void)
+{
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return EXIT_SUCCESS;
+    fprintf(stderr, "isthmus: error: cannot write to standard output: %s\n",
+            errno != 0 ? strerror(errno) : "an earlier write failed");
+    return EXIT_FAILURE;
+}
+
 int command_help(const struct command *command)
 {
     printf("usage: isthmus %s\n\n%s", command->usage, command->help);
-    return EXIT_SUCCESS;
+    return command_written();
 }
 
 int command_misuse(const struct command *command, const char *format, ...)
@@ -103,6 +114,10 @@ bool options_read(const struct options_reader *reader, int argc, char **argv, st
             return false;
         }
         store(options, row, value);
+    }
+    if (options->config != NULL && options->socket != NULL) {
+        *status = command_misuse(reader->command, "give -c FILE or --socket PATH, not both");
+        return false;
     }
     return true;
 }

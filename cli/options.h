@@ -35,6 +35,9 @@ struct options_reader {
 bool options_read(const struct options_reader *reader, int argc, char **argv, struct options *options,
                   int *status);
 
+/* The exit status of a command that has written all it had to on standard output; says so if that failed. */
+int command_written(void);
+
 /* --help: prints it on standard output, EXIT_SUCCESS. */
 int command_help(const struct command *command);
 

@@ -23,5 +23,5 @@ int command_reload(const struct command *command, int argc, char **argv)
     if (!client_find(&client, &options) || !client_ask(&client, "POST", "/v1/reload", ignore_line, NULL))
         return EXIT_FAILURE;
     puts("reloaded");
-    return EXIT_SUCCESS;
+    return command_written();
 }

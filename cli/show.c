@@ -118,7 +118,7 @@ int command_show(const struct command *command, int argc, char **argv)
                 : view->columns == &status_columns
                     ? client_ask(&client, "GET", view->path, print_status, NULL)
                     : print_tables(&client, view, options.all);
-    if (fflush(stdout) != 0)
+    if (command_written() != EXIT_SUCCESS)
         return EXIT_FAILURE;
     return done ? EXIT_SUCCESS : EXIT_FAILURE;
 }

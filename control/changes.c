@@ -53,7 +53,7 @@ static bool write_line(struct changes *changes, const char *line)
     if (changes->last < 0)
         return false;
     ssize_t written = write(changes->fd, line, length);
-    if (written == (ssize_t)length && fsync(changes->fd) == 0)
+    if (written == (ssize_t)length)
         return true;
     int error = written >= 0 && written < (ssize_t)length ? ENOSPC : errno;
     changes_retract(changes);
@@ -74,11 +74,13 @@ struct changes *changes_create(int directory)
         return NULL;
     }
     snprintf(line, sizeof(line), CHANGES_FORMAT " %" PRIu64 "\n", network_namespace());
-    if (!write_line(changes, line)) {
-        changes_close(changes);
-        return NULL;
-    }
-    return changes;
+    if (write_line(changes, line) && changes_sync(changes))
+        return changes;
+    int error = errno;
+    changes_close(changes);
+    changes_remove(directory);
+    errno = error;
+    return NULL;
 }
 
 /* Words are parted by blanks and lines by newlines, so neither may stand inside one. */
@@ -103,7 +105,19 @@ bool changes_append(struct changes *changes, const struct change *change)
     snprintf(line, sizeof(line), "%s %s%s%s%s%s\n", kinds[change->kind].name, change->subject,
              words > 1 ? " " : "", words > 1 ? change->before : "", words > 2 ? " " : "",
              words > 2 ? change->after : "");
-    return write_line(changes, line);
+    if (!write_line(changes, line))
+        return false;
+    if (change->kind == CHANGE_PROXY || changes_sync(changes))
+        return true;
+    int error = errno;
+    changes_retract(changes);
+    errno = error;
+    return false;
+}
+
+bool changes_sync(struct changes *changes)
+{
+    return fsync(changes->fd) == 0;
 }
 
 void changes_retract(struct changes *changes)

@@ -42,8 +42,14 @@ struct changes;
 /* Starts a new list in the directory, in place of an old one. NULL and errno on failure. */
 struct changes *changes_create(int directory);
 
-/* Writes one more change through to the disk. False and errno if that failed: do not make it then. */
+/*
+ * Writes one more change through to the disk. False and errno if that failed: do not make it then. Only
+ * proxy entries, which come by the thousand, wait for changes_sync; they do not outlive the machine anyway.
+ */
 bool changes_append(struct changes *changes, const struct change *change);
+
+/* Writes all through to the disk. False and errno if that failed. */
+bool changes_sync(struct changes *changes);
 
 /* Takes the last one back, which turned out not to be a change. */
 void changes_retract(struct changes *changes);

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "control/log.h"
 #include "control/notify.h"
@@ -17,6 +18,7 @@
 enum {
     EXPIRY_LONGEST_MILLISECONDS = 1000,
     NANOSECONDS_A_MILLISECOND = 1000000,
+    SETTLE_MILLISECONDS = 200, /* in which a link that comes up may say so many times */
 };
 
 static void on_stop_signal(uv_signal_t *handle, int number)
@@ -33,16 +35,65 @@ static void on_hang_up(uv_signal_t *handle, int number)
     daemon_reload(handle->data, &error);
 }
 
+static void fail(struct daemon *daemon)
+{
+    daemon->failed = true;
+    uv_stop(&daemon->loop);
+}
+
+static void on_settled(uv_timer_t *handle)
+{
+    struct daemon *daemon = handle->data;
+    keeper_answer_again(&daemon->keeper);
+}
+
+/* Without its routes, which the kernel drops when the device goes down, the device is of no use. */
+static void look_at_link(void *context, const struct netlink_link *link)
+{
+    struct daemon *daemon = context;
+    bool own = link->index == tun_index(daemon->tun);
+    if (!own && link->up && link->running && !link->loopback && !link->removed &&
+        !uv_is_active((uv_handle_t *)&daemon->settle))
+        uv_timer_start(&daemon->settle, on_settled, SETTLE_MILLISECONDS, 0);
+    if (!own || daemon->failed || (link->up && !link->removed))
+        return;
+    char name[IFNAMSIZ]; /* a removal starts with bringing down, which is heard first */
+    bool removed = link->removed || if_indextoname(link->index, name) == NULL;
+    log_error("the device %s was %s; stopping", daemon->config->plane.name,
+              removed ? "removed" : "brought down");
+    fail(daemon);
+}
+
+/* After a burst in which events were lost. */
+static void look_at_all_links(struct daemon *daemon)
+{
+    struct netlink_link own = {.index = tun_index(daemon->tun), .removed = true};
+    struct netlink *netlink = netlink_open();
+    if (netlink != NULL)
+        netlink_links(netlink, look_at_link, daemon);
+    netlink_close(netlink);
+    if (if_indextoname(own.index, own.name) == NULL)
+        look_at_link(daemon, &own);
+}
+
 static void on_link_event(uv_poll_t *handle, int status, int events)
 {
     struct daemon *daemon = handle->data;
     (void)status;
     (void)events;
-    if (!netlink_gone(daemon->link_watch, tun_index(daemon->tun)))
+    if (!netlink_events(daemon->link_watch, look_at_link, daemon))
+        look_at_all_links(daemon);
+}
+
+static void on_keeper_event(uv_poll_t *handle, int status, int events)
+{
+    struct daemon *daemon = handle->data;
+    (void)events;
+    if (status == 0 && !keeper_gone(&daemon->keeper))
         return;
-    log_error("the device %s was removed; stopping", daemon->config->plane.name);
-    daemon->failed = true;
-    uv_stop(&daemon->loop);
+    uv_poll_stop(handle);
+    log_error("the keeper has ended, so nobody would undo the changes after a crash; stopping");
+    fail(daemon);
 }
 
 static void on_expiry(uv_timer_t *handle)
@@ -80,14 +131,19 @@ static int watch_all(struct daemon *daemon)
         status = watch_signal(daemon, &daemon->hang_up, on_hang_up, SIGHUP);
     if (status == 0)
         status = uv_poll_init(&daemon->loop, &daemon->link_poll, netlink_fd(daemon->link_watch));
+    if (status == 0)
+        status = uv_poll_init(&daemon->loop, &daemon->keeper_poll, daemon->keeper.socket);
     if (status != 0)
         return status;
-    daemon->link_poll.data = daemon->expiry.data = daemon->quiet.data = daemon;
+    daemon->link_poll.data = daemon->keeper_poll.data = daemon->settle.data = daemon->expiry.data =
+        daemon->quiet.data = daemon;
     uv_timer_init(&daemon->loop, &daemon->expiry);
     uv_timer_init(&daemon->loop, &daemon->quiet);
+    uv_timer_init(&daemon->loop, &daemon->settle);
     uv_timer_start(&daemon->expiry, on_expiry, 1, 0);
     uv_timer_start(&daemon->quiet, on_quiet, EXPIRY_LONGEST_MILLISECONDS, EXPIRY_LONGEST_MILLISECONDS);
-    return uv_poll_start(&daemon->link_poll, UV_READABLE, on_link_event);
+    status = uv_poll_start(&daemon->keeper_poll, UV_READABLE | UV_DISCONNECT, on_keeper_event);
+    return status != 0 ? status : uv_poll_start(&daemon->link_poll, UV_READABLE, on_link_event);
 }
 
 bool daemon_watch(struct daemon *daemon, char *error, size_t size)
@@ -108,23 +164,23 @@ int daemon_run(const struct daemon_options *options)
 {
     struct daemon *daemon = calloc(1, sizeof(*daemon));
     char error[1024];
-    int status = EXIT_FAILURE;
     if (daemon == NULL) {
         log_error("out of memory");
-        return status;
+        return EXIT_FAILURE;
     }
     signal(SIGPIPE, SIG_IGN);
+    umask(022); /* the directories above the control socket are for all who may use it */
     daemon->options = options;
     daemon->listener = daemon->state.directory = daemon->state.lock = daemon->keeper.socket = -1;
     if (daemon_start(daemon, error, sizeof(error))) {
         uv_run(&daemon->loop, UV_RUN_DEFAULT);
         notify_supervisor("STOPPING=1");
-        if (!daemon->failed)
-            status = EXIT_SUCCESS;
     } else {
         log_error("%s", error);
+        daemon->failed = true;
     }
     daemon_stop(daemon);
+    bool failed = daemon->failed;
     free(daemon);
-    return status;
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -57,14 +57,15 @@ struct daemon {
     void *service;
     nanoseconds started;
     bool ready;
-    bool failed; /* something ended the daemon that should not have */
+    bool failed; /* to start, or something ended the daemon that should not have, or is left behind */
 
     bool have_loop, threads_run;
     uv_loop_t loop;
     uv_signal_t terminate, interrupt, hang_up;
     uv_timer_t expiry; /* the control plane's worker sweeps its share of the table */
     uv_timer_t quiet;  /* frees `retired` when no worker uses it any more */
-    uv_poll_t link_poll;
+    uv_timer_t settle; /* after a link came up, until the proxy entries are looked after */
+    uv_poll_t link_poll, keeper_poll;
 };
 
 /* Runs a daemon until it is told to stop. Returns the exit status of the program. */

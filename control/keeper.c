@@ -6,8 +6,11 @@
  */
 #include "control/keeper.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +21,7 @@
 #include <unistd.h>
 
 #include "control/log.h"
+#include "control/netlink.h"
 #include "control/privilege.h"
 #include "control/undo.h"
 
@@ -25,6 +29,8 @@ enum {
     MESSAGE_OPEN = 'o',
     MESSAGE_LEAVE = 'l',
     MESSAGE_FINISH = 'f',
+    MESSAGE_ANSWER_AGAIN = 'a',
+    PATIENCE_MILLISECONDS = 2000, /* with a keeper that does not answer; the daemon's loop stands meanwhile */
 };
 
 /* The answer to MESSAGE_OPEN: an errno, and with 0 the file beside it. */
@@ -79,6 +85,29 @@ static int end(const struct keeper_options *options, bool finished, bool leave)
     return clean ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+/* Which of the entries are missing the kernel knows best: it says so of those that are not. */
+static void answer_again(int directory)
+{
+    struct change_list list;
+    size_t missed = 0;
+    struct netlink *netlink = netlink_open();
+    if (netlink != NULL && changes_read(directory, &list) == 0) {
+        for (size_t i = 0; i < list.count; i++) {
+            const struct change *change = &list.items[i];
+            uint32_t address;
+            unsigned index = change->kind == CHANGE_PROXY ? if_nametoindex(change->before) : 0;
+            if (index != 0 && inet_pton(AF_INET, change->subject, &address) == 1 &&
+                netlink_proxy_add(netlink, address, index) == 0)
+                missed++;
+        }
+        changes_free(&list);
+    }
+    netlink_close(netlink);
+    if (missed > 0)
+        log_info("an interface is up again: answering ARP again for %zu pool address%s", missed,
+                 missed == 1 ? "" : "es");
+}
+
 static int serve(int socket, const struct keeper_options *options)
 {
     bool leave = false;
@@ -93,6 +122,8 @@ static int serve(int socket, const struct keeper_options *options)
             serve_config(socket, options->config);
         else if (message == MESSAGE_LEAVE)
             leave = true;
+        else if (message == MESSAGE_ANSWER_AGAIN)
+            answer_again(options->state->directory);
     }
 }
 
@@ -141,32 +172,66 @@ bool keeper_start(struct keeper *keeper, const struct keeper_options *options)
     return false;
 }
 
+/* Receives an answer, with the file or -1. Returns 0, EPIPE if there is no keeper, ETIMEDOUT if no answer. */
+static int receive(const struct keeper *keeper, int milliseconds, struct answer *answer, int *file)
+{
+    union control_buffer control;
+    struct iovec part = {.iov_base = answer, .iov_len = sizeof(*answer)};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+    memset(&control, 0, sizeof(control));
+    struct pollfd readable = {.fd = keeper->socket, .events = POLLIN};
+    *file = -1;
+    while (poll(&readable, 1, milliseconds) < 0 && errno == EINTR)
+        continue;
+    ssize_t length = recvmsg(keeper->socket, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    if (length < 0 && errno == EAGAIN)
+        return ETIMEDOUT;
+    if (length != (ssize_t)sizeof(*answer))
+        return EPIPE;
+    const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    if (answer->error == 0 && header != NULL && header->cmsg_type == SCM_RIGHTS)
+        memcpy(file, CMSG_DATA(header), sizeof(*file));
+    return 0;
+}
+
+/* What comes unasked is an answer that came too late to be waited for, or the end. */
+bool keeper_gone(const struct keeper *keeper)
+{
+    struct answer late;
+    int file, status;
+    do {
+        status = receive(keeper, 0, &late, &file);
+        if (file >= 0)
+            close(file);
+    } while (status == 0);
+    return status == EPIPE;
+}
+
 int keeper_open_config(const struct keeper *keeper)
 {
     char request = MESSAGE_OPEN;
-    struct answer answer = {.error = EPIPE};
-    union control_buffer control;
-    struct iovec part = {.iov_base = &answer, .iov_len = sizeof(answer)};
-    struct msghdr message = {
-        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
-    int file = -1;
-    memset(&control, 0, sizeof(control));
-    if (send(keeper->socket, &request, 1, MSG_NOSIGNAL) != 1 ||
-        recvmsg(keeper->socket, &message, MSG_CMSG_CLOEXEC) != (ssize_t)sizeof(answer)) {
-        errno = EPIPE;
-        return -1;
+    struct answer answer;
+    int file = -1, status = EPIPE;
+    if (!keeper_gone(keeper)) {
+        if (send(keeper->socket, &request, 1, MSG_NOSIGNAL | MSG_DONTWAIT) == 1)
+            status = receive(keeper, PATIENCE_MILLISECONDS, &answer, &file);
+        else if (errno == EAGAIN)
+            status = ETIMEDOUT;
     }
-    const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-    if (answer.error == 0 && header != NULL && header->cmsg_type == SCM_RIGHTS)
-        memcpy(&file, CMSG_DATA(header), sizeof(file));
-    errno = answer.error;
+    errno = status != 0 ? status : answer.error;
     return file;
 }
 
 static void tell(const struct keeper *keeper, char message)
 {
-    ssize_t sent = send(keeper->socket, &message, 1, MSG_NOSIGNAL);
-    (void)sent; /* a keeper that is gone is noticed by keeper_finish */
+    ssize_t sent = send(keeper->socket, &message, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    (void)sent; /* a keeper that is gone is noticed; one that is stopped has enough to do when it goes on */
+}
+
+void keeper_answer_again(const struct keeper *keeper)
+{
+    tell(keeper, MESSAGE_ANSWER_AGAIN);
 }
 
 void keeper_leave(const struct keeper *keeper)

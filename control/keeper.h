@@ -8,6 +8,7 @@
  *     keeper_open_config      ------->    opens the configuration file, of fixed path
  *                             <-------    the open file
  *     keeper_leave (--stay)   ------->    remembers to undo nothing
+ *     keeper_answer_again     ------->    makes recorded proxy entries that have vanished anew
  *     keeper_finish, or death ------->    undoes the saved list of changes, removes the state, ends
  *
  * So what was changed is undone even if the daemon crashes or is killed; only if both are killed at once
@@ -34,8 +35,20 @@ struct keeper_options {
 /* Starts the keeper; to be called while there is one thread. False and errno on failure. */
 bool keeper_start(struct keeper *keeper, const struct keeper_options *options);
 
-/* The configuration file, open for reading, or -1 and errno. */
+/*
+ * The configuration file, open for reading, or -1 and errno: EPIPE if there is no keeper any more, ETIMEDOUT
+ * if it does not answer.
+ */
 int keeper_open_config(const struct keeper *keeper);
+
+/*
+ * The kernel forgets the proxy entries of an interface that goes down or loses its carrier. Has those on the
+ * list of changes made again that are missing.
+ */
+void keeper_answer_again(const struct keeper *keeper);
+
+/* To be asked when the socket is readable: has the keeper ended? */
+bool keeper_gone(const struct keeper *keeper);
 
 /* From now on changes are to outlive the daemon. */
 void keeper_leave(const struct keeper *keeper);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What the daemon says while it runs: one line an event on standard error, nothing per packet.
+ * What the daemon says while it runs: one line an event on standard error, nothing per packet. It never waits
+ * for whoever reads there.
  */
 #ifndef CONTROL_LOG_H
 #define CONTROL_LOG_H
@@ -18,7 +19,8 @@ enum {
     LOG_LINE = 1024, /* bytes of a line at most, the newline included */
 };
 
-/* Decides the form of the lines: behind JOURNAL_STREAM each starts with its priority, as in "<4>". */
+/* Decides the form of the lines: if standard error is the journal's (JOURNAL_STREAM) each starts with its
+ * priority, as in "<4>". */
 void log_open(void);
 
 void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -50,7 +50,8 @@ int netlink_proxy_remove(struct netlink *netlink, uint32_t address, unsigned ind
 /* Walks what the kernel has. `visit` is called for each; it must not use the same netlink. */
 struct netlink_link {
     unsigned index, mtu;
-    bool up, loopback;
+    bool up, running, loopback;
+    bool removed; /* told by netlink_events only */
     char name[IFNAMSIZ];
 };
 struct netlink_address {
@@ -71,11 +72,11 @@ int netlink_addresses(struct netlink *netlink, netlink_visit_address *visit, voi
 int netlink_routes(struct netlink *netlink, int family, netlink_visit_route *visit, void *context);
 
 /*
- * A second socket that hears of links that go. netlink_gone reads what has come and says whether the
- * link of that index was removed.
+ * A second socket that hears of changes of links. netlink_events reads what has come and visits every link
+ * that it is about, as the link was then. False if events were lost in a burst: look at all links instead.
  */
 struct netlink *netlink_watch_links(void);
 int netlink_fd(const struct netlink *netlink);
-bool netlink_gone(struct netlink *netlink, unsigned index);
+bool netlink_events(struct netlink *netlink, netlink_visit_link *visit, void *context);
 
 #endif /* CONTROL_NETLINK_H */

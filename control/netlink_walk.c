@@ -66,7 +66,11 @@ static int on_link(const struct nlmsghdr *message, void *data)
     struct attributes attributes = {0};
     struct netlink_link link = {.index = (unsigned)info->ifi_index,
                                 .up = (info->ifi_flags & IFF_UP) != 0,
+                                .running = (info->ifi_flags & IFF_RUNNING) != 0,
+                                .removed = message->nlmsg_type == RTM_DELLINK,
                                 .loopback = (info->ifi_flags & IFF_LOOPBACK) != 0};
+    if (info->ifi_family != AF_UNSPEC) /* a bridge tells of its ports, which says nothing of the links */
+        return MNL_CB_OK;
     mnl_attr_parse(message, sizeof(*info), collect, &attributes);
     link.mtu = number_of(attributes.at[IFLA_MTU], 0);
     if (attributes.at[IFLA_IFNAME] != NULL)
@@ -169,30 +173,11 @@ int netlink_routes(struct netlink *netlink, int family, netlink_visit_route *vis
     return netlink_exchange(netlink, message, on_route, &walk);
 }
 
-struct departure {
-    unsigned index;
-    bool gone;
-};
-
-static int on_event(const struct nlmsghdr *message, void *data)
+bool netlink_events(struct netlink *netlink, netlink_visit_link *visit, void *context)
 {
-    struct departure *departure = data;
-    const struct ifinfomsg *info = mnl_nlmsg_get_payload(message);
-    if (message->nlmsg_type == RTM_DELLINK && (unsigned)info->ifi_index == departure->index)
-        departure->gone = true;
-    return MNL_CB_OK;
-}
-
-bool netlink_gone(struct netlink *netlink, unsigned index)
-{
-    struct departure departure = {.index = index};
+    struct walk walk = {.visit.link = visit, .context = context};
     ssize_t length = mnl_socket_recvfrom(netlink->socket, netlink->answer, sizeof(netlink->answer));
     if (length > 0)
-        mnl_cb_run(netlink->answer, (size_t)length, 0, 0, on_event, &departure);
-    else if (length < 0 && errno == ENOBUFS) {
-        /* Events were lost in a burst: look instead. */
-        char name[IFNAMSIZ];
-        departure.gone = if_indextoname(index, name) == NULL;
-    }
-    return departure.gone;
+        mnl_cb_run(netlink->answer, (size_t)length, 0, 0, on_link, &walk);
+    return length >= 0 || errno != ENOBUFS;
 }

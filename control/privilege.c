@@ -25,8 +25,8 @@ bool privilege_sufficient(void)
     return capng_get_caps_process() == 0 && capng_have_capability(CAPNG_EFFECTIVE, CAP_NET_ADMIN) != 0;
 }
 
-/* The user to become; the user and the group may both be missing on this machine. */
-static bool find_identity(const char *user, const char *group, uid_t *uid, gid_t *gid)
+/* The user to become, who may be missing on this machine. */
+static bool find_identity(const char *user, uid_t *uid, gid_t *gid)
 {
     const struct passwd *account = getpwnam(user);
     if (account == NULL) {
@@ -37,9 +37,6 @@ static bool find_identity(const char *user, const char *group, uid_t *uid, gid_t
     }
     *uid = account->pw_uid;
     *gid = account->pw_gid;
-    const struct group *members = getgrnam(group);
-    if (members != NULL)
-        *gid = members->gr_gid;
     return true;
 }
 
@@ -67,12 +64,12 @@ static bool keep_only(const unsigned capabilities[], size_t count)
     return capng_apply(CAPNG_SELECT_CAPS) == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
 }
 
-bool privilege_drop(const char *user, const char *group, char *error, size_t size)
+bool privilege_drop(const char *user, char *error, size_t size)
 {
     uid_t uid;
     gid_t gid;
     if (geteuid() == 0) {
-        if (!find_identity(user, group, &uid, &gid)) {
+        if (!find_identity(user, &uid, &gid)) {
             snprintf(error, size, "there is neither the user %s nor nobody on this machine; set control.user",
                      user);
             return false;

@@ -23,10 +23,11 @@
 bool privilege_sufficient(void);
 
 /*
- * Becomes `user` with the group `group`, and drops every capability; to be called while there is one thread.
+ * Becomes `user` with that user's own group and no other, and drops every capability; to be called while
+ * there is one thread. Whose group may use the control socket (control.group) is no matter of the daemon's.
  * A user that does not exist here is replaced by nobody, with a warning. False with a sentence on failure.
  */
-bool privilege_drop(const char *user, const char *group, char *error, size_t size);
+bool privilege_drop(const char *user, char *error, size_t size);
 
 /* Keeps what the keeper needs. */
 bool privilege_reduce_keeper(void);

@@ -49,6 +49,9 @@ static struct config *read_config(struct daemon *daemon, struct config_error *er
     char *text = file < 0 ? NULL : read_all(file, &length);
     if (text != NULL)
         config = config_parse(daemon->options->config, text, length, error);
+    else if (errno == ETIMEDOUT)
+        snprintf(error->text, sizeof(error->text),
+                 "the keeper, which opens the file, does not answer; try again, or restart isthmus");
     else
         snprintf(error->text, sizeof(error->text), "%s: cannot be read: %s", daemon->options->config,
                  strerror(errno));

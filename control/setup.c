@@ -203,6 +203,8 @@ static void answer_for_range(const struct setup *setup, const struct subnet *sub
             setup_answer_at_once(setup, interface);
         error = add_proxy(setup, address, subnet->index, interface);
     }
+    if (error == 0 && count > 0 && !changes_sync(setup->changes))
+        error = errno;
     if (error != 0)
         log_warning("cannot answer ARP for pool addresses on %s: %s", interface, strerror(error));
     else if (count > 0)
@@ -242,6 +244,11 @@ static void add_own_address(const struct setup *setup)
 
 bool setup_machine(const struct setup *setup, char *error, size_t size)
 {
+    if (!setup_have_ipv6()) {
+        snprintf(error, size,
+                 "this kernel has no IPv6; boot it without ipv6.disable=1, or load the module ipv6");
+        return false;
+    }
     setup_device_settings(setup);
     add_own_address(setup);
     int problem = netlink_link_up(setup->netlink, setup->index);

@@ -2,6 +2,7 @@
 /*
  * What is set on the device, and why:
  *
+ *   disable_ipv6=0     a machine that disables IPv6 by default has no route over the device otherwise
  *   addr_gen_mode=1    no link-local address: nobody talks to the device itself
  *   accept_local=1     translated packets enter the machine by the device; their source may be one
  *                      that the kernel holds for local
@@ -12,10 +13,10 @@
  *
  * And on the machine: forwarding of both families. That has side effects, which are undone as well:
  *
- *   Turning forwarding on or off for `all` does so for every interface; those that forwarded before are
- * recorded, to be turned on again. For IPv4 it also resets accept_redirects of `all`. An interface that
- * forwards no longer heeds router advertisements unless accept_ra is 2, and would lose its default route and
- * addresses; so where it is 1 it is set to 2 first.
+ *   Turning forwarding on or off for `all` does so for every interface, and for `default`; those that
+ * forwarded before are recorded, to be turned on again. For IPv4 it also resets accept_redirects of `all`. An
+ * interface that forwards no longer heeds router advertisements unless accept_ra is 2, and would lose its
+ * default route and addresses; so where it is 1 it is set to 2 first.
  */
 #include "control/setup_settings.h"
 
@@ -58,11 +59,20 @@ static void set(const struct setup *setup, const char *path, const char *value, 
         log_info("set %s to %s (was %s)", path, value, before);
 }
 
+bool setup_have_ipv6(void)
+{
+    char value[SYSCTL_VALUE];
+    /* Where IPv4's settings cannot be read either, no conclusion is possible. */
+    return sysctl_read("net/ipv4/ip_forward", value) != 0 ||
+           sysctl_read("net/ipv6/conf/all/forwarding", value) != ENOENT;
+}
+
 void setup_device_settings(const struct setup *setup)
 {
     static const struct {
         const char *family, *name, *value, *why;
     } rows[] = {
+        {"ipv6", "disable_ipv6", "0", "there can be no route to the prefix"},
         {"ipv6", "addr_gen_mode", "1", "the device will have a link-local address that is of no use"},
         {"ipv4", "accept_local", "1", "translated packets with a local source will be dropped"},
         {"ipv4", "rp_filter", "2", "the reverse path filter may drop translated packets"},
@@ -116,6 +126,7 @@ static void forward_ipv4(const struct setup *setup)
     if (reads_as("net/ipv4/ip_forward", "1"))
         return;
     sysctl_interfaces("ipv4", keep_forwarding, &visit);
+    keep_forwarding(&visit, "default");
     if (sysctl_read(redirects, before) == 0)
         record(setup, redirects, before, "*");
     set(setup, "net/ipv4/ip_forward", "1", "IPv4 packets are not forwarded until somebody sets it");
@@ -128,6 +139,7 @@ static void forward_ipv6(const struct setup *setup)
         return;
     sysctl_interfaces("ipv6", keep_advertisements, &visit);
     sysctl_interfaces("ipv6", keep_forwarding, &visit);
+    keep_forwarding(&visit, "default");
     set(setup, "net/ipv6/conf/all/forwarding", "1", "IPv6 packets are not forwarded until somebody sets it");
 }
 

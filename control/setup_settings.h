@@ -5,6 +5,9 @@
 
 #include "control/setup.h"
 
+/* False only if it is certain that the kernel has no IPv6 at all. */
+bool setup_have_ipv6(void);
+
 /* Before the device goes up: how it treats packets. */
 void setup_device_settings(const struct setup *setup);
 

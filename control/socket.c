@@ -17,10 +17,6 @@
 
 #include "control/log.h"
 
-enum {
-    WAITING_CONNECTIONS = 16,
-};
-
 static int unix_socket(void)
 {
     return socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -118,7 +114,7 @@ static int bind_and_listen(const struct sockaddr_un *address, int *error)
     int status = bind(fd, (const struct sockaddr *)address, sizeof(*address));
     *error = errno;
     umask(mask);
-    if (status == 0 && listen(fd, WAITING_CONNECTIONS) == 0)
+    if (status == 0 && listen(fd, SOMAXCONN) == 0)
         return fd;
     if (status == 0)
         *error = errno;

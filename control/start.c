@@ -120,20 +120,30 @@ static bool check_pools(struct daemon *daemon, char *error, size_t size)
     return !egress_pool_is_local(daemon->netlink, daemon->config, error, size);
 }
 
-static bool open_device(struct daemon *daemon, char *error, size_t size)
+/* Recorded only now that the device is known to be ours: what is on the list will be removed. */
+static bool keep_device(struct daemon *daemon, char *error, size_t size)
 {
-    const struct config *config = daemon->config;
-    struct tun_options options = {
-        .name = config->plane.name, .workers = config->plane.workers, .persist = daemon->options->stay};
     struct change change = {.kind = CHANGE_DEVICE};
-    char notes[512] = "";
-    snprintf(change.subject, sizeof(change.subject), "%s", config->plane.name);
-    if (daemon->options->stay && !changes_append(daemon->changes, &change)) {
+    snprintf(change.subject, sizeof(change.subject), "%s", daemon->config->plane.name);
+    if (!changes_append(daemon->changes, &change)) {
         snprintf(error, size, "cannot record the device: %s", strerror(errno));
         return false;
     }
+    int problem = tun_persist(daemon->tun);
+    if (problem == 0)
+        return true;
+    changes_retract(daemon->changes);
+    snprintf(error, size, "cannot make device %s outlive the daemon: %s", change.subject, strerror(problem));
+    return false;
+}
+
+static bool open_device(struct daemon *daemon, char *error, size_t size)
+{
+    const struct config *config = daemon->config;
+    struct tun_options options = {.name = config->plane.name, .workers = config->plane.workers};
+    char notes[512] = "";
     daemon->tun = tun_open(&options, error, size, notes, sizeof(notes));
-    if (daemon->tun == NULL)
+    if (daemon->tun == NULL || (daemon->options->stay && !keep_device(daemon, error, size)))
         return false;
     daemon->workers = tun_queues(daemon->tun);
     log_info("opened device %s with %u queue%s", config->plane.name, daemon->workers,
@@ -210,9 +220,18 @@ static bool open_socket(struct daemon *daemon, char *error, size_t size)
     return daemon->listener >= 0;
 }
 
+/*
+ * With the rights go the open files that stand for them: whoever takes the daemon over must not be able to
+ * write into the list that the keeper will undo as root, nor to give up the lock. The keeper keeps that.
+ */
 static bool drop_rights(struct daemon *daemon, char *error, size_t size)
 {
-    return privilege_drop(daemon->config->control.user, daemon->config->control.group, error, size);
+    changes_close(daemon->changes);
+    daemon->changes = NULL;
+    netlink_close(daemon->netlink);
+    daemon->netlink = NULL;
+    state_close(&daemon->state);
+    return privilege_drop(daemon->config->control.user, error, size);
 }
 
 static bool start_threads(struct daemon *daemon, char *error, size_t size)
@@ -244,6 +263,16 @@ static void say_instance(const struct nat64_settings *nat64)
              nat64->static_count);
 }
 
+/* Nothing is read from there any more; a terminal or a pipe would be kept open. */
+static void let_go_of_input(void)
+{
+    int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (null < 0)
+        return;
+    dup2(null, STDIN_FILENO);
+    close(null);
+}
+
 static bool become_ready(struct daemon *daemon, char *error, size_t size)
 {
     const struct config *config = daemon->config;
@@ -261,6 +290,7 @@ static bool become_ready(struct daemon *daemon, char *error, size_t size)
              config->plane.name, daemon->workers, daemon->workers == 1 ? "" : "s",
              config->settings.translation.mtu6, config->settings.translation.mtu4, config->geometry.sessions,
              config->control.socket);
+    let_go_of_input();
     notify_supervisor("READY=1");
     return true;
 }
@@ -333,8 +363,10 @@ void daemon_stop(struct daemon *daemon)
         clean = keeper_finish(&daemon->keeper);
     else if (daemon->state.lock >= 0)
         state_remove(&daemon->state);
-    if (!clean)
-        log_warning("something is left; isthmus down tries again to undo it");
+    if (!clean) {
+        log_error("something is left; isthmus down tries again to undo it");
+        daemon->failed = true;
+    }
     if (daemon->ready)
         log_info("stopped%s", daemon->options->stay
                                   ? "; device, routes and settings stay, for isthmus down to remove"

@@ -9,6 +9,7 @@
  */
 #include "control/state.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -19,6 +20,8 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "control/changes.h"
 
 #define LOCK_FILE "lock"
 
@@ -54,7 +57,7 @@ static bool same_file(int directory, int lock)
 /* 0: locked; EAGAIN: to be tried again; EBUSY: a daemon runs, *process; else an errno. */
 static int try_lock(struct state *state, pid_t *process)
 {
-    state->lock = openat(state->directory, LOCK_FILE, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
+    state->lock = openat(state->directory, LOCK_FILE, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (state->lock < 0)
         return errno;
     if (flock(state->lock, LOCK_EX | LOCK_NB) == 0) {
@@ -71,7 +74,8 @@ static int try_lock(struct state *state, pid_t *process)
     return *process != 0 ? EBUSY : EAGAIN;
 }
 
-static bool lock(struct state *state, char *error, size_t size)
+/* 0, or an errno with a sentence; EBUSY: a daemon runs. */
+static int lock(struct state *state, char *error, size_t size)
 {
     pid_t process = 0;
     int status = EAGAIN;
@@ -82,7 +86,7 @@ static bool lock(struct state *state, char *error, size_t size)
             pause_milliseconds(LOCK_STEP_MILLISECONDS);
     }
     if (status == 0)
-        return true;
+        return 0;
     state->lock = -1;
     if (status == EBUSY)
         snprintf(error, size, "isthmus runs already under this plane.name (process %ld, %s); stop it first",
@@ -91,14 +95,14 @@ static bool lock(struct state *state, char *error, size_t size)
         snprintf(error, size, "%s/%s is held by another process; try again", state->path, LOCK_FILE);
     else
         snprintf(error, size, "cannot lock %s/%s: %s", state->path, LOCK_FILE, strerror(status));
-    return false;
+    return status;
 }
 
 static bool make_directory(const char *base, const char *name)
 {
     char path[sizeof(((struct state *)NULL)->path)];
     snprintf(path, sizeof(path), "%s/%s", base, name);
-    return (mkdir(base, 0755) == 0 || errno == EEXIST) && (mkdir(path, 0755) == 0 || errno == EEXIST);
+    return (mkdir(base, 0755) == 0 || errno == EEXIST) && (mkdir(path, 0700) == 0 || errno == EEXIST);
 }
 
 static bool open_directory(struct state *state, const char *base, const char *name)
@@ -109,14 +113,30 @@ static bool open_directory(struct state *state, const char *base, const char *na
     return state->directory >= 0;
 }
 
+/* Those that are empty: the base stays while other daemons have a directory in it. */
+static void remove_directories(struct state *state)
+{
+    rmdir(state->path);
+    char *name = strrchr(state->path, '/');
+    *name = '\0';
+    rmdir(state->path);
+    *name = '/';
+}
+
 bool state_open(struct state *state, const char *base, const char *name, char *error, size_t size)
 {
     bool made = make_directory(base, name);
+    snprintf(state->path, sizeof(state->path), "%s/%s", base, name);
     if (!made || !open_directory(state, base, name)) {
-        snprintf(error, size, "cannot make %s/%s: %s; run isthmus as root", base, name, strerror(errno));
+        snprintf(error, size, "cannot make %s/%s: %s%s", base, name, strerror(errno),
+                 errno == EACCES || errno == EPERM ? "; run isthmus as root" : "");
+        remove_directories(state);
         return false;
     }
-    if (!lock(state, error, size)) {
+    int status = lock(state, error, size);
+    if (status != 0) {
+        if (status != EBUSY && status != EAGAIN)
+            remove_directories(state);
         state_close(state);
         return false;
     }
@@ -125,33 +145,72 @@ bool state_open(struct state *state, const char *base, const char *name, char *e
     if (ftruncate(state->lock, 0) == 0 && pwrite(state->lock, text, (size_t)length, 0) == length)
         return true;
     snprintf(error, size, "cannot write %s/%s: %s", state->path, LOCK_FILE, strerror(errno));
+    state_remove(state);
     state_close(state);
     return false;
 }
 
-bool state_open_existing(struct state *state, const char *base, const char *name, bool *absent, char *error,
-                         size_t size)
+enum state_status state_open_existing(struct state *state, const char *base, const char *name, char *error,
+                                      size_t size)
 {
-    *absent = false;
     if (!open_directory(state, base, name)) {
-        *absent = errno == ENOENT;
+        enum state_status failure = errno == ENOENT ? STATE_ABSENT : STATE_FAILED;
         snprintf(error, size, "cannot open %s: %s", state->path, strerror(errno));
-        return false;
+        return failure;
     }
-    if (lock(state, error, size))
-        return true;
+    int status = lock(state, error, size);
+    if (status == 0)
+        return STATE_OPENED;
     state_close(state);
-    return false;
+    return status == EBUSY ? STATE_BUSY : STATE_FAILED;
+}
+
+/* Tried with a shared lock, which is given up at once. */
+static bool lock_is_held(int directory)
+{
+    int fd = openat(directory, LOCK_FILE, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    bool held = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK && holder(fd) != 0;
+    if (fd >= 0)
+        close(fd);
+    return held;
+}
+
+static bool runs_here(int base, const char *name, const struct stat *own)
+{
+    struct stat status;
+    struct change_list list = {0};
+    int directory = openat(base, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    bool runs = directory >= 0 && fstat(directory, &status) == 0 &&
+                (status.st_ino != own->st_ino || status.st_dev != own->st_dev) && lock_is_held(directory) &&
+                changes_read(directory, &list) == 0 && list.present && !list.foreign;
+    changes_free(&list);
+    if (directory >= 0)
+        close(directory);
+    return runs;
+}
+
+bool state_others_run(int directory)
+{
+    struct stat own;
+    bool found = false;
+    int base = openat(directory, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *names = base >= 0 ? fdopendir(base) : NULL;
+    if (names == NULL && base >= 0)
+        close(base);
+    if (names == NULL || fstat(directory, &own) != 0)
+        found = false;
+    else
+        for (struct dirent *entry = readdir(names); entry != NULL && !found; entry = readdir(names))
+            found = entry->d_name[0] != '.' && runs_here(base, entry->d_name, &own);
+    if (names != NULL)
+        closedir(names);
+    return found;
 }
 
 void state_remove(struct state *state)
 {
     unlinkat(state->directory, LOCK_FILE, 0);
-    rmdir(state->path);
-    char *name = strrchr(state->path, '/');
-    *name = '\0';
-    rmdir(state->path); /* stays while other daemons have a directory in it */
-    *name = '/';
+    remove_directories(state);
 }
 
 void state_close(struct state *state)

@@ -22,9 +22,21 @@ struct state {
  */
 bool state_open(struct state *state, const char *base, const char *name, char *error, size_t size);
 
-/* Like state_open, but makes nothing; *absent tells that there is no such directory. */
-bool state_open_existing(struct state *state, const char *base, const char *name, bool *absent, char *error,
-                         size_t size);
+/* Like state_open, but makes nothing. Unless STATE_OPENED there is a sentence. */
+enum state_status {
+    STATE_OPENED,
+    STATE_ABSENT, /* there is no such directory */
+    STATE_BUSY,   /* a daemon runs under that name */
+    STATE_FAILED,
+};
+enum state_status state_open_existing(struct state *state, const char *base, const char *name, char *error,
+                                      size_t size);
+
+/*
+ * Does another daemon run in this network namespace? It would be one beside the directory of this state, with
+ * its lock held and a list of changes made in this namespace.
+ */
+bool state_others_run(int directory);
 
 /* Removes the lock file and the directories, if nothing else is in them. The lock is still held. */
 void state_remove(struct state *state);

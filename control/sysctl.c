@@ -13,9 +13,19 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Has the path a component ".."? Two dots inside a name are two dots: interfaces may be called so. */
+static bool climbs(const char *path)
+{
+    for (const char *at = strstr(path, "/.."); at != NULL; at = strstr(at + 1, "/..")) {
+        if (at[3] == '/' || at[3] == '\0')
+            return true;
+    }
+    return false;
+}
+
 bool sysctl_path_valid(const char *path)
 {
-    return strncmp(path, "net/", 4) == 0 && strlen(path) < SYSCTL_PATH && strstr(path, "..") == NULL;
+    return strncmp(path, "net/", 4) == 0 && strlen(path) < SYSCTL_PATH && !climbs(path);
 }
 
 static int sysctl_open(const char *path, int flags)

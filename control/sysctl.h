@@ -13,7 +13,7 @@ enum {
     SYSCTL_VALUE = 32, /* bytes of a value at most; those used here are small numbers */
 };
 
-/* True for a relative path below net/ without "..". */
+/* True for a relative path below net/ that stays there. */
 bool sysctl_path_valid(const char *path);
 
 /* Reads a value without its newline. Returns 0 or an errno. */

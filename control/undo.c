@@ -14,6 +14,7 @@
 
 #include "control/log.h"
 #include "control/netlink.h"
+#include "control/state.h"
 #include "control/sysctl.h"
 
 static bool gone(int error)
@@ -120,6 +121,21 @@ size_t undo_changes(const struct change_list *list)
     return failed;
 }
 
+/* Takes the settings off the list, but for those that are gone: the device's, which went with it. */
+static void leave_settings(struct change_list *list)
+{
+    char value[SYSCTL_VALUE];
+    size_t kept = 0;
+    for (size_t i = 0; i < list->count; i++) {
+        if (list->items[i].kind != CHANGE_SYSCTL || sysctl_read(list->items[i].subject, value) != 0)
+            list->items[kept++] = list->items[i];
+    }
+    if (kept < list->count)
+        log_info("another isthmus runs: forwarding and the other settings of this machine stay as they are, "
+                 "for it");
+    list->count = kept;
+}
+
 bool undo_directory(int directory, size_t *undone)
 {
     struct change_list list;
@@ -134,6 +150,8 @@ bool undo_directory(int directory, size_t *undone)
         if (list.unreadable > 0)
             log_warning("%zu lines of the saved list of changes make no sense and are passed over",
                         list.unreadable);
+        if (state_others_run(directory))
+            leave_settings(&list);
         done = undo_changes(&list) == 0;
     }
     if (done || !list.present)

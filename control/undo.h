@@ -17,8 +17,10 @@
 size_t undo_changes(const struct change_list *list);
 
 /*
- * Reads the list in the directory, undoes it and removes it. *undone is how many changes there were. False
- * if the list cannot be used or something could not be undone; the reason was logged and the list is kept.
+ * Reads the list in the directory, undoes it and removes it. While another daemon runs in this network
+ * namespace the kernel's settings stay as they are, for it may rely on them. *undone is how many changes
+ * there were. False if the list cannot be used or something could not be undone; the reason was logged and
+ * the list is kept.
  */
 bool undo_directory(int directory, size_t *undone);
 

@@ -4,6 +4,7 @@
  * the table in steps of engine_list: neither the table nor the workers are held, and what changes during the
  * walk may or may not be seen.
  */
+#include <assert.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +16,6 @@
 
 enum {
     STATUS_CONFLICT = 409,
-    STATUS_NO_MEMORY = 500,
     LINE_MAXIMUM = 1024, /* bytes of one object; the longest here take half of it */
     WALK_RECORDS = 4096, /* records looked at in one call of engine_list */
     WALK_ENTRIES = 64,
@@ -30,26 +30,23 @@ static void reply_object(struct http_reply *reply, json_t *object)
     json_decref(object);
     if (line == NULL) {
         free(text);
-        reply->status = STATUS_NO_MEMORY;
-        return;
+        return; /* without a text the connection is closed */
     }
     memcpy(line + length, "\n", 2);
     reply->text = line;
 }
 
-/* Appends the record as a line; false if there is no room. */
-static bool put_line(const struct columns *columns, const void *record, char *text, size_t *at, size_t size)
+/* Appends the record as a line; the caller has seen to it that there is room for LINE_MAXIMUM. */
+static void put_line(const struct columns *columns, const void *record, char *text, size_t *at, size_t size)
 {
     char line[LINE_MAXIMUM];
     json_t *object = columns_object(columns, record);
     size_t length = json_dumpb(object, line, sizeof(line), JSON_COMPACT);
     json_decref(object);
-    if (length >= sizeof(line) || *at + length + 1 > size)
-        return false;
+    assert(length < sizeof(line) && *at + length + 1 <= size);
     memcpy(text + *at, line, length);
     text[*at + length] = '\n';
     *at += length + 1;
-    return true;
 }
 
 static uint64_t live(uint64_t made, uint64_t ended)

@@ -1,18 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The device: made or taken over, set up, given its queues, and closed.
+ * The device: made, set up, given its queues, and closed.
  *
  * A queue is a file descriptor of /dev/net/tun attached to the device by TUNSETIFF. The first one
- * creates the device, unless there is one of that name, which it then joins: a persistent device that an
- * earlier run left behind, with its address and routes. But the kernel lets anyone join a multi-queue
- * device, one that is in use included, and would hand each its share of the packets. So the
- * kernel is asked over netlink how many queues the device has: before the first one is attached, so that
- * a running daemon loses nothing to a second one, and after all are, because two may have
- * started at once.
+ * creates the device, and does so with IFF_TUN_EXCL: without it the kernel would have us join a device of
+ * that name that exists, be it an administrator's or that of a running daemon, which would lose packets to
+ * us. Only to say which of the two it is, the kernel is asked over netlink how many queues are in use.
  *
- * Everything that outlives the daemon in a persistent device (offloads, length of the header, steering,
- * queue length, MTU, persistence itself) is set anew on every start; persistence last, so that a device that
- * was made here vanishes by itself when a later step fails.
+ * The device vanishes by itself when a later step fails, since it is made persistent only by a call of its
+ * own.
  */
 #include "plane/tun/tun.h"
 
@@ -151,20 +147,16 @@ static int queues_attached(const char *name)
     return length < 0 ? -1 : (int)queues;
 }
 
-/* Fails if not exactly `ours` queues of the device are in use. */
-static bool check_alone(const struct tun *tun, int ours, const struct report *report)
+static void explain_existing(const struct tun *tun, const struct report *report)
 {
-    int queues = queues_attached(tun->name);
-
-    if (queues < 0)
-        return fail(report, "cannot ask the kernel who uses device %s: %s", tun->name, strerror(errno));
-    if (queues != ours)
-        return fail(
-            report,
-            "device %s is in use by another isthmus or another program; stop that one first, or choose "
-            "another plane.name",
-            tun->name);
-    return true;
+    if (queues_attached(tun->name) > 0)
+        fail(report,
+             "device %s is in use by another isthmus or another program; stop that one first, or choose "
+             "another plane.name",
+             tun->name);
+    else
+        fail(report, "a device %s exists already; remove it (ip link delete %s) or choose another plane.name",
+             tun->name, tun->name);
 }
 
 static bool check_name(const char *name, const struct report *report)
@@ -207,16 +199,7 @@ static int explain_attach(const struct tun *tun, const struct report *report)
         fail(report, "may not create or use device %s; run as root or with CAP_NET_ADMIN", tun->name);
         break;
     case EBUSY:
-        fail(report,
-             "device %s is in use by another program; stop that one first, or choose another plane.name",
-             tun->name);
-        break;
-    case EINVAL:
-        fail(
-            report,
-            "a device %s exists and is not a multi-queue TUN device; remove it (ip link delete %s) or choose "
-            "another plane.name",
-            tun->name, tun->name);
+        explain_existing(tun, report);
         break;
     default:
         fail(report, "cannot create device %s: %s", tun->name, strerror(errno));
@@ -224,10 +207,13 @@ static int explain_attach(const struct tun *tun, const struct report *report)
     return -1;
 }
 
-/* Returns a descriptor attached to the device as one more queue, or -1 having explained why not. */
+/* Returns a descriptor attached to the device, the first of which makes it, or -1 having explained why not.
+ */
 static int open_queue(const struct tun *tun, const struct report *report)
 {
     struct ifreq request = {.ifr_flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE};
+    if (tun->queues == 0)
+        request.ifr_flags = (short)(request.ifr_flags | IFF_TUN_EXCL);
     int queue = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
 
     if (queue < 0)
@@ -315,19 +301,12 @@ static bool device_open(struct tun *tun, const struct tun_options *options, cons
 {
     uint32_t workers = options->workers < WORKERS_MAXIMUM ? options->workers : WORKERS_MAXIMUM;
 
-    if (!check_alone(tun, 0, report))
-        return false;
     int first = open_queue(tun, report);
     if (first < 0)
         return false;
     tun->loops[0].queue = first;
     tun->queues = 1;
-    if (!set_offloads(tun, report) || !set_link(tun, report) || !open_queues(tun, workers, report) ||
-        !check_alone(tun, (int)tun->queues, report))
-        return false;
-    if (ioctl(first, TUNSETPERSIST, (unsigned long)options->persist) != 0)
-        return fail(report, "cannot make device %s outlive the daemon: %s", tun->name, strerror(errno));
-    return true;
+    return set_offloads(tun, report) && set_link(tun, report) && open_queues(tun, workers, report);
 }
 
 struct tun *tun_open(const struct tun_options *options, char *error, size_t error_size, char *notes,
@@ -353,6 +332,11 @@ struct tun *tun_open(const struct tun_options *options, char *error, size_t erro
         return tun;
     tun_close(tun);
     return NULL;
+}
+
+int tun_persist(const struct tun *tun)
+{
+    return ioctl(tun->loops[0].queue, TUNSETPERSIST, 1UL) == 0 ? 0 : errno;
 }
 
 unsigned tun_index(const struct tun *tun)

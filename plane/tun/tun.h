@@ -25,18 +25,24 @@ struct tun;
 struct tun_options {
     const char *name; /* of the device, shorter than IFNAMSIZ */
     uint32_t workers; /* queues wanted */
-    bool persist;     /* the device outlives the daemon (run --stay) */
 };
 
 /*
- * Creates the device, or takes over a persistent one that nobody uses, with all queues open and MTU 65535;
- * a new one is down, one taken over is up or down as it was found. Needs CAP_NET_ADMIN and /dev/net/tun.
+ * Creates the device, with all queues open and MTU 65535, down. A device of that name that exists already is
+ * somebody else's: it is refused, whatever it is, and stays untouched. Needs CAP_NET_ADMIN and /dev/net/tun.
  * On failure returns NULL, with a device of our own making gone again, and writes into `error` one
  * sentence that says what to do. `notes` gets sentences, or "", about fall-backs that were taken (one
  * queue only, no USO).
  */
 struct tun *tun_open(const struct tun_options *options, char *error, size_t error_size, char *notes,
                      size_t notes_size);
+
+/*
+ * From now on the device outlives whoever holds its queues (run --stay); to be recorded before, since nothing
+ * but a removal ends it. Returns 0 or an errno.
+ */
+int tun_persist(const struct tun *tun);
+
 unsigned tun_index(const struct tun *tun);  /* interface index */
 uint32_t tun_queues(const struct tun *tun); /* how many threads will run */
 bool tun_uso(const struct tun *tun);        /* UDP super-packets cross whole */
@@ -60,7 +66,7 @@ void tun_count(const struct tun *tun, struct tun_counters *counters);
 /* Stops the threads after the bursts they are in, and waits for them. */
 void tun_stop(struct tun *tun);
 
-/* Closes all queues; a device that is not persistent is gone thereafter. */
+/* Closes all queues; without tun_persist the device is gone thereafter. */
 void tun_close(struct tun *tun);
 
 #endif /* PLANE_TUN_TUN_H */

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What the arguments of a command may be, and that anything else is a mistake of usage. */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -34,7 +37,8 @@ static struct attempt attempt(unsigned takes, bool takes_word, char *first, char
 
 static char config[] = "--config", short_config[] = "-c", joined[] = "--config=a.yaml", file[] = "a.yaml",
             json[] = "--json", stay[] = "--stay", word[] = "sessions", other[] = "pools", help[] = "--help",
-            empty[] = "--config=", unknown[] = "--frobnicate", joined_flag[] = "--json=yes";
+            socket_path[] = "--socket=/run/x.sock", empty[] = "--config=", unknown[] = "--frobnicate",
+            joined_flag[] = "--json=yes";
 
 static void test_values(void **state)
 {
@@ -71,6 +75,24 @@ static void test_mistakes(void **state)
     expect_misuse(attempt(OPTION_JSON, false, joined_flag, NULL, NULL));
     expect_misuse(attempt(OPTION_CONFIG, false, word, NULL, NULL));
     expect_misuse(attempt(OPTION_CONFIG, true, word, other, NULL));
+    expect_misuse(attempt(OPTION_CONFIG | OPTION_SOCKET, false, joined, socket_path, NULL));
+}
+
+/* Output that is lost must not look like success. */
+static void test_full_output(void **state)
+{
+    int full = open("/dev/full", O_WRONLY), saved = dup(STDOUT_FILENO);
+    (void)state;
+    fflush(stdout);
+    assert_true(full >= 0 && saved >= 0);
+    dup2(full, STDOUT_FILENO);
+    struct attempt made = attempt(OPTION_CONFIG, false, help, NULL, NULL);
+    clearerr(stdout);
+    dup2(saved, STDOUT_FILENO);
+    close(saved);
+    close(full);
+    assert_false(made.go_on);
+    assert_int_equal(made.status, EXIT_FAILURE);
 }
 
 static void test_help(void **state)
@@ -84,9 +106,8 @@ static void test_help(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_values),
-        cmocka_unit_test(test_flags_and_word),
-        cmocka_unit_test(test_mistakes),
+        cmocka_unit_test(test_values),   cmocka_unit_test(test_flags_and_word),
+        cmocka_unit_test(test_mistakes), cmocka_unit_test(test_full_output),
         cmocka_unit_test(test_help),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,7 @@
 /* The keeper opens the configuration, undoes at the end, and does so also when the daemon just dies. */
 #include "test/control/machine.h"
 
+#include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -110,6 +111,74 @@ static void test_leaves_when_told(void **context)
     assert_int_equal(faccessat(state.directory, "changes", F_OK, 0), 0);
 }
 
+static void test_end_is_noticed(void **context)
+{
+    struct keeper keeper;
+    (void)context;
+    start(&keeper);
+    assert_false(keeper_gone(&keeper));
+    assert_int_equal(kill(keeper.process, SIGKILL), 0);
+    bool gone = false;
+    for (int i = 0; i < 300 && !gone; i++) {
+        usleep(10000);
+        gone = keeper_gone(&keeper);
+    }
+    assert_true(gone);
+    assert_int_equal(keeper_open_config(&keeper), -1);
+    assert_int_equal(errno, EPIPE);
+    assert_false(keeper_finish(&keeper));
+}
+
+/* A keeper that does not answer costs a moment; an answer that comes later is not taken for the next one's.
+ */
+static void test_stopped_keeper_is_not_waited_for(void **context)
+{
+    struct keeper keeper;
+    char text[16] = "";
+    (void)context;
+    int fd = open(config, O_WRONLY | O_CREAT, 0600);
+    assert_true(fd >= 0);
+    start(&keeper);
+    assert_int_equal(kill(keeper.process, SIGSTOP), 0);
+    alarm(20);
+    assert_int_equal(keeper_open_config(&keeper), -1);
+    alarm(0);
+    assert_int_equal(errno, ETIMEDOUT);
+    assert_false(keeper_gone(&keeper));
+    assert_int_equal(kill(keeper.process, SIGCONT), 0);
+    usleep(100000);
+    assert_int_equal(unlink(config), 0);
+    close(fd);
+    fd = open(config, O_WRONLY | O_CREAT, 0600);
+    assert_int_equal(write(fd, "new", 3), 3);
+    close(fd);
+    fd = keeper_open_config(&keeper);
+    assert_int_equal(read(fd, text, sizeof(text)), 3);
+    close(fd);
+    assert_true(keeper_finish(&keeper));
+}
+
+static void test_proxy_entries_are_made_again(void **context)
+{
+    struct keeper keeper;
+    struct change change = {.kind = CHANGE_PROXY, .subject = "192.0.2.9", .before = "test0"};
+    (void)context;
+    machine_need();
+    int device = machine_device("test0");
+    start(&keeper);
+    struct changes *changes = changes_create(state.directory);
+    assert_true(changes_append(changes, &change));
+    changes_close(changes);
+    assert_int_equal(system("ip link set test0 up"), 0);
+    keeper_answer_again(&keeper);
+    keeper_answer_again(&keeper);       /* once is enough */
+    close(keeper_open_config(&keeper)); /* answered after the others */
+    assert_int_equal(system("ip neigh show proxy | grep -q '192.0.2.9 dev test0 *proxy'"), 0);
+    assert_true(keeper_finish(&keeper));
+    assert_int_equal(system("test -z \"$(ip neigh show proxy)\""), 0);
+    close(device);
+}
+
 #define FILE_TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -119,6 +188,9 @@ int main(void)
         FILE_TEST(test_undoes_at_the_end),
         FILE_TEST(test_undoes_when_the_daemon_dies),
         FILE_TEST(test_leaves_when_told),
+        FILE_TEST(test_end_is_noticed),
+        FILE_TEST(test_stopped_keeper_is_not_waited_for),
+        FILE_TEST(test_proxy_entries_are_made_again),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, machine_enter, NULL);
 }

@@ -156,20 +156,39 @@ static void test_proxy_entries_come_and_go(void **state)
     assert_int_equal(netlink_proxy_remove(netlink, address, index_of_device), ENOENT);
 }
 
-static void test_departure_is_heard(void **state)
+struct heard {
+    unsigned index;
+    bool up, down, removed;
+};
+
+static void note_event(void *context, const struct netlink_link *link)
+{
+    struct heard *heard = context;
+    if (link->index != heard->index)
+        return;
+    heard->up = heard->up || (link->up && !link->removed);
+    heard->down = heard->down || (heard->up && !link->up && !link->removed);
+    heard->removed = heard->removed || link->removed;
+}
+
+static void test_changes_of_links_are_heard(void **state)
 {
     (void)state;
     machine_need();
     struct netlink *watch = netlink_watch_links();
-    unsigned index = index_of_device;
+    struct heard heard = {.index = index_of_device};
     assert_non_null(watch);
     int other = machine_device("test1");
-    assert_false(netlink_gone(watch, index)); /* an event, but not that one */
-    assert_int_equal(netlink_link_remove(netlink, index), 0);
-    bool gone = false;
-    for (int i = 0; i < 16 && !gone; i++)
-        gone = netlink_gone(watch, index);
-    assert_true(gone);
+    assert_true(netlink_events(watch, note_event, &heard)); /* an event, but not of that one */
+    assert_false(heard.up || heard.down || heard.removed);
+    assert_int_equal(system("ip link set test0 up && ip link set test0 down"), 0);
+    for (int i = 0; i < 16 && !heard.down; i++)
+        netlink_events(watch, note_event, &heard);
+    assert_true(heard.up && heard.down && !heard.removed);
+    assert_int_equal(netlink_link_remove(netlink, index_of_device), 0);
+    for (int i = 0; i < 16 && !heard.removed; i++)
+        netlink_events(watch, note_event, &heard);
+    assert_true(heard.removed);
     close(other);
     netlink_close(watch);
 }
@@ -181,7 +200,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_networks_as_text),     DEVICE_TEST(test_link_goes_up),
         DEVICE_TEST(test_routes_come_and_go),        DEVICE_TEST(test_route_metric_and_address_are_read),
-        DEVICE_TEST(test_proxy_entries_come_and_go), DEVICE_TEST(test_departure_is_heard),
+        DEVICE_TEST(test_proxy_entries_come_and_go), DEVICE_TEST(test_changes_of_links_are_heard),
     };
     return cmocka_run_group_tests(tests, machine_enter, NULL);
 }

@@ -5,6 +5,7 @@
 
 #include <grp.h>
 #include <inttypes.h>
+#include <pwd.h>
 #include <sys/wait.h>
 
 #include "control/privilege.h"
@@ -44,11 +45,14 @@ static int drop_to(const char *user)
 {
     char error[256];
     struct rights rights;
-    if (!privilege_drop(user, "no-such-group", error, sizeof(error)))
+    if (!privilege_drop(user, error, sizeof(error)))
         return 10;
     read_rights(&rights);
     if (geteuid() == 0 || getuid() == 0 || getegid() == 0 || getgroups(0, NULL) != 0)
         return 11;
+    const struct passwd *account = getpwuid(getuid());
+    if (account == NULL || getegid() != account->pw_gid)
+        return 14;
     if (rights.effective != 0 || rights.permitted != 0 || rights.no_new_privileges != 1)
         return 12;
     if (setuid(0) == 0 || privilege_sufficient())
@@ -97,7 +101,7 @@ static int stay_root(void)
 {
     char error[256];
     struct rights rights;
-    if (!privilege_drop("nobody", "no-such-group", error, sizeof(error)))
+    if (!privilege_drop("nobody", error, sizeof(error)))
         return 10;
     read_rights(&rights);
     return rights.effective == 0 && rights.permitted == 0 && rights.no_new_privileges == 1 ? 0 : 11;

@@ -10,7 +10,11 @@ static void test_paths(void **state)
     (void)state;
     assert_true(sysctl_path_valid("net/ipv4/conf/eth0.100/accept_local"));
     assert_false(sysctl_path_valid("kernel/core_pattern"));
+    assert_true(sysctl_path_valid("net/ipv4/conf/a..b/accept_local"));
+    assert_true(sysctl_path_valid("net/ipv4/conf/..a/accept_local"));
     assert_false(sysctl_path_valid("net/../kernel/core_pattern"));
+    assert_false(sysctl_path_valid("net/ipv4/.."));
+    assert_false(sysctl_path_valid("net/..a/../kernel"));
     assert_false(sysctl_path_valid("/net/ipv4/ip_forward"));
     assert_false(sysctl_path_valid("network"));
     assert_int_equal(sysctl_read("kernel/ostype", value), EINVAL);

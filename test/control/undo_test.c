@@ -3,6 +3,7 @@
 #include "test/control/machine.h"
 
 #include "control/changes.h"
+#include "control/state.h"
 #include "control/sysctl.h"
 #include "control/undo.h"
 
@@ -98,6 +99,35 @@ static void test_files(void **state)
     directory_remove(directory);
 }
 
+/* A daemon that found forwarding on relies on it when the one that turned it on has ended. */
+static void test_settings_stay_while_another_daemon_runs(void **state)
+{
+    struct change change = {CHANGE_SYSCTL, "net/ipv4/ip_forward", "0", "1"};
+    const char *base = directory_make();
+    struct state first, second;
+    char error[256];
+    size_t undone;
+    (void)state;
+    machine_need();
+    assert_int_equal(sysctl_write("net/ipv4/ip_forward", "1"), 0);
+    for (int others = 1; others >= 0; others--) {
+        assert_true(state_open(&first, base, "test0", error, sizeof(error)));
+        struct changes *changes = changes_create(first.directory);
+        assert_true(changes_append(changes, &change));
+        changes_close(changes);
+        if (others > 0) {
+            assert_true(state_open(&second, base, "test1", error, sizeof(error)));
+            changes_close(changes_create(second.directory));
+        }
+        assert_true(undo_directory(first.directory, &undone));
+        expect_setting("net/ipv4/ip_forward", others > 0 ? "1" : "0");
+        if (others > 0)
+            state_close(&second);
+        state_close(&first);
+    }
+    directory_remove(base);
+}
+
 static void test_list_of_another_namespace_is_kept(void **state)
 {
     const char *path = directory_make();
@@ -125,6 +155,7 @@ int main(void)
         cmocka_unit_test(test_order_is_reversed),
         cmocka_unit_test(test_device_routes_and_proxies),
         cmocka_unit_test(test_files),
+        cmocka_unit_test(test_settings_stay_while_another_daemon_runs),
         cmocka_unit_test(test_list_of_another_namespace_is_kept),
     };
     return cmocka_run_group_tests(tests, machine_enter, NULL);

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Starting, stopping, being killed: what was changed comes back, and nothing else is touched."""
+import fcntl
+import os
+import signal
 import time
 from subprocess import DEVNULL
 
@@ -174,6 +177,147 @@ def test_privileges_are_dropped(lab, daemon):
     dac_override, net_admin = 1 << 1, 1 << 12
     assert int(status["CapPrm"], 16) & ~(dac_override | net_admin) == 0
     assert status["NoNewPrivs"] == "1"
+
+
+def test_nothing_to_write_with_is_kept(lab, daemon):
+    """Who takes the daemon over has no file open that root trusts."""
+    directory = f"/proc/{daemon.process.pid}/fd"
+    names = [os.readlink(os.path.join(directory, fd)) for fd in os.listdir(directory)]
+    assert not [name for name in names if name.startswith("/run/isthmus/isthmus0")], names
+    assert os.readlink(directory + "/0") == "/dev/null"
+    second = nat64.Daemon(lab, daemon.config).launch()
+    assert second.process.wait(10) == 1 and "process" in second.log()  # the lock is still held
+    modes = lab.gateway.run(["stat", "-c", "%a", "/run/isthmus", "/run/isthmus/isthmus0", "/run/isthmus/isthmus0/lock"])
+    assert modes.stdout.split() == ["755", "700", "600"]
+
+
+def ended(daemon, word):
+    """It ended by itself, with status 1 and a reason."""
+    assert daemon.process.wait(10) == 1
+    assert word in daemon.log(), daemon.log()
+
+
+@pytest.mark.parametrize("command, words", [("ip link set isthmus0 down", ["brought down"]),
+                                            # Whose first event is the same; it depends on when it is looked at.
+                                            ("ip link del isthmus0", ["removed", "brought down"])])
+def test_device_that_is_taken_away(lab, command, words):
+    before = snapshot(lab.gateway)
+    daemon = start(lab, settings())
+    lab.gateway.shell(command + "\n")
+    ended(daemon, "error: the device isthmus0 was ")
+    assert any(f"was {word}; stopping" in daemon.log() for word in words)
+    unchanged(lab, before)
+
+
+def test_keeper_that_is_killed(lab):
+    before = snapshot(lab.gateway)
+    daemon = start(lab, settings())
+    keeper, = daemon.keepers()
+    os.kill(keeper, signal.SIGKILL)
+    ended(daemon, "isthmus down")
+    daemon.command("down")
+    unchanged(lab, before)
+
+
+def test_keeper_that_is_stopped_does_not_hold_the_daemon(lab, daemon):
+    keeper, = daemon.keepers()
+    os.kill(keeper, signal.SIGSTOP)
+    try:
+        done = daemon.command("reload", check=False)
+        assert done.returncode == 1 and "keeper" in done.stderr, done.stderr
+        assert daemon.show("status")
+    finally:
+        os.kill(keeper, signal.SIGCONT)
+    daemon.command("reload")
+
+
+@pytest.mark.parametrize("arguments", [(), ("--stay",)], ids=["run", "stay"])
+@pytest.mark.parametrize("name, make", [("wan0", ""),
+                                        ("isthmus0", "ip tuntap add isthmus0 mode tun multi_queue user 1000\n"
+                                                     "ip link set isthmus0 mtu 1400\n")],
+                         ids=["interface", "persistent-tun"])
+def test_device_of_somebody_else_is_left_alone(lab, name, make, arguments):
+    lab.gateway.shell(make or "true\n")
+    before = snapshot(lab.gateway)
+    daemon = nat64.Daemon(lab, configure(lab, settings({"name": name})), arguments).launch()
+    ended(daemon, f"ip link delete {name}")
+    unchanged(lab, before)
+
+
+def test_ipv6_that_is_disabled_by_default(lab):
+    lab.gateway.shell("echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6\n")
+    before = snapshot(lab.gateway)
+    daemon = start(lab, settings())
+    reaches_server(lab)
+    assert daemon.stop() == 0
+    unchanged(lab, before)
+
+
+def test_forwarding_by_default_comes_back(lab):
+    lab.gateway.shell("echo 1 > /proc/sys/net/ipv4/conf/default/forwarding\n"
+                      "echo 1 > /proc/sys/net/ipv6/conf/default/forwarding\n")
+    before = snapshot(lab.gateway)
+    assert start(lab, settings()).stop() == 0
+    unchanged(lab, before)
+
+
+def test_two_daemons_share_forwarding(lab):
+    """The one that found it on goes on when the one that turned it on has ended."""
+    first = start(lab, settings(pool=[{"address": "198.51.100.64/28"}], prefix="2001:db8:65::/96"))
+    second = nat64.Daemon(lab, configure(lab, {**settings({"name": "isthmus1"}),
+                                               "control": {"socket": "/run/isthmus/second.sock"}}, "second.yaml"))
+    second.launch()
+    wait_until(lambda: "ready: " in second.log(), "the second daemon")
+    first.command("down")  # passes over both
+    assert first.stop() == 0
+    assert "another isthmus runs" in first.log()
+    reaches_server(lab)
+    assert second.stop() == 0
+
+
+def test_proxy_entries_outlive_an_interface_that_goes_down(lab):
+    daemon = start(lab, settings(pool=[{"address": "203.0.113.32/30"}]))
+    proxies = ["ip", "neighbour", "show", "proxy", "dev", "wan0"]
+    before = sorted(lab.gateway.run(proxies).stdout.splitlines())
+    assert len(before) == 4
+    lab.gateway.shell("ip link set wan0 down\n")
+    assert lab.gateway.run(proxies).stdout == ""
+    lab.gateway.shell("ip link set wan0 up\n")
+    wait_until(lambda: sorted(lab.gateway.run(proxies).stdout.splitlines()) == before, "the proxy entries")
+    wait_until(lambda: "answering ARP again for 4" in daemon.log(), "the log to say so")
+    assert daemon.stop() == 0
+    assert lab.gateway.run(proxies).stdout == ""
+
+
+def test_log_that_nobody_reads(lab):
+    """A full pipe for standard error stops neither the daemon nor its end."""
+    config = configure(lab, settings())
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    daemon = nat64.Daemon(lab, config)
+    daemon.process = lab.gateway.start([daemon.program, "run", "-c", config], stdout=writer, stderr=writer)
+    os.close(writer)
+    wait_until(lambda: daemon.command("show", "status", check=False).returncode == 0, "the daemon")
+    for _ in range(100):
+        daemon.command("reload")
+    assert daemon.stop() == 0
+    os.close(reader)
+
+
+def test_strange_mask_for_files(lab):
+    """Members of control.group can reach the socket, whatever the mask of the shell."""
+    daemon = nat64.Daemon(lab, configure(lab, settings()))
+    daemon.process = lab.gateway.start(["sh", "-c", f"umask 077; exec {daemon.program} run -c {daemon.config}"])
+    wait_until(lambda: daemon.command("show", "status", check=False).returncode == 0, "the daemon")
+    assert lab.gateway.run(["stat", "-c", "%a", "/run/isthmus"]).stdout == "755\n"
+    assert daemon.stop() == 0
+
+
+def test_device_name_with_two_dots(lab):
+    daemon = start(lab, settings({"name": "a..b"}))
+    assert "warning: cannot" not in daemon.log(), daemon.log()
+    reaches_server(lab)
+    assert daemon.stop() == 0
 
 
 def test_shipped_example_is_the_one_in_the_drawing(lab, daemon):

@@ -132,12 +132,26 @@ def test_device_name_taken_by_another_kind(lab):
 
 
 @pytest.mark.parametrize("arguments", [(), ("frobnicate",), ("show",), ("show", "nothing"),
-                                       ("run", "--frobnicate"), ("check", "-c")],
+                                       ("run", "--frobnicate"), ("check", "-c"),
+                                       ("reload", "-c", "a.yaml", "--socket", "/run/b.sock")],
                          ids=lambda arguments: " ".join(arguments) or "nothing")
 def test_wrong_usage(lab, arguments):
     done = lab.gateway.run([nat64.binary(), *arguments], check=False)
     assert done.returncode == 2
     assert "--help" in done.stderr or "usage" in done.stderr.lower()
+
+
+def test_without_ipv6(lab):
+    """As in a kernel that was booted with ipv6.disable=1: there are no such settings."""
+    lab.gateway.shell("mount -t tmpfs none /proc/sys/net/ipv6\n")
+    assert "no IPv6" in refused(lab, configure(lab, settings()))
+
+
+def test_output_that_cannot_be_written(lab):
+    path = configure(lab, settings())
+    for arguments in (f"check -c {path}", "--help", "show --help", "--version"):
+        done = lab.gateway.run(["sh", "-c", f"{nat64.binary()} {arguments} > /dev/full"], check=False)
+        assert done.returncode == 1 and "No space left" in done.stderr, arguments
 
 
 @pytest.mark.parametrize("command", ["show status", "reload"])

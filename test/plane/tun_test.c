@@ -190,9 +190,9 @@ static int enter_namespace(void **state)
     return 0;
 }
 
-static struct tun *open_device(uint32_t workers, bool persist)
+static struct tun *open_device(uint32_t workers)
 {
-    const struct tun_options options = {.name = DEVICE, .workers = workers, .persist = persist};
+    const struct tun_options options = {.name = DEVICE, .workers = workers};
 
     return tun_open(&options, error, sizeof(error), notes, sizeof(notes));
 }
@@ -233,7 +233,7 @@ static void lab_open(uint32_t workers)
     memset(&lab.engine, 0, sizeof(lab.engine));
     for (unsigned i = 0; i < 2; i++)
         lab.engine.workers[i] = (struct worker){.number = i, .engine = &lab.engine};
-    lab.tun = open_device(workers, false);
+    lab.tun = open_device(workers);
     if (lab.tun == NULL)
         fail_msg("%s", error);
     give_addresses();
@@ -344,7 +344,7 @@ static void test_device_is_set_up(void **state)
 
     (void)state;
     need_device();
-    tun = open_device(2, false);
+    tun = open_device(2);
     assert_non_null(tun);
     assert_string_equal(error, "");
     assert_int_equal(tun_index(tun), if_nametoindex(DEVICE));
@@ -367,7 +367,7 @@ static void test_second_opener_is_refused(void **state)
     need_device();
     lab_open(2);
     assert_true(tun_start(lab.tun, &lab.engine));
-    assert_null(open_device(2, false));
+    assert_null(open_device(2));
     assert_non_null(strstr(error, "another isthmus"));
     mirror = connect_mirror(AF_INET, SOCK_DGRAM, PORT_FLOWS);
     assert_true(echo_comes_back(mirror, 1000)); /* and the first goes on */
@@ -375,41 +375,45 @@ static void test_second_opener_is_refused(void **state)
     lab_close();
 }
 
-static void test_persistent_device_is_taken_over(void **state)
+static void test_persistent_device_outlives_its_queues(void **state)
 {
     unsigned index;
     struct tun *tun;
-    int mirror;
 
     (void)state;
     need_device();
-    tun = open_device(2, true);
+    tun = open_device(2);
     assert_non_null(tun);
     index = tun_index(tun);
+    assert_int_equal(tun_persist(tun), 0);
     tun_close(tun);
     assert_int_equal(if_nametoindex(DEVICE), index);
-
-    lab_open(2); /* not persistent: takes it over, and away at the end */
-    assert_int_equal(tun_index(lab.tun), index);
-    assert_true(tun_start(lab.tun, &lab.engine));
-    mirror = connect_mirror(AF_INET6, SOCK_DGRAM, PORT_FLOWS);
-    assert_true(echo_comes_back(mirror, 1000));
-    close(mirror);
-    lab_close();
+    assert_null(open_device(2)); /* who left it knows of it, and removes it first */
+    assert_non_null(strstr(error, "ip link delete " DEVICE));
+    run("ip link del " DEVICE);
 }
 
-static void test_foreign_devices_are_refused(void **state)
+/* Whatever it is, it stays as it was. */
+static void test_existing_devices_are_refused(void **state)
 {
+    static const char *const ways[] = {
+        "ip tuntap add " DEVICE " mode tun",
+        "ip tuntap add " DEVICE " mode tun multi_queue",
+        "ip link add " DEVICE " type veth peer name isthmus-peer",
+    };
+
     (void)state;
     need_device();
-    run("ip tuntap add " DEVICE " mode tun"); /* single-queue */
-    assert_null(open_device(1, false));
-    assert_non_null(strstr(error, "not a multi-queue TUN device"));
-    run("ip link del " DEVICE);
-    run("ip link add " DEVICE " type veth peer name isthmus-peer");
-    assert_null(open_device(1, false));
-    assert_non_null(strstr(error, "not a multi-queue TUN device"));
-    run("ip link del " DEVICE);
+    for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+        run(ways[i]);
+        run("ip link set " DEVICE " mtu 1400");
+        unsigned index = if_nametoindex(DEVICE);
+        assert_null(open_device(1));
+        assert_non_null(strstr(error, "exists already"));
+        assert_int_equal(if_nametoindex(DEVICE), index);
+        run("ip link show " DEVICE " | grep -q 'mtu 1400'");
+        run("ip link del " DEVICE);
+    }
 }
 
 static void test_impossible_names_are_refused(void **state)
@@ -454,7 +458,7 @@ static int without_driver(void)
     if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
         mount("none", "/dev/net", "tmpfs", 0, NULL) != 0)
         return 1;
-    return open_device(1, false) != NULL || strstr(error, "load the tun driver") == NULL;
+    return open_device(1) != NULL || strstr(error, "load the tun driver") == NULL;
 }
 
 static int without_net_admin(void)
@@ -463,7 +467,7 @@ static int without_net_admin(void)
 
     if (drop_capabilities(dropped, 1) != 0)
         return 1;
-    return open_device(1, false) != NULL || strstr(error, "run as root or with CAP_NET_ADMIN") == NULL;
+    return open_device(1) != NULL || strstr(error, "run as root or with CAP_NET_ADMIN") == NULL;
 }
 
 static int without_bpf(void)
@@ -473,7 +477,7 @@ static int without_bpf(void)
 
     if (drop_capabilities(dropped, 2) != 0)
         return 1;
-    tun = open_device(2, false);
+    tun = open_device(2);
     return tun == NULL || tun_queues(tun) != 1 || strstr(notes, "CAP_BPF") == NULL;
 }
 
@@ -766,8 +770,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         DEVICE_TEST(test_device_is_set_up),
         DEVICE_TEST(test_second_opener_is_refused),
-        DEVICE_TEST(test_persistent_device_is_taken_over),
-        DEVICE_TEST(test_foreign_devices_are_refused),
+        DEVICE_TEST(test_persistent_device_outlives_its_queues),
+        DEVICE_TEST(test_existing_devices_are_refused),
         cmocka_unit_test(test_impossible_names_are_refused),
         DEVICE_TEST(test_missing_driver_is_explained),
         DEVICE_TEST(test_missing_privilege_is_explained),
