@@ -24,6 +24,11 @@ class Cases:
 cases = Cases()
 
 
+def pytest_addoption(parser):
+    """The terminal plugin is off, but the explanation of a failed assertion asks for its option."""
+    parser.addoption("--verbose", "-v", action="count", default=0, dest="verbose")
+
+
 def details_of(report):
     parts = [report.longreprtext]
     parts += [f"--- {title} ---\n{text}" for title, text in report.sections if text.strip()]
