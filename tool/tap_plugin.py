@@ -26,7 +26,7 @@ cases = Cases()
 
 def pytest_addoption(parser):
     """The terminal plugin is off, but the explanation of a failed assertion asks for its option."""
-    parser.addoption("--verbose", "-v", action="count", default=0, dest="verbose")
+    parser.addoption("--verbose", action="count", default=0, dest="verbose")
 
 
 def details_of(report):
