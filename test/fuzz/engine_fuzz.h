@@ -274,7 +274,8 @@ static inline enum verdict fuzz_receive(struct fuzz_engine *fuzz, struct packet 
  * state, bit 1 IPv4's checksum stays, bit 2 ICMP's stays, bit 3 there is no headroom. The buffer is as large
  * as the packet and its headroom, so that a step beyond is noticed.
  */
-static inline void fuzz_one_packet(struct fuzz_engine *fuzz, const uint8_t *data, size_t size)
+static inline void fuzz_one_packet(struct fuzz_engine *fuzz, uint8_t version, const uint8_t *data,
+                                   size_t size)
 {
     if (size < FUZZ_CONTROL || size > FUZZ_PACKET)
         return;
@@ -287,11 +288,41 @@ static inline void fuzz_one_packet(struct fuzz_engine *fuzz, const uint8_t *data
     memcpy(buffer + headroom, data + FUZZ_CONTROL, length);
     if ((data[0] & 1) != 0)
         memcpy(&packet.offload, data + 1, sizeof(packet.offload));
-    if (length > 0)
+    if (length > 0) {
+        buffer[headroom] = (uint8_t)(version << 4 | (buffer[headroom] & 0x0f));
         fuzz_mend(&packet, (data[0] & 2) == 0, (data[0] & 4) == 0);
+    }
     fuzz_receive(fuzz, &packet);
     fuzz_pull_all(fuzz);
     free(buffer);
+}
+
+/* A UDP packet from the client with the static binding, so that ICMP errors can be about a session. */
+static inline void fuzz_open_session(struct fuzz_engine *fuzz)
+{
+    static const uint8_t opening[48] = {
+        0x60, 0, 0,    0,          0, 8,   17, 64,   0x20, 0x01, 0x0d, 0xb8, [23] = 1, 0x20, 0x01, 0x0d,
+        0xb8, 0, 0x64, [36] = 203, 0, 113, 2,  0x9c, 0x40, 0,    53,   0,    8,        0,    1};
+    uint8_t buffer[FUZZ_HEADROOM + sizeof(opening)];
+    struct packet packet = {
+        .buffer = buffer, .capacity = sizeof(buffer), .offset = FUZZ_HEADROOM, .length = sizeof(opening)};
+    memcpy(packet_data(&packet), opening, sizeof(opening));
+    FUZZ_CHECK(fuzz_receive(fuzz, &packet) == VERDICT_TRANSLATED_6TO4);
+}
+
+/* One input of a packet target: any bytes as a packet of the family, when all earlier sessions but one have
+ * ended. */
+static inline void fuzz_packet(uint8_t version, const uint8_t *data, size_t size)
+{
+    static struct fuzz_engine fuzz;
+    if (fuzz.now > FUZZ_END_OF_TIME) /* the clock must not wrap in a long run */
+        fuzz_engine_destroy(&fuzz);
+    if (fuzz.engine == NULL || fuzz.now > FUZZ_END_OF_TIME)
+        fuzz_engine_create(&fuzz);
+    fuzz.now += (nanoseconds)(TCP_ESTABLISHED_SECONDS + 100) * 1000000000u;
+    fuzz_expire(&fuzz);
+    fuzz_open_session(&fuzz);
+    fuzz_one_packet(&fuzz, version, data, size);
 }
 
 #endif /* TEST_FUZZ_ENGINE_FUZZ_H */
