@@ -14,6 +14,7 @@
  *
  * Threads. A worker belongs to one thread at a time; different workers may run at once. One further
  * worker, number `workers`, is for the control plane, which adds static bindings with it.
+ * A thread may be stopped or die at any point; the others never wait for it.
  *
  * Time is CLOCK_MONOTONIC in nanoseconds and must not go backwards for a worker.
  */
@@ -23,26 +24,48 @@
 #include "engine/limits.h"
 #include "engine/packet.h"
 #include "engine/settings.h"
+#include "engine/table.h"
 #include "engine/verdict.h"
 
 typedef uint64_t nanoseconds;
 
 struct engine;
 struct worker;
-struct table;
 
 struct engine_options {
     struct table *table;             /* made with table_create; must outlive the engine */
     const struct settings *settings; /* must outlive the engine, or until replaced */
+    const struct table *previous;    /* another table to take the sessions of, or NULL; see engine_create */
     uint32_t workers;                /* 1 to WORKERS_MAXIMUM, as in the table's geometry */
-    uint64_t seed;                   /* for ports and hashes; from the kernel's random source */
+    uint64_t seed;                   /* for ports; from the kernel's random source */
+    nanoseconds now;
+    void (*progress)(void *context, uint32_t done, uint32_t all); /* records, while sessions are taken over */
+    void *context;                                                /* may be NULL like the function */
 };
 
 /*
- * Makes an engine over an empty table and enters the static bindings. Returns NULL with a sentence in
- * `error` (of `size` bytes) if memory is short or the settings do not fit the table's geometry.
+ * Makes an engine over a table that nobody else uses meanwhile, and enters the static bindings. Returns NULL
+ * with a sentence in `error` (of `size` bytes) if memory is short or the settings do not fit the table's
+ * geometry.
+ *
+ * Sessions that the table holds already live on, and so do those of `previous`, which may have another
+ * geometry or an older layout and is not changed; `previous` is read only if the table is empty. Every start
+ * is a recovery: nothing but the records themselves is trusted, whoever died while changing what; indexes,
+ * ports and counts are built anew from them. A session lives on if it is whole, not past its lifetime, its
+ * instance's prefix is still configured and its pool address and port still allowed.
  */
 struct engine *engine_create(const struct engine_options *options, char *error, size_t size);
+
+/* What became of the records found by engine_create. */
+struct engine_continued {
+    uint32_t sessions, bindings; /* that live on */
+    uint32_t expired;            /* sessions past their lifetime */
+    uint32_t undone;             /* half-made or half-ended when somebody died */
+    uint32_t disallowed;         /* sessions that the settings do not allow any more */
+    uint32_t no_room;            /* sessions for which the new geometry has no room */
+    uint32_t damaged;            /* records that make no sense */
+};
+void engine_continued(const struct engine *engine, struct engine_continued *continued);
 void engine_destroy(struct engine *engine);
 
 /* Worker 0 to `workers`; the last is that of the control plane. Owned by the engine. */
@@ -118,6 +141,8 @@ struct engine_entry {
     uint32_t expires_in; /* seconds; 0 for static bindings and for bindings, which live as long as their
                             sessions */
     uint32_t sessions;   /* bindings: how many */
+    bool counted;        /* sessions: the rest holds; as received, IP header included */
+    uint64_t packets_6to4, bytes_6to4, packets_4to6, bytes_4to6;
 };
 
 /*

@@ -26,6 +26,7 @@ struct icmp_sources {
  *   TOO_BIG_IPV4      Fragmentation Needed 3/4, MTU = mtu6 - 20
  *   PORTS_EXHAUSTED   Address Unreachable 1/3; Host Unreachable 3/1 (RFC 6146 section 3.5.1.1)
  *   TABLE_FULL        likewise
+ *   SUBSCRIBER_FULL   likewise
  *   NON_GLOBAL        Prohibited 1/1; nothing
  *   PROTOCOL          Unrecognized Next Header 4/1, pointing at the Next Header field that named it;
  *                     Protocol Unreachable 3/2

@@ -37,7 +37,6 @@
 
 #define TABLE_MAGIC 0x31636d6874736900ull
 enum {
-    TABLE_LAYOUT = 1, /* to be raised with every change of this file's structures */
     LANES_MAXIMUM = WORKERS_MAXIMUM + 1,
     BUCKET_SLOTS = 7,
     BUCKET_LOAD = 4,  /* entries a bucket at capacity: 57 %, see doc/decisions */
@@ -167,6 +166,12 @@ struct owner_line {
     uint32_t record[OWNERS_PER_LINE]; /* index plus one of the lead; 0: nobody */
 };
 
+/* What a session has carried, as received, if the table counts that. */
+struct traffic {
+    uint64_t packets6, bytes6; /* from the client */
+    uint64_t packets4, bytes4; /* to it */
+};
+
 struct lane {
     uint64_t free;   /* top of the stack of free records: tag (32 bits, against ABA), index plus one (32) */
     uint64_t reader; /* epoch in which the worker started its burst; 0: it holds nothing */
@@ -194,9 +199,11 @@ enum segment {
     SEGMENT_HEADER,
     SEGMENT_LANES,
     SEGMENT_RECORDS,
+    SEGMENT_TRAFFIC,
     SEGMENT_SESSION6,
     SEGMENT_SESSION4,
     SEGMENT_BINDINGS,
+    SEGMENT_SUBSCRIBERS,
     SEGMENT_PORTS,
     SEGMENT_OWNERS,
     SEGMENT_COUNT,
@@ -216,6 +223,7 @@ WIRE_INLINE void *table_at_bpf(enum segment segment, uint32_t index);
 struct table {
     void *segment[SEGMENT_COUNT];
     struct table_constants constants;
+    bool owned; /* made by table_create */
 };
 #define table_at(table, segment_number, type, index) ((type *)(table)->segment[segment_number] + (index))
 #endif

@@ -12,6 +12,10 @@ enum {
     OUTPUT_PACKET = 1280 + 64,     /* bytes of such a packet's buffer: IPv6's minimum MTU and headroom */
     EXTENSION_HEADERS_MAXIMUM = 8, /* IPv6 extension headers walked before a packet is given up */
 
+    SUBSCRIBER_SESSIONS_MAXIMUM = (1 << 20) - 1, /* a subscriber's sessions are counted in 20 bits */
+    SUBSCRIBER_SESSIONS_DEFAULT = 32768,
+    SUBSCRIBER_PREFIX_DEFAULT = 64, /* bits; a subscriber is a network of its own, RFC 6177 section 2 */
+
     /* RFC 6146 section 4 */
     UDP_DEFAULT_SECONDS = 5 * 60,
     UDP_MINIMUM_SECONDS = 2 * 60,

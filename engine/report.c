@@ -29,6 +29,11 @@ void engine_count(const struct engine *engine, struct engine_counters *counters)
     }
 }
 
+void engine_continued(const struct engine *engine, struct engine_continued *continued)
+{
+    *continued = engine->continued;
+}
+
 uint32_t engine_pool_count(const struct engine *engine)
 {
     return engine->pool.count;

@@ -46,7 +46,10 @@ struct nat64_settings {
     struct ipv6_address address6; /* sources of ICMP errors made here; all zero: none are made */
     be32 address4;
     bool translate_non_global;
-    uint32_t sessions; /* limit */
+    uint32_t sessions;                /* limit */
+    uint32_t sessions_per_subscriber; /* limit, up to SUBSCRIBER_SESSIONS_MAXIMUM; 0: none */
+    uint8_t subscriber_prefix;        /* bits of a client's address that tell subscribers apart, 1 to 128 */
+    bool counters; /* count packets and bytes of each session; the geometry must say so too */
     uint32_t pool_count, static_count;
     struct pool_range *pool;
     struct static_binding *statics;

@@ -33,6 +33,9 @@
       "No free port is left in any pool address for this protocol; enlarge nat64.pool.", "RFC 6146 3.5.1.1") \
     V(TABLE_FULL, "table-full", REFUSED, "The session table is full; raise nat64.limits.sessions.",          \
       "RFC 6146 3.5.1")                                                                                      \
+    V(SUBSCRIBER_FULL, "subscriber-full", REFUSED,                                                           \
+      "The subscriber has as many sessions as it may; see nat64.limits.sessions-per-subscriber.",            \
+      "RFC 6888 REQ-4")                                                                                      \
     V(INDEX_FULL, "index-full", DROPPED,                                                                     \
       "Too many sessions hash to one place of the table; seen often, raise nat64.limits.sessions.", "")      \
     V(CONTENTION, "contention", DROPPED,                                                                     \

@@ -56,6 +56,7 @@ struct engine {
     uint64_t quiet_epoch; /* settings replaced: readers from before this epoch may hold the old ones */
     uint32_t workers;
     struct pool pool;
+    struct engine_continued continued;
     uint64_t icmp_arrival __attribute__((aligned(64))); /* atomic; rate limit of ICMP errors, see reply.c */
     struct worker worker[];                             /* workers + 1 */
 };

@@ -73,6 +73,7 @@ static void every_verdict_has_its_message(void **state)
             expected4 = 0x304;
             break;
         case VERDICT_PORTS_EXHAUSTED:
+        case VERDICT_SUBSCRIBER_FULL:
         case VERDICT_TABLE_FULL:
             expected6 = 0x103, expected4 = 0x301;
             break;
