@@ -197,6 +197,8 @@ static void set_up(struct bench *bench, uint32_t sessions)
     bench->settings.nat64_count = 1;
     nat64->prefix = (struct rfc6052_prefix){.address = {{0x20, 0x01, 0x0d, 0xb8, 0, 0x64}}, .length = 96};
     nat64->sessions = sessions;
+    nat64->subscriber_prefix = SUBSCRIBER_PREFIX_DEFAULT;
+    nat64->sessions_per_subscriber = SUBSCRIBER_SESSIONS_MAXIMUM;
     nat64->pool = &bench->range;
     nat64->pool_count = 1;
     nat64->timeouts = (struct nat64_timeouts){300, 60, 7440, 240};

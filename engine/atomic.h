@@ -10,11 +10,14 @@
 
 #include "wire/bytes.h"
 
+/* A word of a structure, read or written whole whatever fields it is made of. */
+typedef uint64_t __attribute__((may_alias)) word64;
+
 #ifdef __bpf__
 
-WIRE_INLINE uint64_t atomic_load64(const uint64_t *at)
+WIRE_INLINE uint64_t atomic_load64(const word64 *at)
 {
-    return *(const volatile uint64_t *)at;
+    return *(const volatile word64 *)at;
 }
 
 WIRE_INLINE uint32_t atomic_load32(const uint32_t *at)
@@ -22,9 +25,9 @@ WIRE_INLINE uint32_t atomic_load32(const uint32_t *at)
     return *(const volatile uint32_t *)at;
 }
 
-WIRE_INLINE void atomic_store64(uint64_t *at, uint64_t value)
+WIRE_INLINE void atomic_store64(word64 *at, uint64_t value)
 {
-    *(volatile uint64_t *)at = value;
+    *(volatile word64 *)at = value;
 }
 
 WIRE_INLINE void atomic_store32(uint32_t *at, uint32_t value)
@@ -64,7 +67,7 @@ WIRE_INLINE uint64_t atomic_and64(uint64_t *at, uint64_t value)
 
 #else
 
-WIRE_INLINE uint64_t atomic_load64(const uint64_t *at)
+WIRE_INLINE uint64_t atomic_load64(const word64 *at)
 {
     return __atomic_load_n(at, __ATOMIC_ACQUIRE);
 }
@@ -74,7 +77,7 @@ WIRE_INLINE uint32_t atomic_load32(const uint32_t *at)
     return __atomic_load_n(at, __ATOMIC_ACQUIRE);
 }
 
-WIRE_INLINE void atomic_store64(uint64_t *at, uint64_t value)
+WIRE_INLINE void atomic_store64(word64 *at, uint64_t value)
 {
     __atomic_store_n(at, value, __ATOMIC_RELEASE);
 }

@@ -20,7 +20,7 @@ struct item {
     enum verdict verdict; /* VERDICT_COUNT while undecided */
     bool keyed;           /* has a key of its own: not an ICMP error */
     uint32_t length;      /* as received */
-    uint32_t candidate;
+    uint64_t candidate;   /* a slot of the home bucket with the right tag; 0: none */
     uint64_t hash;
     union {
         struct key6 key6;
@@ -62,7 +62,10 @@ struct engine *engine_create(const struct engine_options *options, char *error, 
         worker->sweep = i * SWEEP_RECORDS;
         worker->settings = options->settings;
     }
+    engine->worker[options->workers].tick = (uint32_t)(options->now / NANOSECONDS);
     const char *problem = pool_set_up(engine, options->settings);
+    if (problem == NULL)
+        problem = recover(engine, options);
     if (problem == NULL)
         problem = statics_change(&engine->worker[options->workers], NULL, options->settings);
     if (problem == NULL)
@@ -95,7 +98,6 @@ bool engine_replace_settings(struct engine *engine, const struct settings *setti
             "static bindings could neither be changed nor put back; raise nat64.limits.sessions and restart";
     if (problem == NULL)
         __atomic_store_n(&engine->settings, settings, __ATOMIC_SEQ_CST);
-    engine->quiet_epoch = atomic_add64(&header_of(engine->table)->epoch, 1) + 1;
     worker_leave(control);
     if (problem != NULL)
         explain(error, size, problem);
@@ -104,7 +106,13 @@ bool engine_replace_settings(struct engine *engine, const struct settings *setti
 
 bool engine_quiet(struct engine *engine)
 {
-    return lanes_oldest(engine->table) >= engine->quiet_epoch;
+    const struct settings *current = __atomic_load_n(&engine->settings, __ATOMIC_SEQ_CST);
+    for (uint32_t i = 0; i <= engine->workers; i++) {
+        const struct settings *holds = __atomic_load_n(&engine->worker[i].holds, __ATOMIC_SEQ_CST);
+        if (holds != NULL && holds != current)
+            return false;
+    }
+    return true;
 }
 
 /* --- pass 1: describe ------------------------------------------------------------------------- */
@@ -215,7 +223,7 @@ static void describe(struct worker *worker, struct packet *packet, struct item *
 {
     item->keyed = false;
     item->length = packet->length;
-    item->candidate = NO_RECORD;
+    item->candidate = 0;
     item->verdict = packet_describe(packet, &item->description);
     if (item->verdict == VERDICT_ROUTING_HEADER || item->verdict == VERDICT_SOURCE_ROUTE) {
         /* Only packets that would be ours get an answer. */
@@ -241,15 +249,17 @@ static void look_up(const struct worker *worker, struct item *item)
         return;
     enum segment which = item->description.version == 6 ? SEGMENT_SESSION6 : SEGMENT_SESSION4;
     const struct bucket *bucket = bucket_at(table, which, hash_bucket(table, item->hash));
-    uint32_t candidate = NO_RECORD;
+    uint64_t candidate = 0;
 #pragma GCC unroll 7
     for (unsigned i = BUCKET_SLOTS; i > 0; i--) {
         uint64_t slot = atomic_load64(&bucket->slot[i - 1]);
-        candidate = (uint16_t)(slot >> 48) == (uint16_t)item->hash ? slot_index(slot) : candidate;
+        candidate = (uint16_t)(slot >> 48) == (uint16_t)item->hash ? slot : candidate;
     }
     item->candidate = candidate;
-    if (candidate != NO_RECORD) {
-        __builtin_prefetch(record_at(table, candidate));
+    if (candidate != 0) {
+        __builtin_prefetch(record_at(table, slot_index(candidate)));
+        if (table->constants.counters)
+            __builtin_prefetch(traffic_at(table, slot_index(candidate)), 1);
     } else if (which == SEGMENT_SESSION6) { /* a new session, likely: its binding is asked for next */
         struct binding_key key = binding_key_of(&item->key6);
         __builtin_prefetch(bucket_at(table, SEGMENT_BINDINGS, hash_bucket(table, hash_binding(table, &key))));
@@ -258,14 +268,29 @@ static void look_up(const struct worker *worker, struct item *item)
 
 /* --- pass 3: translate -------------------------------------------------------------------------- */
 
-static uint32_t confirmed(const struct worker *worker, const struct item *item)
+/* The session that the candidate turns out to be, or NO_RECORD as its index. */
+static void confirm(const struct worker *worker, const struct item *item, struct found *session)
 {
-    if (item->candidate == NO_RECORD)
-        return NO_RECORD;
-    const struct record *record = record_at(worker->actor.table, item->candidate);
-    bool same = item->description.version == 6 ? record_has_key6(record, &item->key6)
-                                               : record_has_key4(record, &item->key4);
-    return same && life_is_session(atomic_load64(&record->life), worker->tick) ? item->candidate : NO_RECORD;
+    session->index = NO_RECORD;
+    if (item->candidate == 0)
+        return;
+    if (!slot_read(worker->actor.table, item->candidate, session) ||
+        !life_is_session(session->copy.life, worker->tick) ||
+        !(item->description.version == 6 ? record_has_key6(&session->copy, &item->key6)
+                                         : record_has_key4(&session->copy, &item->key4)))
+        session->index = NO_RECORD;
+}
+
+static void count_traffic(const struct worker *worker, const struct item *item, const struct found *session)
+{
+    const struct table *table = worker->actor.table;
+    if (!table->constants.counters || session->index == NO_RECORD ||
+        !worker->settings->nat64[session->copy.instance].counters)
+        return;
+    struct traffic *traffic = traffic_at(table, session->index);
+    bool six = item->description.version == 6;
+    (void)__atomic_fetch_add(six ? &traffic->packets6 : &traffic->packets4, 1, __ATOMIC_RELAXED);
+    (void)__atomic_fetch_add(six ? &traffic->bytes6 : &traffic->bytes4, item->length, __ATOMIC_RELAXED);
 }
 
 static enum verdict translate_error(struct worker *worker, struct packet *packet,
@@ -308,20 +333,26 @@ static enum verdict translate(struct worker *worker, struct packet *packet, cons
 {
     const struct description *description = &item->description;
     const struct translation_settings *translation = &worker->settings->translation;
+    enum verdict verdict;
+    struct found session;
     if (!item->keyed)
         return translate_error(worker, packet, description);
+    confirm(worker, item, &session);
     if (description->version == 6) {
         struct endpoints4 to;
-        enum verdict verdict =
-            nat64_outgoing(worker, description, &item->key6, item->hash, confirmed(worker, item), &to);
-        return verdict != VERDICT_COUNT ? verdict
-                                        : translate_6to4(packet, description, &to, translation,
-                                                         next_identification(worker, packet));
+        verdict = nat64_outgoing(worker, description, &item->key6, item->hash, &session, &to);
+        if (verdict == VERDICT_COUNT)
+            verdict =
+                translate_6to4(packet, description, &to, translation, next_identification(worker, packet));
+    } else {
+        struct endpoints6 to;
+        verdict = nat64_incoming(worker, description, &item->key4, item->hash, &session, &to);
+        if (verdict == VERDICT_COUNT)
+            verdict = translate_4to6(packet, description, &to, translation);
     }
-    struct endpoints6 to;
-    enum verdict verdict =
-        nat64_incoming(worker, description, &item->key4, item->hash, confirmed(worker, item), &to);
-    return verdict != VERDICT_COUNT ? verdict : translate_4to6(packet, description, &to, translation);
+    if (verdict_texts[verdict].class == VERDICT_FORWARDED)
+        count_traffic(worker, item, &session);
+    return verdict;
 }
 
 void engine_receive(struct worker *worker, struct packet packets[], unsigned n, nanoseconds now,

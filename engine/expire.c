@@ -3,8 +3,8 @@
  * The sweep. A session past its lifetime is absent for every look-up already; the sweep only gives back its
  * record, its port and its places in the indexes. The plane's workers share the records in strides of
  * SWEEP_RECORDS, worker w taking every `workers`th stride, and each visits one stride a time, at intervals
- * that bring it round in SWEEP_PERIOD_SECONDS. The control plane's worker sweeps nothing, since
- * nobody sends what a sweep makes there; it only frees the records that it has retired.
+ * that bring it round in SWEEP_PERIOD_SECONDS. The control plane's worker sweeps nothing, since nobody
+ * sends what a sweep makes there.
  *
  * An established TCP session has the long lifetime TCP_EST + TCP_TRANS; when TCP_EST of it has passed in
  * silence, the client is probed and the session becomes transitory for the rest (RFC 6146 section 3.5.2.2).
@@ -13,28 +13,33 @@
 
 #include "engine/tcp_state.h"
 
-static void probe_if_silent(struct worker *worker, struct record *record, uint64_t life)
+/* For want of room in the queue the next sweep will do it. */
+static void probe_if_silent(struct worker *worker, uint32_t index, uint64_t life)
 {
-    const struct nat64_settings *nat64 = &worker->settings->nat64[record->instance];
-    if (nat64->timeouts.tcp_transitory >= nat64->timeouts.tcp_established)
+    struct record *record = record_at(worker->actor.table, index);
+    struct record copy;
+    if (!record_read(record, life_generation(life), &copy))
         return;
-    if (record->transport != TRANSPORT_TCP || life_state(life) != TCP_ESTABLISHED ||
-        life_expires(life) > worker->tick + nat64->timeouts.tcp_transitory || !reply_has_room(worker))
-        return; /* for want of room the next sweep will do it */
-    if (atomic_swap_if64(&record->life, life, life_make(life_expires(life), TCP_TRANS, PHASE_LIVE)))
-        reply_probe(worker, record);
+    const struct nat64_settings *nat64 = &worker->settings->nat64[copy.instance];
+    if (copy.transport != TRANSPORT_TCP || !reply_has_room(worker) ||
+        nat64->timeouts.tcp_transitory >= nat64->timeouts.tcp_established ||
+        life_expires(life) > worker->tick + nat64->timeouts.tcp_transitory)
+        return;
+    uint64_t silent = life_make(life_expires(life), life_generation(life), TCP_TRANS, PHASE_LIVE);
+    if (atomic_swap_if64(&record->life, life, silent))
+        reply_probe(worker, &copy);
 }
 
 /* Returns whether it ended a session. */
 static bool visit(struct worker *worker, uint32_t index)
 {
-    struct record *record = record_at(worker->actor.table, index);
-    uint64_t life = atomic_load64(&record->life);
+    uint64_t life = atomic_load64(&record_at(worker->actor.table, index)->life);
     if (life_phase(life) != PHASE_LIVE)
         return false;
     if (life_expires(life) < worker->tick)
         return session_end(&worker->actor, index, life);
-    probe_if_silent(worker, record, life);
+    if (life_state(life) == TCP_ESTABLISHED)
+        probe_if_silent(worker, index, life);
     return false;
 }
 
@@ -71,7 +76,6 @@ void engine_expire(struct worker *worker, nanoseconds now)
         pause = sweep(worker);
         worker_leave(worker);
     }
-    records_reclaim(worker->actor.table, worker->actor.lane, &worker->actor.retired, SWEEP_RECORDS);
     worker->deadline = now + pause;
 }
 

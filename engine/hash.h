@@ -62,11 +62,24 @@ WIRE_INLINE uint64_t hash_binding(const struct table *table, const struct bindin
     return hash_finish(hash_address(&key->client, secret) + hash_pair(key->client_port, kind, secret + 4));
 }
 
-/* The subscriber, so far the upper 64 bits of a client's address: which pool address is tried first. */
-WIRE_INLINE uint64_t hash_subscriber(const struct table *table, const struct ipv6_address *client)
+/* The 32 bits of an address from bit `first` on, as far as they are among its first `length` bits. */
+WIRE_INLINE uint32_t hash_prefix_word(const struct ipv6_address *address, uint32_t first, uint32_t length)
 {
+    uint32_t word = from_be32(load_be32(address->bytes + first / 8));
+    if (length >= first + 32)
+        return word;
+    return length <= first ? 0 : word & ~(0xffffffffu >> (length - first));
+}
+
+/* A subscriber: the first `length` bits of a client's address, in one instance. */
+WIRE_INLINE uint64_t hash_subscriber(const struct table *table, const struct ipv6_address *client,
+                                     uint32_t length, uint8_t instance)
+{
+    const uint32_t *secret = table->constants.key + 18;
     return hash_finish(
-        hash_pair(load_be32(client->bytes), load_be32(client->bytes + 4), table->constants.key + 18));
+        hash_pair(hash_prefix_word(client, 0, length), hash_prefix_word(client, 32, length), secret) +
+        hash_pair(hash_prefix_word(client, 64, length), hash_prefix_word(client, 96, length), secret + 2) +
+        hash_pair(instance, 0, secret + 4));
 }
 
 /* The home bucket: the upper half of the hash, scaled; the tag comes from the lower half. */

@@ -6,12 +6,14 @@
  * Nothing in them is a pointer: records are named by index, so a segment may lie in malloc'ed memory, in a
  * file or in a BPF array map, at any address, in several programs at once.
  *
- *   header      1           geometry, hash keys, counters that all workers share
- *   lanes       workers+1   what belongs to one worker: free records, its place in time
+ *   header      1           geometry, hash keys, what the sessions in it were made for, shared counts
+ *   lanes       workers+1   the free records of each worker
  *   records     sessions*   one session each; the first session of a binding carries the binding as well
+ *   traffic     sessions*   packets and bytes of each session; only if the geometry has counters
  *   session6    buckets     index: client, remote, transport, instance -> record
  *   session4    buckets     index: pool address and port, remote, transport -> record
  *   bindings    buckets     index: client address and port, transport, instance -> record with the binding
+ *   subscribers buckets     how many sessions each subscriber has, see engine/subscribers.h
  *   ports       addr * 3    which ports of a pool address may still be given out, as bits
  *   owners      addr * 3 * 4096   whose port it is: 16 record numbers a line
  *
@@ -25,6 +27,12 @@
  *   FREE --> MAKING --> LIVE --> BINDING --> FREE    the first session of a binding that outlives it
  *   FREE --> MAKING ----------> BINDING --> FREE     a static binding
  *            MAKING --> KILLED --> FREE              a creation that lost
+ *
+ * Reading. A record may be freed and reused at any time, and nobody waits for readers: a reader that was
+ * stopped would hold up everybody else. Instead the word of life carries the record's generation, as do the
+ * slots that name the record. A reader copies the record between two looks at that word (record_read) and
+ * has a whole session if both had the generation of its slot. What it changes afterwards it changes by
+ * compare-and-swap of a word with a generation in it, which fails if the record has been reused.
  */
 #ifndef ENGINE_LAYOUT_H
 #define ENGINE_LAYOUT_H
@@ -57,17 +65,29 @@ enum phase {
 };
 
 /*
- * The word of life: expires (32 bits, seconds of CLOCK_MONOTONIC), TCP state (8), phase (8). `expires` is the
- * last second in which the session still counts.
+ * The word of life: expires (32 bits, seconds of CLOCK_MONOTONIC), generation (16), TCP state (8), phase (8).
+ * `expires` is the last second in which the session still counts; while MAKING, the second it was begun in.
  */
-WIRE_INLINE uint64_t life_make(uint32_t expires, uint8_t state, enum phase phase)
+WIRE_INLINE uint64_t life_make(uint32_t expires, uint16_t generation, uint8_t state, enum phase phase)
 {
-    return ((uint64_t)expires << 32) | ((uint64_t)state << 8) | (uint64_t)phase;
+    return ((uint64_t)expires << 32) | ((uint64_t)generation << 16) | ((uint64_t)state << 8) |
+           (uint64_t)phase;
 }
 
 WIRE_INLINE uint32_t life_expires(uint64_t life)
 {
     return (uint32_t)(life >> 32);
+}
+
+WIRE_INLINE uint16_t life_generation(uint64_t life)
+{
+    return (uint16_t)(life >> 16);
+}
+
+/* The same life in another phase. */
+WIRE_INLINE uint64_t life_in(uint64_t life, enum phase phase)
+{
+    return (life & ~0xffull) | (uint64_t)phase;
 }
 
 WIRE_INLINE uint8_t life_state(uint64_t life)
@@ -105,35 +125,52 @@ struct binding_key {
     uint8_t transport, instance;
 };
 
+enum record_kind {
+    RECORD_UNUSED,
+    RECORD_NAT64, /* a session or binding of the nat64 policy */
+};
+
 struct record {
     uint64_t life;
-    struct ipv6_address client; /* from here to `instance` as in key6 */
+    struct ipv6_address client; /* from here to `remote_port`, and below, as in key6 */
     be32 remote;
     be16 client_port, remote_port;
-    uint8_t transport, instance;
-    uint16_t generation; /* grows with each use of the record; slots carry it */
     be32 pool;
     be16 pool_port;
     uint16_t address; /* number of the pool address in `ports` and `owners` */
-    uint32_t lead;    /* the record with the binding: itself, or that of the binding's first session */
-    uint32_t users;   /* in a lead: who uses the binding, see below; 0: there is none */
-    uint32_t until;   /* in a lead: a tick at or after which its sessions end; see binding_is_alive */
-    uint32_t next;    /* on a list: the next record, plus one */
-    uint16_t lane;    /* by whom it was made */
-    uint16_t spare;
+    uint32_t lead; /* the record with the binding: itself, or that of the binding's first session; on a list
+                      of free records: the next one, plus one */
+    uint8_t transport, instance;
+    uint16_t lane;   /* of who made it */
+    uint64_t users;  /* in a lead: who uses the binding, see below */
+    uint32_t until;  /* in a lead: a tick at or after which its sessions end; see binding_is_alive */
+    uint8_t kind;    /* enum record_kind */
+    uint8_t counted; /* its subscriber's sessions are counted, this one included */
+    uint8_t spare[2];
 };
 _Static_assert(sizeof(struct record) == 64, "a record fills one cache line");
 
 /*
- * The users of a binding: how many sessions it has, plus one for the configuration if it is static. Whoever
- * takes the last one off takes the binding down. While BINDING_CLOSING is set nobody may join.
+ * The users of a binding: generation of the lead (16 bits), flags (16), and how many there are (32): its
+ * sessions, plus one for the configuration if it is static. Whoever takes the last one off takes the binding
+ * down. While USERS_CLOSING is set nobody may join.
  */
-#define BINDING_STATIC  0x40000000u
-#define BINDING_CLOSING 0x80000000u
+#define USERS_STATIC  0x100000000ull
+#define USERS_CLOSING 0x200000000ull
 
-WIRE_INLINE uint32_t users_count(uint32_t users)
+WIRE_INLINE uint64_t users_make(uint16_t generation, uint64_t flags, uint32_t count)
 {
-    return users & ~(BINDING_STATIC | BINDING_CLOSING);
+    return ((uint64_t)generation << 48) | flags | count;
+}
+
+WIRE_INLINE uint16_t users_generation(uint64_t users)
+{
+    return (uint16_t)(users >> 48);
+}
+
+WIRE_INLINE uint32_t users_count(uint64_t users)
+{
+    return (uint32_t)users;
 }
 
 /*
@@ -173,16 +210,24 @@ struct traffic {
 };
 
 struct lane {
-    uint64_t free;   /* top of the stack of free records: tag (32 bits, against ABA), index plus one (32) */
-    uint64_t reader; /* epoch in which the worker started its burst; 0: it holds nothing */
-    uint64_t padding[6];
+    uint64_t free; /* top of the stack of free records: tag (32 bits, against ABA), index plus one (32) */
+    uint64_t padding[7];
 };
 _Static_assert(sizeof(struct lane) == 64, "lanes keep to cache lines of their own");
 
 /* Derived from the geometry; copied where a user of the table wants it at hand. */
 struct table_constants {
-    uint32_t records, buckets, addresses, lanes;
-    uint32_t key[20]; /* of the hashes */
+    uint32_t records, buckets, addresses, lanes, counters;
+    uint32_t key[24]; /* of the hashes */
+};
+
+/* For which instance its sessions were made: they stay with the prefix, whatever its place in the settings.
+ */
+struct instance_identity {
+    uint8_t prefix[16];
+    uint8_t prefix_length;
+    uint8_t subscriber_prefix;
+    uint8_t padding[6];
 };
 
 struct table_header {
@@ -190,9 +235,9 @@ struct table_header {
     uint32_t layout, unused;
     struct geometry geometry;
     struct table_constants constants;
-    uint64_t epoch __attribute__((aligned(64))); /* grows with each retirement; read by each burst */
+    struct instance_identity instance[NAT64_INSTANCES_MAXIMUM];
     uint64_t fresh __attribute__((aligned(64))); /* records from here on were never used */
-    uint32_t sessions[NAT64_INSTANCES_MAXIMUM];  /* live or being made, per instance */
+    uint32_t sessions[NAT64_INSTANCES_MAXIMUM] __attribute__((aligned(64))); /* live or being made */
 };
 
 enum segment {
@@ -244,6 +289,12 @@ WIRE_INLINE struct record *record_at(const struct table *table, uint32_t index)
 {
     (void)table;
     return table_at(table, SEGMENT_RECORDS, struct record, index);
+}
+
+WIRE_INLINE struct traffic *traffic_at(const struct table *table, uint32_t index)
+{
+    (void)table;
+    return table_at(table, SEGMENT_TRAFFIC, struct traffic, index);
 }
 
 WIRE_INLINE struct bucket *bucket_at(const struct table *table, enum segment which, uint32_t number)

@@ -27,6 +27,9 @@ enum {
     ICMPV6_ERROR_LENGTH = 1280,   /* bytes at most, RFC 4443 section 2.4 (c) */
     IPV4_FRAGMENTABLE_MTU = 1260, /* up to here DF is cleared, RFC 7915 section 5.1 */
 
+    STACK_TRIES = 1024,        /* at a stack of free records that others change; a give-up costs a record */
+    JOIN_TRIES = 1024,         /* at a word of a binding that others change */
+    SUBSCRIBER_TRIES = 16,     /* at the word of a subscriber */
     CREATE_TRIES = 4,          /* attempts at a creation that other workers disturb */
     SWEEP_ENDS = 256,          /* sessions ended in one call to engine_expire */
     SWEEP_FOR_ROOM = 32,       /* records looked at when a new session finds no room */

@@ -7,12 +7,12 @@
 #define ENGINE_MAKING_H
 
 #include "engine/sessions.h"
+#include "engine/subscribers.h"
 
-/* One who changes the table: a worker, with what the table keeps for it. */
+/* One who changes the table: a worker, with what it has done. */
 struct actor {
     const struct table *table;
     uint32_t lane;
-    struct retired retired;
     uint64_t sessions_created, sessions_ended, bindings_created, bindings_ended;
 };
 
@@ -20,21 +20,22 @@ enum made {
     MADE,
     MADE_LOOK_AGAIN, /* a rival was faster, or the binding has just ended: start over from the look-up */
     MADE_TABLE_FULL,
+    MADE_SUBSCRIBER_FULL,
     MADE_INDEX_FULL,
 };
 
 /*
- * Makes a session: joining the binding of `lead`, or with a new binding on the port that the request names
- * and that the caller has claimed, if `lead` is NO_RECORD. In that case the port belongs to the binding on
- * success and has been released on failure. At most `limit` sessions of the instance may exist. On MADE,
- * *index is the record.
+ * Makes a session: joining the binding found as `lead`, or with a new binding on the port that the request
+ * names and that the caller has claimed, if `lead` is NULL. In that case the port belongs to the binding on
+ * success and has been released on failure. On MADE, `made` is the new record.
  */
-enum made session_make(struct actor *actor, const struct session_request *request, uint32_t lead,
-                       uint32_t limit, uint32_t *index);
+enum made session_make(struct actor *actor, const struct session_request *request, const struct found *lead,
+                       struct found *made);
 
 /*
  * Makes a static binding: `key.client`, `client_port`, `transport`, `instance` and the pool fields of the
- * request. False, nothing changed: no room in the table, or the port or the client's port has a binding.
+ * request. A dynamic binding of the very same client and port becomes static instead and keeps its sessions.
+ * False, nothing changed: no room in the table, or the port or the client's port has another binding.
  */
 bool binding_make_static(struct actor *actor, const struct session_request *request);
 
@@ -42,6 +43,6 @@ bool binding_make_static(struct actor *actor, const struct session_request *requ
 bool session_end(struct actor *actor, uint32_t index, uint64_t life);
 
 /* Takes the configuration's use off a static binding and closes it: it ends with the sessions it has. */
-void binding_end_static(struct actor *actor, uint32_t lead);
+void binding_end_static(struct actor *actor, const struct found *lead);
 
 #endif /* ENGINE_MAKING_H */

@@ -30,27 +30,32 @@ static uint32_t lifetime_of(const struct nat64_settings *nat64, uint8_t transpor
     }
 }
 
-/* A packet has passed: moves the session's state and end (sections 3.5.1, 3.5.2.2, 3.5.3). */
-static void refresh(struct worker *worker, struct record *record, bool from_ipv6, uint8_t flags)
+/*
+ * A packet has passed: moves the session's state and end (sections 3.5.1, 3.5.2.2, 3.5.3). False: the session
+ * has ended since it was found.
+ */
+static bool refresh(struct worker *worker, struct found *found, bool from_ipv6, uint8_t flags)
 {
-    const struct nat64_settings *nat64 = &worker->settings->nat64[record->instance];
+    const struct nat64_settings *nat64 = &worker->settings->nat64[found->copy.instance];
     for (unsigned tries = 0; tries < CREATE_TRIES; tries++) {
-        uint64_t life = atomic_load64(&record->life);
-        if (life_phase(life) != PHASE_LIVE)
-            return;
-        uint32_t expires = worker->tick + lifetime_of(nat64, record->transport);
+        uint32_t expires = worker->tick + lifetime_of(nat64, found->copy.transport);
         uint8_t state = TCP_NONE;
-        if (record->transport == TRANSPORT_TCP) {
-            struct tcp_step step = tcp_step((enum tcp_state)life_state(life), from_ipv6, flags);
+        if (found->copy.transport == TRANSPORT_TCP) {
+            struct tcp_step step = tcp_step((enum tcp_state)life_state(found->copy.life), from_ipv6, flags);
             state = (uint8_t)step.state;
             if (step.lifetime == TCP_LIFETIME_KEEP)
-                expires = life_expires(life);
+                expires = life_expires(found->copy.life);
             else if (step.lifetime == TCP_LIFETIME_ESTABLISHED)
                 expires = worker->tick + nat64->timeouts.tcp_established;
         }
-        if (session_touch(worker->actor.table, record, life, expires, state))
-            return;
+        if (session_touch(worker->actor.table, found, expires, state))
+            return true;
+        uint64_t life = atomic_load64(&record_at(worker->actor.table, found->index)->life);
+        if (life_phase(life) != PHASE_LIVE || life_generation(life) != life_generation(found->copy.life))
+            return false;
+        found->copy.life = life;
     }
+    return true; /* others have refreshed it as often */
 }
 
 static bool opens(const struct description *description)
@@ -81,7 +86,10 @@ static void endpoints_from6(const struct worker *worker, const struct record *re
 static struct session_request new_request(const struct worker *worker, const struct key6 *key, bool from_ipv6)
 {
     const struct nat64_settings *nat64 = &worker->settings->nat64[key->instance];
-    struct session_request request = {.key = *key, .tick = worker->tick};
+    struct session_request request = {.key = *key,
+                                      .tick = worker->tick,
+                                      .sessions = nat64->sessions,
+                                      .sessions_per_subscriber = nat64->sessions_per_subscriber};
     request.expires = worker->tick + lifetime_of(nat64, key->transport);
     if (key->transport == TRANSPORT_TCP)
         request.state = from_ipv6 ? TCP_V6_INIT : TCP_V4_INIT;
@@ -93,6 +101,8 @@ static enum verdict verdict_of(enum made made)
     switch (made) {
     case MADE_TABLE_FULL:
         return VERDICT_TABLE_FULL;
+    case MADE_SUBSCRIBER_FULL:
+        return VERDICT_SUBSCRIBER_FULL;
     case MADE_INDEX_FULL:
         return VERDICT_INDEX_FULL;
     case MADE_LOOK_AGAIN:
@@ -104,80 +114,78 @@ static enum verdict verdict_of(enum made made)
 }
 
 /*
- * session_make, within the instance's limit. Sessions that have expired but are not yet swept count, so
- * before a new one is refused some of them are looked for.
+ * session_make, within the limits. Sessions that have expired but are not yet swept count, so before a new
+ * one is refused some of them are looked for.
  */
-static enum made make_session(struct worker *worker, struct session_request *request, uint32_t lead,
-                              uint32_t *index)
+static enum made make_session(struct worker *worker, struct session_request *request,
+                              const struct found *lead, struct found *session)
 {
-    uint32_t limit = worker->settings->nat64[request->key.instance].sessions;
-    enum made made = session_make(&worker->actor, request, lead, limit, index);
-    if (made != MADE_TABLE_FULL)
+    enum made made = session_make(&worker->actor, request, lead, session);
+    if (made != MADE_TABLE_FULL && made != MADE_SUBSCRIBER_FULL)
         return made;
     sweep_for_room(worker);
-    if (lead == NO_RECORD && !pool_claim(worker, request))
+    if (lead == NULL && !pool_claim(worker, request))
         return made;
-    return session_make(&worker->actor, request, lead, limit, index);
+    return session_make(&worker->actor, request, lead, session);
 }
 
 /* No session yet for a packet from the client; VERDICT_CONTENTION means look again. */
 static enum verdict open_outgoing(struct worker *worker, const struct description *description,
-                                  const struct key6 *key, struct endpoints4 *to)
+                                  const struct key6 *key, struct found *session, struct endpoints4 *to)
 {
-    const struct table *table = worker->actor.table;
     struct binding_key binding = binding_key_of(key);
-    uint32_t lead = binding_find(table, &binding, worker->tick);
+    struct found lead;
+    bool bound = binding_find(worker->actor.table, &binding, worker->tick, &lead);
     if (!opens(description)) {
-        if (lead == NO_RECORD)
+        if (!bound)
             return VERDICT_NO_SESSION;
-        endpoints_from4(record_at(table, lead), key->remote, key->remote_port, to);
+        endpoints_from4(&lead.copy, key->remote, key->remote_port, to);
         return VERDICT_COUNT;
     }
     struct session_request request = new_request(worker, key, true);
-    if (lead == NO_RECORD && !pool_claim(worker, &request)) {
+    if (!bound && !pool_claim(worker, &request)) {
         sweep_for_room(worker);
         if (!pool_claim(worker, &request))
             return VERDICT_PORTS_EXHAUSTED;
     }
-    uint32_t index = NO_RECORD;
-    enum made made = make_session(worker, &request, lead, &index);
+    enum made made = make_session(worker, &request, bound ? &lead : NULL, session);
     if (made == MADE)
-        endpoints_from4(record_at(table, index), key->remote, key->remote_port, to);
+        endpoints_from4(&session->copy, key->remote, key->remote_port, to);
+    else
+        session->index = NO_RECORD;
     return verdict_of(made);
 }
 
 enum verdict nat64_outgoing(struct worker *worker, const struct description *description,
-                            const struct key6 *key, uint64_t hash, uint32_t candidate, struct endpoints4 *to)
+                            const struct key6 *key, uint64_t hash, struct found *session,
+                            struct endpoints4 *to)
 {
-    const struct table *table = worker->actor.table;
     enum verdict verdict = VERDICT_CONTENTION;
-    uint32_t index = candidate;
     for (unsigned tries = 0; tries < CREATE_TRIES && verdict == VERDICT_CONTENTION; tries++) {
-        if (index == NO_RECORD)
-            index = session_find6(table, key, hash, worker->tick);
-        if (index != NO_RECORD) {
-            struct record *record = record_at(table, index);
-            refresh(worker, record, true, description->tcp_flags);
-            endpoints_from4(record, record->remote, record->remote_port, to);
+        if ((session->index != NO_RECORD ||
+             session_find6(worker->actor.table, key, hash, worker->tick, session)) &&
+            refresh(worker, session, true, description->tcp_flags)) {
+            endpoints_from4(&session->copy, session->copy.remote, session->copy.remote_port, to);
             return VERDICT_COUNT;
         }
-        verdict = open_outgoing(worker, description, key, to);
+        session->index = NO_RECORD;
+        verdict = open_outgoing(worker, description, key, session, to);
     }
     return verdict;
 }
 
 /* No session yet for a packet from outside; VERDICT_CONTENTION means look again. */
 static enum verdict open_incoming(struct worker *worker, const struct description *description,
-                                  const struct key4 *key, struct endpoints6 *to)
+                                  const struct key4 *key, struct found *session, struct endpoints6 *to)
 {
-    const struct table *table = worker->actor.table;
     int place = pool_find(worker->engine, key->pool);
+    struct found lead;
     if (place < 0)
         return VERDICT_NOT_OURS;
-    uint32_t lead = binding_find4(table, (uint16_t)place, key->transport, key->pool_port, worker->tick);
-    if (lead == NO_RECORD)
+    if (!binding_find4(worker->actor.table, (uint16_t)place, key->transport, key->pool_port, worker->tick,
+                       &lead))
         return VERDICT_NO_BINDING;
-    const struct record *binding = record_at(table, lead);
+    const struct record *binding = &lead.copy;
     const struct nat64_settings *nat64 = &worker->settings->nat64[binding->instance];
     if (!nat64->translate_non_global && rfc6052_is_well_known(&nat64->prefix) &&
         ipv4_is_non_global(key->remote))
@@ -192,26 +200,26 @@ static enum verdict open_incoming(struct worker *worker, const struct descriptio
                         .transport = key->transport,
                         .instance = binding->instance};
     struct session_request request = new_request(worker, &key6, false);
-    uint32_t index = NO_RECORD;
-    return verdict_of(make_session(worker, &request, lead, &index));
+    enum made made = make_session(worker, &request, &lead, session);
+    if (made != MADE)
+        session->index = NO_RECORD;
+    return verdict_of(made);
 }
 
 enum verdict nat64_incoming(struct worker *worker, const struct description *description,
-                            const struct key4 *key, uint64_t hash, uint32_t candidate, struct endpoints6 *to)
+                            const struct key4 *key, uint64_t hash, struct found *session,
+                            struct endpoints6 *to)
 {
-    const struct table *table = worker->actor.table;
     enum verdict verdict = VERDICT_CONTENTION;
-    uint32_t index = candidate;
     for (unsigned tries = 0; tries < CREATE_TRIES && verdict == VERDICT_CONTENTION; tries++) {
-        if (index == NO_RECORD)
-            index = session_find4(table, key, hash, worker->tick);
-        if (index != NO_RECORD) {
-            struct record *record = record_at(table, index);
-            refresh(worker, record, false, description->tcp_flags);
-            endpoints_from6(worker, record, record->remote, record->remote_port, to);
+        if ((session->index != NO_RECORD ||
+             session_find4(worker->actor.table, key, hash, worker->tick, session)) &&
+            refresh(worker, session, false, description->tcp_flags)) {
+            endpoints_from6(worker, &session->copy, session->copy.remote, session->copy.remote_port, to);
             return VERDICT_COUNT;
         }
-        verdict = open_incoming(worker, description, key, to);
+        session->index = NO_RECORD;
+        verdict = open_incoming(worker, description, key, session, to);
     }
     return verdict;
 }
@@ -257,14 +265,12 @@ enum verdict nat64_outgoing_error(struct worker *worker, const struct packet *pa
                        .remote_port = transport == TRANSPORT_ICMP ? 0 : quoted->source_port,
                        .transport = (uint8_t)transport,
                        .instance = (uint8_t)instance};
-    uint32_t index = session_find6(table, &key, hash_key6(table, &key), worker->tick);
-    if (index == NO_RECORD) {
-        struct binding_key binding = binding_key_of(&key);
-        index = binding_find(table, &binding, worker->tick);
-    }
-    if (index == NO_RECORD)
+    struct binding_key binding = binding_key_of(&key);
+    struct found found;
+    if (!session_find6(table, &key, hash_key6(table, &key), worker->tick, &found) &&
+        !binding_find(table, &binding, worker->tick, &found))
         return VERDICT_ICMP_NO_SESSION;
-    const struct record *record = record_at(table, index);
+    const struct record *record = &found.copy;
     be16 identifier = record->pool_port;
     to->to = (struct endpoints4){.source = record->pool,
                                  .destination = rfc6052_extract(prefix, &outer->destination)};
@@ -293,13 +299,14 @@ enum verdict nat64_incoming_error(struct worker *worker, const struct packet *pa
                        .pool_port = quoted->source_port,
                        .remote_port = transport == TRANSPORT_ICMP ? 0 : quoted->destination_port,
                        .transport = (uint8_t)transport};
-    uint32_t index = session_find4(table, &key, hash_key4(table, &key), worker->tick);
-    int place = index == NO_RECORD ? pool_find(worker->engine, key.pool) : -1;
-    if (place >= 0)
-        index = binding_find4(table, (uint16_t)place, key.transport, key.pool_port, worker->tick);
-    if (index == NO_RECORD)
-        return VERDICT_ICMP_NO_SESSION;
-    const struct record *record = record_at(table, index);
+    struct found found;
+    if (!session_find4(table, &key, hash_key4(table, &key), worker->tick, &found)) {
+        int place = pool_find(worker->engine, key.pool);
+        if (place < 0 ||
+            !binding_find4(table, (uint16_t)place, key.transport, key.pool_port, worker->tick, &found))
+            return VERDICT_ICMP_NO_SESSION;
+    }
+    const struct record *record = &found.copy;
     const struct rfc6052_prefix *prefix = &worker->settings->nat64[record->instance].prefix;
     bool query = transport == TRANSPORT_ICMP;
     to->to =

@@ -2,8 +2,8 @@
 /*
  * The pool: every address that any instance may use, and the claim of a port for a new binding.
  *
- * Which address a subscriber gets is not stored but computed: a hash of the upper half of its address picks
- * where in the instance's list to start. So all its bindings share one address as long as that has ports (RFC
+ * Which address a subscriber gets is not stored but computed: the hash of its prefix picks where in the
+ * instance's list to start. So all its bindings share one address as long as that has ports (RFC
  * 6146 section 3.5.1.1, RFC 4787 REQ-2), and a full address overflows to the next one. A client with a static
  * binding keeps to that one's address.
  */
@@ -56,15 +56,20 @@ const char *pool_set_up(struct engine *engine, const struct settings *settings)
         for (uint32_t j = 0; j < pool->count; j++)
             if (pool->address[j].instance == i)
                 pool->order[place++] = (uint16_t)j;
+    }
+    for (uint32_t i = settings->nat64_count; i <= NAT64_INSTANCES_MAXIMUM; i++)
+        pool->first[i] = place;
+    return NULL;
+}
+
+void pool_open_ports(struct engine *engine, const struct settings *settings)
+{
+    for (uint32_t i = 0; i < settings->nat64_count; i++)
         for (uint32_t j = 0; j < settings->nat64[i].pool_count; j++) {
             const struct pool_range *range = &settings->nat64[i].pool[j];
             for (uint32_t k = 0; k < range->count; k++)
                 allow_ports(engine, range, (uint16_t)pool_find(engine, to_be32(from_be32(range->first) + k)));
         }
-    }
-    for (uint32_t i = settings->nat64_count; i <= NAT64_INSTANCES_MAXIMUM; i++)
-        pool->first[i] = place;
-    return NULL;
 }
 
 int pool_find(const struct engine *engine, be32 address)
@@ -112,8 +117,9 @@ bool pool_claim(struct worker *worker, struct session_request *request)
     const struct pool *pool = &worker->engine->pool;
     uint8_t instance = request->key.instance;
     uint32_t count = pool->first[instance + 1] - pool->first[instance];
-    uint64_t hash = hash_subscriber(worker->actor.table, &request->key.client) >> 32;
-    uint32_t start = (uint32_t)((hash * count) >> 32);
+    uint64_t hash = hash_subscriber(worker->actor.table, &request->key.client,
+                                    worker->settings->nat64[instance].subscriber_prefix, instance);
+    uint32_t start = (uint32_t)(((hash >> 32) * count) >> 32);
     int preferred = static_place(worker, &request->key);
     if (preferred >= 0 && claim_at(worker, (uint16_t)preferred, request))
         return true;

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Records: getting a free one, and reusing one only when nobody can still be reading it.
+ * Records: getting a free one, giving one back, and reading one that may be reused meanwhile.
  *
  * Free records lie on one stack a lane (a worker), so that workers rarely meet; a worker whose stack is empty
  * takes a never used record, then one of another lane. The top of a stack carries a tag that changes with
  * every operation, so a compare-and-swap cannot succeed on a stack that changed in between.
  *
- * Retired records wait. Each lane announces the epoch in which its burst began; retiring a record notes the
- * epoch and advances it. When every lane that is in a burst began it later, no reader can hold the record,
- * and it becomes free. The lists of retired records belong to one worker each and are ordered by epoch.
+ * A record may be reused as soon as no index names it. See engine/layout.h for how readers live with that.
  */
 #ifndef ENGINE_RECORDS_H
 #define ENGINE_RECORDS_H
@@ -20,15 +18,16 @@ WIRE_INLINE uint64_t stack_top(uint64_t old, uint32_t link)
     return ((old & 0xffffffff00000000ull) + 0x100000000ull) | link;
 }
 
+/* Gives back a record whose phase is FREE, or which the caller has only just taken. */
 WIRE_INLINE void records_push(const struct table *table, uint32_t lane_number, uint32_t index)
 {
     struct lane *lane = lane_at(table, lane_number);
     struct record *record = record_at(table, index);
     if (lane == NULL || record == NULL)
         return;
-    for (unsigned tries = 0; tries < 1024; tries++) {
+    for (unsigned tries = 0; tries < STACK_TRIES; tries++) {
         uint64_t old = atomic_load64(&lane->free);
-        atomic_store32(&record->next, (uint32_t)old);
+        atomic_store32(&record->lead, (uint32_t)old);
         if (atomic_swap_if64(&lane->free, old, stack_top(old, index + 1)))
             return;
     }
@@ -39,14 +38,14 @@ WIRE_INLINE uint32_t records_pop(const struct table *table, uint32_t lane_number
     struct lane *lane = lane_at(table, lane_number);
     if (lane == NULL)
         return NO_RECORD;
-    for (unsigned tries = 0; tries < 1024; tries++) {
+    for (unsigned tries = 0; tries < STACK_TRIES; tries++) {
         uint64_t old = atomic_load64(&lane->free);
         if ((uint32_t)old == 0)
             return NO_RECORD;
         const struct record *record = record_at(table, (uint32_t)old - 1);
         if (record == NULL)
             return NO_RECORD;
-        uint32_t next = atomic_load32(&record->next);
+        uint32_t next = atomic_load32(&record->lead);
         if (atomic_swap_if64(&lane->free, old, stack_top(old, next)))
             return (uint32_t)old - 1;
     }
@@ -82,77 +81,34 @@ WIRE_INLINE uint32_t records_used(const struct table *table)
     return fresh < table->constants.records ? (uint32_t)fresh : table->constants.records;
 }
 
-#ifndef __bpf__
-
-/* Retired records of one worker, oldest first. */
-struct retired {
-    uint32_t oldest, newest; /* index plus one; 0: none */
-    uint32_t count;
-    uint32_t safe; /* records retired before this epoch may be reused; as last seen */
+/* A record as eight words; the only way a record that others may reuse is read or filled. */
+enum {
+    RECORD_WORDS = sizeof(struct record) / sizeof(word64),
 };
 
-/* A burst begins: whatever is reachable now stays whole until the burst ends. */
-WIRE_INLINE void lane_enter(const struct table *table, uint32_t lane)
-{
-    atomic_announce64(&lane_at(table, lane)->reader, atomic_load64(&header_of(table)->epoch));
-}
-
-WIRE_INLINE void lane_leave(const struct table *table, uint32_t lane)
-{
-    atomic_store64(&lane_at(table, lane)->reader, 0);
-}
-
 /*
- * Puts a record that no index names any more on the list. Its epoch is kept in the word of life, which
- * has no other use while the phase is FREE.
+ * Copies a record. True: the copy is whole and of that generation. The word of life is read first and
+ * again last, a maker writes it before anything else, and each word is loaded after those before it.
  */
-WIRE_INLINE void records_retire(const struct table *table, struct retired *retired, uint32_t index)
+WIRE_INLINE bool record_read(const struct record *record, uint16_t generation, struct record *copy)
 {
-    struct record *record = record_at(table, index);
-    uint32_t epoch = (uint32_t)atomic_add64(&header_of(table)->epoch, 1);
-    atomic_store32(&record->next, 0);
-    atomic_store64(&record->life, life_make(epoch, 0, PHASE_FREE));
-    if (retired->newest != 0)
-        atomic_store32(&record_at(table, retired->newest - 1)->next, index + 1);
-    else
-        retired->oldest = index + 1;
-    retired->newest = index + 1;
-    retired->count++;
+    const word64 *from = (const word64 *)record;
+    word64 *to = (word64 *)copy;
+#pragma GCC unroll 8
+    for (unsigned i = 0; i < RECORD_WORDS; i++)
+        to[i] = atomic_load64(&from[i]);
+    return life_generation(copy->life) == generation &&
+           life_generation(atomic_load64(&record->life)) == generation;
 }
 
-/* The oldest epoch that a burst under way began in; the current one if there is none. */
-WIRE_INLINE uint64_t lanes_oldest(const struct table *table)
+/* Writes all of a record but its word of life, which must already have the new generation. */
+WIRE_INLINE void record_fill(struct record *record, const struct record *filled)
 {
-    atomic_settle();
-    uint64_t oldest = atomic_load64(&header_of(table)->epoch);
-    for (uint32_t i = 0; i < table->constants.lanes; i++) {
-        uint64_t reader = atomic_load64(&lane_at(table, i)->reader);
-        if (reader != 0 && reader < oldest)
-            oldest = reader;
-    }
-    return oldest;
+    const word64 *from = (const word64 *)filled;
+    word64 *to = (word64 *)record;
+#pragma GCC unroll 8
+    for (unsigned i = 1; i < RECORD_WORDS; i++)
+        atomic_store64(&to[i], from[i]);
 }
-
-/* Frees up to `most` retired records that are past every reader. */
-WIRE_INLINE void records_reclaim(const struct table *table, uint32_t lane, struct retired *retired,
-                                 unsigned most)
-{
-    for (; most > 0 && retired->oldest != 0; most--) {
-        uint32_t index = retired->oldest - 1;
-        struct record *record = record_at(table, index);
-        uint32_t epoch = life_expires(atomic_load64(&record->life));
-        if ((int32_t)(epoch - retired->safe) >= 0)
-            retired->safe = (uint32_t)lanes_oldest(table);
-        if ((int32_t)(epoch - retired->safe) >= 0)
-            return;
-        retired->oldest = record->next;
-        if (retired->oldest == 0)
-            retired->newest = 0;
-        retired->count--;
-        records_push(table, lane, index);
-    }
-}
-
-#endif /* !__bpf__ */
 
 #endif /* ENGINE_RECORDS_H */

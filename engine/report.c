@@ -2,8 +2,7 @@
 /*
  * What the control plane may see of a running engine: counters, pools, and the table entry by entry.
  *
- * A step of the list is a reader like a burst is, on the control plane's lane: a record it finds alive is not
- * reused before the step ends, so only the words that change during a life are read atomically.
+ * A step of the list copies record by record, like any other reader.
  */
 #include "engine/worker.h"
 
@@ -58,8 +57,7 @@ uint32_t engine_capacity(const struct engine *engine)
 static void fill_entry(const struct settings *settings, const struct record *record, bool session,
                        struct engine_entry *entry)
 {
-    uint32_t users = atomic_load32(&record->users);
-    bool is_static = (users & BINDING_STATIC) != 0;
+    bool is_static = (record->users & USERS_STATIC) != 0;
     *entry = (struct engine_entry){.is_session = session,
                                    .is_static = !session && is_static,
                                    .instance = record->instance,
@@ -70,7 +68,7 @@ static void fill_entry(const struct settings *settings, const struct record *rec
                                    .pool_port = record->pool_port};
     if (!session) {
         entry->state = is_static ? "static" : "dynamic";
-        entry->sessions = users_count(users) - is_static;
+        entry->sessions = users_count(record->users) - is_static;
         return;
     }
     entry->remote4 = record->remote;
@@ -78,22 +76,38 @@ static void fill_entry(const struct settings *settings, const struct record *rec
     entry->remote6 = rfc6052_embed(&settings->nat64[record->instance].prefix, record->remote);
 }
 
+static void fill_traffic(const struct table *table, uint32_t index, struct engine_entry *entry)
+{
+    const struct traffic *traffic = traffic_at(table, index);
+    entry->counted = true;
+    entry->packets_6to4 = atomic_load64(&traffic->packets6);
+    entry->bytes_6to4 = atomic_load64(&traffic->bytes6);
+    entry->packets_4to6 = atomic_load64(&traffic->packets4);
+    entry->bytes_4to6 = atomic_load64(&traffic->bytes4);
+}
+
 /* Writes the entry of a record if it is a live session, or if it is a binding that can be used. */
 static bool list_record(const struct worker *control, uint32_t index, bool sessions,
                         struct engine_entry *entry)
 {
-    const struct record *record = record_at(control->actor.table, index);
+    const struct table *table = control->actor.table;
+    const struct record *record = record_at(table, index);
+    struct record copy;
     uint64_t life = atomic_load64(&record->life);
-    bool wanted = sessions ? life_is_session(life, control->tick)
-                           : binding_is_alive(record, control->tick) && record->lead == index;
-    if (!wanted)
+    if (life_phase(life) == PHASE_FREE)
         return false;
-    fill_entry(control->settings, record, sessions, entry);
-    if (sessions) {
-        uint8_t state = life_state(life);
-        entry->state = tcp_state_names[state < TCP_STATE_COUNT ? state : TCP_NONE];
-        entry->expires_in = life_expires(life) - control->tick;
-    }
+    if (!record_read(record, life_generation(life), &copy) ||
+        !(sessions ? life_is_session(copy.life, control->tick)
+                   : binding_is_alive(&copy, control->tick) && copy.lead == index))
+        return false;
+    fill_entry(control->settings, &copy, sessions, entry);
+    if (!sessions)
+        return true;
+    uint8_t state = life_state(copy.life);
+    entry->state = tcp_state_names[state < TCP_STATE_COUNT ? state : TCP_NONE];
+    entry->expires_in = life_expires(copy.life) - control->tick;
+    if (table->constants.counters && control->settings->nat64[copy.instance].counters)
+        fill_traffic(table, index, entry);
     return true;
 }
 

@@ -1,24 +1,29 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Sessions and bindings: finding, making and ending them, by any number of workers at once.
+ * Sessions and bindings: finding, making and ending them, by any number of workers at once, in one program
+ * or in several.
  *
  * Making. A session comes into being in this order:
- *   1. a private record, phase MAKING;
- *   2. a claimed port and its owner cell, unless the session joins a binding;
+ *   1. a place among its subscriber's sessions and its instance's; a free record; a claimed port, unless the
+ *      session joins a binding;
+ *   2. the record: its word of life first, in phase MAKING, then the rest; then the port's owner cell;
  *   3. the entry in session4, then in bindings (unless it joins), then in session6;
  *   4. a look at session6 (and bindings) for rivals with the same key: one that is LIVE has won; one that
  *      is still MAKING is killed by compare-and-swap on its word of life;
  *   5. the swap MAKING -> LIVE on its own word of life. If that fails, a rival killed it.
  * Whoever did not get through 5 undoes 1 to 3 and looks again. Two makers of one key cannot both get through:
  * each publishes before it looks, so the later to publish sees the earlier, and then either finds it LIVE and
- * yields or kills it before it is. A maker that dies half-way leaves a record that readers pass over and
- * that keeps nobody from making the session.
+ * yields or kills it before it is.
  *
  * Bindings. A binding lives in the record of its first session (its lead), so most bindings cost no record of
  * their own. `users` counts its sessions; a session joins only by raising a number that is not 0, so once
  * it is 0 the binding is gone for good, and who made it 0 takes it down.
  *
  * Ending. Whoever swaps LIVE -> ENDING owns the end.
+ *
+ * Dying. Whoever stops for good at any point above leaves at most one record, one port and one count behind:
+ * readers pass over what is not LIVE, rivals kill what is MAKING, and nothing waits. The next start takes
+ * back what was left (engine/recover.c). test/model/ explores all of this, step by step.
  */
 #ifndef ENGINE_SESSIONS_H
 #define ENGINE_SESSIONS_H
@@ -36,6 +41,8 @@ struct session_request {
     uint32_t tick;    /* now, in seconds */
     uint32_t expires; /* the last second of its life */
     uint8_t state;
+    uint32_t sessions;                /* at most so many in the instance */
+    uint32_t sessions_per_subscriber; /* and in the subscriber; 0: not counted */
 };
 
 WIRE_INLINE bool record_has_key6(const struct record *record, const struct key6 *key)
@@ -94,134 +101,153 @@ WIRE_INLINE struct binding_key record_binding_key(const struct record *record)
 }
 
 /*
- * True if the record is that of a binding that can be used at `tick`: static, or with a session that is not
- * past its lifetime, though the sweeper may not have come by yet. With one session that session tells; with
- * more, `until`, which was raised with each of them.
+ * True if a whole copy of a record says that its binding can be used at `tick`: it is static, or has a
+ * session that is not past its lifetime, though the sweeper may not have come by yet. With one session that
+ * session tells; with more, `until`, which was raised with each of them.
  */
-WIRE_INLINE bool binding_is_alive(const struct record *record, uint32_t tick)
+WIRE_INLINE bool binding_is_alive(const struct record *copy, uint32_t tick)
 {
-    uint64_t life = atomic_load64(&record->life);
-    uint32_t users = atomic_load32(&record->users);
-    enum phase phase = life_phase(life);
-    if (users_count(users) == 0 || (users & BINDING_CLOSING) != 0 ||
+    enum phase phase = life_phase(copy->life);
+    if (users_generation(copy->users) != life_generation(copy->life) || users_count(copy->users) == 0 ||
+        (copy->users & USERS_CLOSING) != 0 ||
         (phase != PHASE_LIVE && phase != PHASE_BINDING && phase != PHASE_ENDING))
         return false;
-    if ((users & BINDING_STATIC) != 0)
+    if ((copy->users & USERS_STATIC) != 0)
         return true;
-    if (users == 1 && phase == PHASE_LIVE)
-        return life_expires(life) >= tick;
-    return atomic_load32(&record->until) >= tick;
+    if (users_count(copy->users) == 1 && phase == PHASE_LIVE)
+        return life_expires(copy->life) >= tick;
+    return copy->until >= tick;
 }
 
-/* The record a slot names, or NULL if it has been reused since. */
-WIRE_INLINE struct record *slot_record(const struct table *table, uint64_t slot)
+/* A record found in the table: which it is, and what was in it. */
+struct found {
+    uint32_t index; /* NO_RECORD: none */
+    struct record copy;
+};
+
+/* Copies the record that a slot names. False: it is not the slot's any more. */
+WIRE_INLINE bool slot_read(const struct table *table, uint64_t slot, struct found *found)
 {
-    struct record *record =
+    const struct record *record =
         slot_index(slot) < table->constants.records ? record_at(table, slot_index(slot)) : NULL;
-    return record != NULL && record->generation == slot_generation(slot) ? record : NULL;
+    found->index = slot_index(slot);
+    return record != NULL && record_read(record, slot_generation(slot), &found->copy);
 }
 
-/* Live sessions at `tick` (seconds), or NO_RECORD. */
-WIRE_INLINE uint32_t session_find6(const struct table *table, const struct key6 *key, uint64_t hash,
-                                   uint32_t tick)
+/* Finds the session that lives at `tick` (seconds). */
+WIRE_INLINE bool session_find6(const struct table *table, const struct key6 *key, uint64_t hash,
+                               uint32_t tick, struct found *found)
 {
     struct index_walk walk = index_start(table, SEGMENT_SESSION6, hash);
     for (uint64_t slot = index_next(table, &walk); slot != 0; slot = index_next(table, &walk)) {
-        const struct record *record = slot_record(table, slot);
-        if (record != NULL && record_has_key6(record, key) &&
-            life_is_session(atomic_load64(&record->life), tick))
-            return slot_index(slot);
+        if (slot_read(table, slot, found) && life_is_session(found->copy.life, tick) &&
+            record_has_key6(&found->copy, key))
+            return true;
     }
-    return NO_RECORD;
+    found->index = NO_RECORD;
+    return false;
 }
 
-WIRE_INLINE uint32_t session_find4(const struct table *table, const struct key4 *key, uint64_t hash,
-                                   uint32_t tick)
+WIRE_INLINE bool session_find4(const struct table *table, const struct key4 *key, uint64_t hash,
+                               uint32_t tick, struct found *found)
 {
     struct index_walk walk = index_start(table, SEGMENT_SESSION4, hash);
     for (uint64_t slot = index_next(table, &walk); slot != 0; slot = index_next(table, &walk)) {
-        const struct record *record = slot_record(table, slot);
-        if (record != NULL && record_has_key4(record, key) &&
-            life_is_session(atomic_load64(&record->life), tick))
-            return slot_index(slot);
+        if (slot_read(table, slot, found) && life_is_session(found->copy.life, tick) &&
+            record_has_key4(&found->copy, key))
+            return true;
     }
-    return NO_RECORD;
+    found->index = NO_RECORD;
+    return false;
 }
 
-/* The lead of the binding, or NO_RECORD. */
-WIRE_INLINE uint32_t binding_find(const struct table *table, const struct binding_key *key, uint32_t tick)
+/* Finds the lead of the binding. */
+WIRE_INLINE bool binding_find(const struct table *table, const struct binding_key *key, uint32_t tick,
+                              struct found *found)
 {
     struct index_walk walk = index_start(table, SEGMENT_BINDINGS, hash_binding(table, key));
     for (uint64_t slot = index_next(table, &walk); slot != 0; slot = index_next(table, &walk)) {
-        const struct record *record = slot_record(table, slot);
-        if (record != NULL && record_has_binding(record, key) && binding_is_alive(record, tick))
-            return slot_index(slot);
+        if (slot_read(table, slot, found) && binding_is_alive(&found->copy, tick) &&
+            record_has_binding(&found->copy, key))
+            return true;
     }
-    return NO_RECORD;
+    found->index = NO_RECORD;
+    return false;
 }
 
-/* The lead of the binding that holds a pool port (RFC 4787: endpoint-independent filtering), or NO_RECORD. */
-WIRE_INLINE uint32_t binding_find4(const struct table *table, uint16_t address, uint8_t transport, be16 port,
-                                   uint32_t tick)
+/*
+ * Finds the lead of the binding that holds a pool port (RFC 4787: endpoint-independent filtering). The owner
+ * cell has no generation; that the record leads a binding of this very port says enough.
+ */
+WIRE_INLINE bool binding_find4(const struct table *table, uint16_t address, uint8_t transport, be16 port,
+                               uint32_t tick, struct found *found)
 {
     const uint32_t *owner = owner_at(table, address, transport, from_be16(port));
     uint32_t index = owner != NULL ? atomic_load32(owner) - 1 : NO_RECORD;
-    if (index >= table->constants.records)
-        return NO_RECORD;
-    const struct record *record = record_at(table, index);
-    if (record == NULL || record->address != address || record->transport != transport ||
-        record->pool_port != port || !binding_is_alive(record, tick))
-        return NO_RECORD;
-    return index;
+    const struct record *record = index < table->constants.records ? record_at(table, index) : NULL;
+    found->index = NO_RECORD;
+    if (record == NULL)
+        return false;
+    if (!record_read(record, life_generation(atomic_load64(&record->life)), &found->copy) ||
+        !binding_is_alive(&found->copy, tick) || found->copy.lead != index ||
+        found->copy.address != address || found->copy.transport != transport || found->copy.pool_port != port)
+        return false;
+    found->index = index;
+    return true;
 }
 
-/* One more session for a binding; false: it has just ended, or is about to. */
-WIRE_INLINE bool binding_join(struct record *lead)
+/* One more session for a binding; false: it has ended, or is about to. */
+WIRE_INLINE bool binding_join(struct record *lead, uint16_t generation)
 {
-    for (unsigned tries = 0; tries < 1024; tries++) {
-        uint32_t users = atomic_load32(&lead->users);
-        if (users_count(users) == 0 || (users & BINDING_CLOSING) != 0)
+    for (unsigned tries = 0; tries < JOIN_TRIES; tries++) {
+        uint64_t users = atomic_load64(&lead->users);
+        if (users_generation(users) != generation || users_count(users) == 0 || (users & USERS_CLOSING) != 0)
             return false;
-        if (atomic_swap_if32(&lead->users, users, users + 1))
+        if (atomic_swap_if64(&lead->users, users, users + 1))
             return true;
     }
     return false;
 }
 
 /* From now on nobody joins the binding; it ends with the sessions it has. */
-WIRE_INLINE void binding_close(struct record *lead)
+WIRE_INLINE void binding_close(struct record *lead, uint16_t generation)
 {
-    for (unsigned tries = 0; tries < 1024; tries++) {
-        uint32_t users = atomic_load32(&lead->users);
-        if (users == 0 || atomic_swap_if32(&lead->users, users, users | BINDING_CLOSING))
-            return;
-    }
-}
-
-/* Raises the end of a binding's sessions. */
-WIRE_INLINE void binding_raise(struct record *lead, uint32_t expires)
-{
-    for (unsigned tries = 0; tries < 1024; tries++) {
-        uint32_t until = atomic_load32(&lead->until);
-        if (until >= expires || atomic_swap_if32(&lead->until, until, expires))
+    for (unsigned tries = 0; tries < JOIN_TRIES; tries++) {
+        uint64_t users = atomic_load64(&lead->users);
+        if (users_generation(users) != generation || users_count(users) == 0 ||
+            atomic_swap_if64(&lead->users, users, users | USERS_CLOSING))
             return;
     }
 }
 
 /*
- * Writes down that a session was used: its new end and state. `life` is what the caller read; a word
- * that has changed since is left alone, because whoever changed it knew at least as much. Nothing is written
- * if nothing changed, so a busy session dirties its line once a second.
+ * Moves the end of a binding's life. Somebody who was stopped in here may raise that of a binding which has
+ * the record since: it then seems to live a little longer than its sessions, and ends with the last as ever.
  */
-WIRE_INLINE bool session_touch(const struct table *table, struct record *record, uint64_t life,
-                               uint32_t expires, uint8_t state)
+WIRE_INLINE void binding_raise(struct record *lead, uint32_t until)
 {
-    uint64_t now = life_make(expires, state, PHASE_LIVE);
-    if (now == life)
+    for (unsigned tries = 0; tries < JOIN_TRIES; tries++) {
+        uint32_t old = atomic_load32(&lead->until);
+        if (old >= until || atomic_swap_if32(&lead->until, old, until))
+            return;
+    }
+}
+
+/*
+ * A packet of a live session: moves its end and its state. Writes nothing if nothing changes (ticks are whole
+ * seconds, so most packets write nothing). False: the word of life is not copy->life any more; look again.
+ */
+WIRE_INLINE bool session_touch(const struct table *table, const struct found *found, uint32_t expires,
+                               uint8_t state)
+{
+    const struct record *copy = &found->copy;
+    uint64_t now = life_make(expires, life_generation(copy->life), state, PHASE_LIVE);
+    struct record *record = record_at(table, found->index);
+    if (now == copy->life)
         return true;
-    if (!atomic_swap_if64(&record->life, life, now))
+    if (record == NULL || !atomic_swap_if64(&record->life, copy->life, now))
         return false;
-    struct record *lead = record->lead < table->constants.records ? record_at(table, record->lead) : NULL;
+    struct record *lead = copy->lead < table->constants.records ? record_at(table, copy->lead) : NULL;
     if (lead != NULL && atomic_load32(&lead->until) < expires)
         binding_raise(lead, expires);
     return true;

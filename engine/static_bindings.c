@@ -11,7 +11,8 @@
 #include "engine/worker.h"
 
 enum {
-    ADD_ROUNDS = 64, /* times a new binding's place is cleared; a busy client may take it again meanwhile */
+    CLOSE_ROUNDS = 64, /* times the sessions of a closed binding are looked for; makers under way come late */
+    ADD_ROUNDS = 64,   /* times a new binding's place is cleared; a busy client may take it again meanwhile */
 };
 
 static void end_sessions_of(struct worker *control, uint32_t lead)
@@ -19,9 +20,9 @@ static void end_sessions_of(struct worker *control, uint32_t lead)
     const struct table *table = control->actor.table;
     uint32_t used = records_used(table);
     for (uint32_t i = 0; i < used; i++) {
-        const struct record *record = record_at(table, i);
+        struct record *record = record_at(table, i);
         uint64_t life = atomic_load64(&record->life);
-        while (life_phase(life) == PHASE_LIVE && record->lead == lead) {
+        while (life_phase(life) == PHASE_LIVE && atomic_load32(&record->lead) == lead) {
             if (session_end(&control->actor, i, life))
                 break;
             life = atomic_load64(&record->life);
@@ -29,12 +30,17 @@ static void end_sessions_of(struct worker *control, uint32_t lead)
     }
 }
 
-/* The lead is not reused meanwhile: the control plane's worker is a reader, too. */
-static void end_closed_binding(struct worker *control, uint32_t lead)
+/* Until the record is another's or nobody uses it. */
+static void end_closed_binding(struct worker *control, const struct found *lead)
 {
-    const struct record *record = record_at(control->actor.table, lead);
-    while (users_count(atomic_load32(&record->users)) != 0)
-        end_sessions_of(control, lead);
+    const struct record *record = record_at(control->actor.table, lead->index);
+    uint64_t users = atomic_load64(&record->users);
+    for (unsigned round = 0; round < CLOSE_ROUNDS && users_count(users) != 0 &&
+                             users_generation(users) == life_generation(lead->copy.life);
+         round++) {
+        end_sessions_of(control, lead->index);
+        users = atomic_load64(&record->users);
+    }
 }
 
 static struct binding_key key_of(const struct static_binding *binding, uint8_t instance)
@@ -63,37 +69,59 @@ static bool has_binding(const struct settings *settings, uint32_t instance,
     return false;
 }
 
-static bool is_static(const struct table *table, uint32_t lead)
+static bool is_static(const struct found *lead)
 {
-    return lead != NO_RECORD && (atomic_load32(&record_at(table, lead)->users) & BINDING_STATIC) != 0;
+    return (lead->copy.users & USERS_STATIC) != 0;
 }
 
 static void remove_binding(struct worker *control, uint8_t instance, const struct static_binding *binding)
 {
-    const struct table *table = control->actor.table;
     struct binding_key key = key_of(binding, instance);
-    uint32_t lead = binding_find(table, &key, control->tick);
-    if (!is_static(table, lead))
+    struct found lead;
+    if (!binding_find(control->actor.table, &key, control->tick, &lead) || !is_static(&lead))
         return;
-    binding_end_static(&control->actor, lead);
-    end_closed_binding(control, lead);
+    binding_end_static(&control->actor, &lead);
+    end_closed_binding(control, &lead);
 }
 
 /* Ends a dynamic binding that is in the way of a static one. */
-static void evict(struct worker *control, uint32_t lead)
+static void evict(struct worker *control, const struct found *lead)
 {
-    if (lead == NO_RECORD || is_static(control->actor.table, lead))
+    if (is_static(lead))
         return;
-    binding_close(record_at(control->actor.table, lead));
+    binding_close(record_at(control->actor.table, lead->index), life_generation(lead->copy.life));
     end_closed_binding(control, lead);
+}
+
+/* Is the binding the one that the settings ask for, but for not being static yet? */
+static bool suits(const struct found *lead, const struct static_binding *binding)
+{
+    return lead->copy.pool == binding->ipv4 && lead->copy.pool_port == binding->port4 &&
+           lead->copy.client_port == binding->port6 && ipv6_equal(&lead->copy.client, &binding->ipv6);
+}
+
+/* Ends what holds the port or the client's port, whether it is alive or left to be swept. */
+static void make_way(struct worker *control, const struct binding_key *key,
+                     const struct static_binding *binding, uint32_t place)
+{
+    const struct table *table = control->actor.table;
+    struct found lead;
+    uint32_t owner = atomic_load32(owner_at(table, place, binding->transport, from_be16(binding->port4))) - 1;
+    if (owner < table->constants.records) {
+        lead.index = owner;
+        const struct record *record = record_at(table, owner);
+        if (record_read(record, life_generation(atomic_load64(&record->life)), &lead.copy) &&
+            users_count(lead.copy.users) != 0 && !suits(&lead, binding))
+            evict(control, &lead);
+    }
+    if (binding_find(table, key, control->tick, &lead) && !suits(&lead, binding))
+        evict(control, &lead);
 }
 
 static const char *add_binding(struct worker *control, uint8_t instance, const struct static_binding *binding)
 {
-    const struct table *table = control->actor.table;
     uint32_t place = (uint32_t)pool_find(control->engine, binding->ipv4);
     struct binding_key key = key_of(binding, instance);
-    const uint32_t *owner = owner_at(table, place, binding->transport, from_be16(binding->port4));
     struct session_request request = {.key = {.client = binding->ipv6,
                                               .client_port = binding->port6,
                                               .transport = binding->transport,
@@ -103,8 +131,7 @@ static const char *add_binding(struct worker *control, uint8_t instance, const s
                                       .address = (uint16_t)place,
                                       .tick = control->tick};
     for (unsigned round = 0; round < ADD_ROUNDS; round++) {
-        evict(control, atomic_load32(owner) - 1);
-        evict(control, binding_find(table, &key, control->tick));
+        make_way(control, &key, binding, place);
         if (binding_make_static(&control->actor, &request))
             return NULL;
     }
@@ -127,7 +154,6 @@ static const char *check_bindings(const struct engine *engine, const struct sett
 
 const char *statics_change(struct worker *control, const struct settings *old, const struct settings *new)
 {
-    const struct table *table = control->actor.table;
     const char *problem = check_bindings(control->engine, new);
     for (uint32_t i = 0; problem == NULL && old != NULL && i < old->nat64_count; i++)
         for (uint32_t j = 0; j < old->nat64[i].static_count; j++)
@@ -137,7 +163,8 @@ const char *statics_change(struct worker *control, const struct settings *old, c
         for (uint32_t j = 0; j < new->nat64[i].static_count &&problem == NULL; j++) {
             const struct static_binding *binding = &new->nat64[i].statics[j];
             struct binding_key key = key_of(binding, (uint8_t)i);
-            if (!is_static(table, binding_find(table, &key, control->tick)))
+            struct found lead;
+            if (!binding_find(control->actor.table, &key, control->tick, &lead) || !is_static(&lead))
                 problem = add_binding(control, (uint8_t)i, binding);
         }
     return problem;

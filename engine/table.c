@@ -55,7 +55,8 @@ static struct table_constants constants_of(const struct geometry *geometry)
     return (struct table_constants){.records = record_count(geometry),
                                     .buckets = bucket_count(geometry),
                                     .addresses = geometry->addresses,
-                                    .lanes = geometry->workers + 1};
+                                    .lanes = geometry->workers + 1,
+                                    .counters = geometry->counters};
 }
 
 static struct table *new_handle(void *const memory[TABLE_SEGMENTS])
@@ -74,7 +75,6 @@ struct table *table_format(void *const memory[TABLE_SEGMENTS], const struct geom
     struct table_header *header = header_of(table);
     struct random random = random_seed(seed);
     header->layout = TABLE_LAYOUT;
-    header->epoch = 1;
     header->geometry = *geometry;
     header->constants = constants_of(geometry);
     for (unsigned i = 0; i < sizeof(header->constants.key) / sizeof(header->constants.key[0]); i++)

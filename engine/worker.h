@@ -26,6 +26,7 @@ struct worker {
     struct actor actor;
     struct random random;
     const struct settings *settings; /* those in force when the burst began */
+    const struct settings *holds;    /* atomic; the same while a burst or sweep is under way, else NULL */
     nanoseconds now;
     uint32_t tick;           /* `now` in whole seconds */
     uint16_t identification; /* of the next IPv4 packet made from IPv6 */
@@ -53,7 +54,6 @@ struct pool {
 struct engine {
     struct table *table;
     const struct settings *settings; /* atomic */
-    uint64_t quiet_epoch; /* settings replaced: readers from before this epoch may hold the old ones */
     uint32_t workers;
     struct pool pool;
     struct engine_continued continued;
@@ -63,8 +63,11 @@ struct engine {
 
 /* --- pool.c: which addresses there are, and ports of them --- */
 
-/* Enters the pool ranges of the settings; NULL, or a sentence that says what does not fit. */
+/* Enters the pool addresses of the settings; NULL, or a sentence that says what does not fit. */
 const char *pool_set_up(struct engine *engine, const struct settings *settings);
+
+/* Makes every port that the settings allow available; over zeroed port maps. */
+void pool_open_ports(struct engine *engine, const struct settings *settings);
 
 /* The place of an address in the pool, or -1. */
 int pool_find(const struct engine *engine, be32 address);
@@ -75,12 +78,17 @@ int pool_find(const struct engine *engine, be32 address);
  */
 bool pool_claim(struct worker *worker, struct session_request *request);
 
-/* --- nat64.c: the policy. All return VERDICT_COUNT if the packet may be translated with *to. --- */
+/*
+ * --- nat64.c: the policy. All return VERDICT_COUNT if the packet may be translated with *to. `session` is
+ * the one found already, or has NO_RECORD as its index; afterwards it is the packet's, if it has one. ---
+ */
 
 enum verdict nat64_outgoing(struct worker *worker, const struct description *description,
-                            const struct key6 *key, uint64_t hash, uint32_t candidate, struct endpoints4 *to);
+                            const struct key6 *key, uint64_t hash, struct found *session,
+                            struct endpoints4 *to);
 enum verdict nat64_incoming(struct worker *worker, const struct description *description,
-                            const struct key4 *key, uint64_t hash, uint32_t candidate, struct endpoints6 *to);
+                            const struct key4 *key, uint64_t hash, struct found *session,
+                            struct endpoints6 *to);
 enum verdict nat64_outgoing_error(struct worker *worker, const struct packet *packet,
                                   const struct description *description, const struct description *quoted,
                                   struct error_endpoints4 *to);
@@ -93,6 +101,15 @@ enum verdict nat64_incoming_error(struct worker *worker, const struct packet *pa
 /* Ends what is past its lifetime among the next few records: a new session needs the room (or what it held)
  * now. */
 void sweep_for_room(struct worker *worker);
+
+/* --- recover.c --- */
+
+/*
+ * Builds everything but the records anew: from those in the engine's own table, or, if that has none, from
+ * copies of those in options->previous. What it finds goes into engine->continued. The pool's addresses
+ * stand. A sentence if memory is short.
+ */
+const char *recover(struct engine *engine, const struct engine_options *options);
 
 /* --- static_bindings.c --- */
 
@@ -121,18 +138,24 @@ WIRE_INLINE int instance_of(const struct settings *settings, const struct ipv6_a
     return -1;
 }
 
-/* A burst, sweep or other visit to the table begins: nothing it reaches is reused until worker_leave. */
+/*
+ * A burst or sweep begins: the settings in force now stay whole until worker_leave. Announced first and
+ * looked at again after that, so that whoever replaces them sees the announcement or this sees the new ones.
+ */
 WIRE_INLINE void worker_enter(struct worker *worker, nanoseconds now)
 {
-    lane_enter(worker->actor.table, worker->actor.lane);
-    worker->settings = __atomic_load_n(&worker->engine->settings, __ATOMIC_ACQUIRE);
+    const struct settings *const *current = (const struct settings *const *)&worker->engine->settings;
+    do {
+        worker->settings = __atomic_load_n(current, __ATOMIC_ACQUIRE);
+        __atomic_store_n(&worker->holds, worker->settings, __ATOMIC_SEQ_CST);
+    } while (worker->settings != __atomic_load_n(current, __ATOMIC_SEQ_CST));
     worker->now = now;
     worker->tick = (uint32_t)(now / NANOSECONDS);
 }
 
 WIRE_INLINE void worker_leave(struct worker *worker)
 {
-    lane_leave(worker->actor.table, worker->actor.lane);
+    __atomic_store_n(&worker->holds, NULL, __ATOMIC_RELEASE);
 }
 
 #endif /* ENGINE_WORKER_H */

@@ -40,6 +40,8 @@ static inline void vector_settings_standard(struct vector_settings *settings)
     inet_pton(AF_INET6, "2001:db8:64::fe", nat64->address6.bytes);
     nat64->address4 = htonl(0xc00002feu);
     nat64->sessions = 1024;
+    nat64->subscriber_prefix = SUBSCRIBER_PREFIX_DEFAULT;
+    nat64->sessions_per_subscriber = SUBSCRIBER_SESSIONS_DEFAULT;
     nat64->pool_count = 1;
     nat64->pool = settings->ranges;
     nat64->statics = settings->statics;
@@ -79,6 +81,7 @@ static inline bool vector_set_number(struct settings *settings, const char *key,
         uint32_t *number;
     } numbers[] = {
         {"sessions", &nat64->sessions},
+        {"sessions-per-subscriber", &nat64->sessions_per_subscriber},
         {"udp", &nat64->timeouts.udp},
         {"icmp", &nat64->timeouts.icmp},
         {"tcp-established", &nat64->timeouts.tcp_established},

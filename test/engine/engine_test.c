@@ -50,6 +50,8 @@ static void fill_settings(struct fixture *fixture)
     *nat64 = (struct nat64_settings){.name = "main",
                                      .prefix = {{{0x20, 0x01, 0x0d, 0xb8, 0, 0x64}}, 96},
                                      .sessions = 1024,
+                                     .sessions_per_subscriber = 1024,
+                                     .subscriber_prefix = 64,
                                      .pool = &fixture->range,
                                      .pool_count = 1,
                                      .statics = fixture->statics,

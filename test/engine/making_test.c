@@ -26,12 +26,14 @@ enum {
 };
 
 static struct table *table;
+static uint32_t subscriber_limit = LIMIT;
 
 static void open_table(unsigned ports)
 {
     struct geometry geometry = {.sessions = SESSIONS, .addresses = 1, .workers = THREADS};
     table = table_create(&geometry, 11);
     assert_non_null(table);
+    header_of(table)->instance[0].subscriber_prefix = 128;
     for (unsigned i = 0; i < ports; i++)
         ports_allow(port_map_at(table, 0, TRANSPORT_UDP), (uint16_t)(FIRST_PORT + i));
 }
@@ -46,20 +48,38 @@ static struct key6 key_of(unsigned client, unsigned remote)
     return key;
 }
 
+static uint32_t find6(const struct key6 *key, uint32_t tick)
+{
+    struct found found;
+    return session_find6(table, key, hash_key6(table, key), tick, &found) ? found.index : NO_RECORD;
+}
+
+static uint32_t find_port(be16 port, uint32_t tick)
+{
+    struct found found;
+    return binding_find4(table, 0, TRANSPORT_UDP, port, tick, &found) ? found.index : NO_RECORD;
+}
+
 /* What the policy does: look up, join or claim, make, and again if a rival was in the way. */
 static enum made open_session(struct actor *actor, struct random *random, const struct key6 *key,
                               uint32_t tick, uint32_t *index)
 {
     enum made made = MADE_LOOK_AGAIN;
+    struct found found;
     for (unsigned tries = 0; tries < 64 && made == MADE_LOOK_AGAIN; tries++) {
-        *index = session_find6(table, key, hash_key6(table, key), tick);
+        *index = find6(key, tick);
         if (*index != NO_RECORD)
             return MADE;
         struct binding_key binding = {
             .client = key->client, .client_port = key->client_port, .transport = key->transport};
-        struct session_request request = {.key = *key, .tick = tick, .expires = tick + 10};
-        uint32_t lead = binding_find(table, &binding, tick);
-        if (lead == NO_RECORD) {
+        struct session_request request = {.key = *key,
+                                          .tick = tick,
+                                          .expires = tick + 10,
+                                          .sessions = LIMIT,
+                                          .sessions_per_subscriber = subscriber_limit};
+        struct found lead;
+        bool bound = binding_find(table, &binding, tick, &lead);
+        if (!bound) {
             int port =
                 ports_claim(port_map_at(table, 0, TRANSPORT_UDP), key->client_port, random_next(random));
             if (port < 0)
@@ -67,7 +87,8 @@ static enum made open_session(struct actor *actor, struct random *random, const 
             request.pool = to_be32(0xcb007101u);
             request.pool_port = to_be16((uint16_t)port);
         }
-        made = session_make(actor, &request, lead, LIMIT, index);
+        made = session_make(actor, &request, bound ? &lead : NULL, &found);
+        *index = found.index;
     }
     return made;
 }
@@ -83,7 +104,7 @@ static void end_everything(struct actor *actor)
 
 static void nothing_is_left(void)
 {
-    for (enum segment which = SEGMENT_SESSION6; which <= SEGMENT_BINDINGS; which++)
+    for (enum segment which = SEGMENT_SESSION6; which <= SEGMENT_SUBSCRIBERS; which++)
         for (uint32_t i = 0; i < table->constants.buckets; i++) {
             const struct bucket *bucket = bucket_at(table, which, i);
             assert_int_equal(bucket->strays, 0);
@@ -98,11 +119,10 @@ static void nothing_is_left(void)
     assert_int_equal(header_of(table)->sessions[0], 0);
 }
 
-/* All records come back after retirement: the table can be filled to the brim again. */
+/* The table can be filled to the brim again. */
 static void all_records_come_back(struct actor *actor)
 {
     unsigned taken = 0;
-    records_reclaim(table, actor->lane, &actor->retired, table->constants.records);
     while (records_take(table, actor->lane) != NO_RECORD)
         taken++;
     assert_int_equal(taken, table->constants.records);
@@ -121,19 +141,21 @@ static void one_binding_for_all_sessions_of_a_port(void **state)
     assert_int_equal(open_session(&actor, &random, &c, 100, &other), MADE);
     assert_int_equal(record_at(table, first)->pool_port, record_at(table, second)->pool_port);
     assert_int_not_equal(record_at(table, first)->pool_port, record_at(table, other)->pool_port);
-    assert_int_equal(record_at(table, first)->users, 2);
+    assert_int_equal(users_count(record_at(table, first)->users), 2);
     assert_int_equal(record_at(table, second)->lead, first);
 
     struct key4 key4 = record_key4(record_at(table, second));
-    assert_int_equal(session_find4(table, &key4, hash_key4(table, &key4), 100), second);
-    assert_int_equal(binding_find4(table, 0, TRANSPORT_UDP, record_at(table, first)->pool_port, 100), first);
+    struct found found;
+    assert_true(session_find4(table, &key4, hash_key4(table, &key4), 100, &found));
+    assert_int_equal(found.index, second);
+    assert_int_equal(find_port(record_at(table, first)->pool_port, 100), first);
 
     /* The binding outlives its first session, on the same record and port, as long as the second lives. */
     assert_true(session_end(&actor, first, record_at(table, first)->life));
-    assert_int_equal(session_find6(table, &a, hash_key6(table, &a), 100), NO_RECORD);
-    assert_int_equal(binding_find4(table, 0, TRANSPORT_UDP, record_at(table, second)->pool_port, 100), first);
+    assert_int_equal(find6(&a, 100), NO_RECORD);
+    assert_int_equal(find_port(record_at(table, second)->pool_port, 100), first);
     assert_true(session_end(&actor, second, record_at(table, second)->life));
-    assert_int_equal(binding_find4(table, 0, TRANSPORT_UDP, key4.pool_port, 100), NO_RECORD);
+    assert_int_equal(find_port(key4.pool_port, 100), NO_RECORD);
     end_everything(&actor);
     nothing_is_left();
     all_records_come_back(&actor);
@@ -150,10 +172,10 @@ static void expired_is_absent_and_replaced(void **state)
     uint32_t first, second;
     assert_int_equal(open_session(&actor, &random, &key, 100, &first), MADE);
     be16 port = record_at(table, first)->pool_port;
-    assert_int_equal(session_find6(table, &key, hash_key6(table, &key), 110), first);
-    assert_int_equal(session_find6(table, &key, hash_key6(table, &key), 111), NO_RECORD);
-    assert_int_equal(binding_find4(table, 0, TRANSPORT_UDP, port, 110), first);
-    assert_int_equal(binding_find4(table, 0, TRANSPORT_UDP, port, 111), NO_RECORD);
+    assert_int_equal(find6(&key, 110), first);
+    assert_int_equal(find6(&key, 111), NO_RECORD);
+    assert_int_equal(find_port(port, 110), first);
+    assert_int_equal(find_port(port, 111), NO_RECORD);
     assert_int_equal(open_session(&actor, &random, &key, 111, &second), MADE);
     assert_int_equal(header_of(table)->sessions[0], 1);
     end_everything(&actor);
@@ -193,18 +215,20 @@ static void static_bindings_stay(void **state)
         .key = key, .pool = to_be32(0xcb007101u), .pool_port = to_be16(80), .tick = 100};
     assert_true(binding_make_static(&actor, &request));
     assert_false(binding_make_static(&actor, &request));
-    uint32_t lead = binding_find4(table, 0, TRANSPORT_UDP, to_be16(80), 1000000);
+    uint32_t lead = find_port(to_be16(80), 1000000);
     assert_int_not_equal(lead, NO_RECORD);
     uint32_t index;
     assert_int_equal(open_session(&actor, &random, &key, 100, &index), MADE);
     assert_int_equal(record_at(table, index)->pool_port, to_be16(80));
     end_everything(&actor);
-    assert_int_equal(binding_find4(table, 0, TRANSPORT_UDP, to_be16(80), 200), lead);
+    assert_int_equal(find_port(to_be16(80), 200), lead);
     /* A closed binding takes nobody in and ends with the session it has. */
     assert_int_equal(open_session(&actor, &random, &key, 100, &index), MADE);
-    binding_end_static(&actor, lead);
-    assert_int_equal(binding_find4(table, 0, TRANSPORT_UDP, to_be16(80), 100), NO_RECORD);
-    assert_false(binding_join(record_at(table, lead)));
+    struct found binding;
+    assert_true(binding_find4(table, 0, TRANSPORT_UDP, to_be16(80), 100, &binding));
+    binding_end_static(&actor, &binding);
+    assert_int_equal(find_port(to_be16(80), 100), NO_RECORD);
+    assert_false(binding_join(record_at(table, lead), life_generation(binding.copy.life)));
     end_everything(&actor);
     nothing_is_left();
     assert_true(ports_claim(port_map_at(table, 0, TRANSPORT_UDP), to_be16(80), 1) >= 1024);
@@ -228,10 +252,8 @@ static void *open_at_once(void *argument)
 {
     struct contender *contender = argument;
     pthread_barrier_wait(&barrier);
-    lane_enter(table, contender->actor.lane);
     contender->made =
         open_session(&contender->actor, &contender->random, &contender->key, 100, &contender->index);
-    lane_leave(table, contender->actor.lane);
     return NULL;
 }
 
@@ -328,15 +350,12 @@ static void *churn(void *argument)
         uint32_t tick = 100 + round / 64;
         struct key6 key = key_of((unsigned)random % 8, (unsigned)(random >> 8) % 8);
         uint32_t index;
-        lane_enter(table, contender->actor.lane);
         enum made made = open_session(&contender->actor, &contender->random, &key, tick, &index);
         if (made == MADE && (random >> 16) % 2 == 0) {
             uint64_t life = atomic_load64(&record_at(table, index)->life);
             if (life_phase(life) == PHASE_LIVE)
                 (void)session_end(&contender->actor, index, life);
         }
-        lane_leave(table, contender->actor.lane);
-        records_reclaim(table, contender->actor.lane, &contender->actor.retired, 4);
     }
     return NULL;
 }
@@ -360,8 +379,6 @@ static void churning_threads_leave_nothing(void **state)
     for (unsigned i = 0; i < THREADS; i++) {
         created += contenders[i].actor.sessions_created;
         ended += contenders[i].actor.sessions_ended;
-        records_reclaim(table, i, &contenders[i].actor.retired, table->constants.records);
-        assert_int_equal(contenders[i].actor.retired.count, 0);
     }
     assert_int_equal(created, ended);
     assert_true(created > 1000);
@@ -384,7 +401,7 @@ static void random_steps_agree_with_a_reference(void **state)
         unsigned client = (unsigned)dice % CLIENTS, remote = (unsigned)(dice >> 8) % REMOTES;
         uint32_t tick = 100 + step / 200;
         struct key6 key = key_of(client, remote);
-        uint32_t index = session_find6(table, &key, hash_key6(table, &key), tick);
+        uint32_t index = find6(&key, tick);
         assert_int_equal(index != NO_RECORD, expires[client][remote] >= tick);
         if ((dice >> 16) % 4 != 0) {
             assert_int_equal(open_session(&actor, &random, &key, tick, &index), MADE);

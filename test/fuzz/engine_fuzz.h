@@ -67,6 +67,8 @@ static inline void fuzz_engine_create(struct fuzz_engine *fuzz)
     nat64->address6.bytes[15] = 0xfe;
     nat64->address4 = to_be32(0xc00002feu);
     nat64->sessions = FUZZ_SESSIONS;
+    nat64->subscriber_prefix = SUBSCRIBER_PREFIX_DEFAULT;
+    nat64->sessions_per_subscriber = FUZZ_SESSIONS / 4;
     nat64->pool_count = 1;
     nat64->pool = fuzz->pool;
     fuzz->pool[0] = (struct pool_range){

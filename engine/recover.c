@@ -1,0 +1,425 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Going on with the sessions of an earlier run.
+ *
+ * However that run ended, what it left is taken apart and put together again: there is no clean end to tell
+ * from a crash, and so no path that only a crash takes. The truth is in the records alone. A record is kept
+ *
+ *   as a session   if it is LIVE, not past its lifetime, makes sense, is still allowed by the settings, and
+ * the record it names as its lead carries the binding it says as a binding   if sessions kept have it as
+ * their lead
+ *
+ * and freed otherwise: so go the half-made (MAKING, KILLED) and the half-ended (ENDING). Then indexes, port
+ * maps, owner cells, counts and stacks are built from what is kept, in passes over the records:
+ *
+ *   weigh      each record on its own; `users` of those that may carry a binding becomes 0
+ *   count      each session kept is counted by its lead
+ *   bind       leads with sessions get their port, owner cell and entry in `bindings`
+ *   publish    sessions get their entries and are counted
+ *   free       what remains goes onto the stacks
+ *
+ * A run killed in here leaves records that the next one weighs just the same.
+ *
+ * A table of another geometry is copied first, record by record, into the new one. The configuration may have
+ * changed as well: an instance is known again by its prefix, a pool address by itself. Static
+ * bindings come back as dynamic ones if they have sessions; entering those of the configuration makes them
+ * static again.
+ */
+#include "engine/memory.h"
+#include "engine/tcp_state.h"
+#include "engine/worker.h"
+
+enum {
+    AHEAD = 16, /* sessions whose buckets are being fetched while earlier ones are published */
+    PROGRESS_RECORDS = 1 << 16,
+    PASSES = 5,
+};
+
+struct recovery {
+    struct engine *engine;
+    const struct engine_options *options;
+    struct table *table;
+    struct engine_continued *continued;
+    uint32_t tick;
+    uint32_t used;
+    uint32_t done;                         /* records gone through, of PASSES times `used` */
+    int instance[NAT64_INSTANCES_MAXIMUM]; /* what an instance of then is now; -1: gone */
+};
+
+static void report(struct recovery *recovery)
+{
+    recovery->done++;
+    if (recovery->options->progress != NULL && recovery->done % PROGRESS_RECORDS == 0)
+        recovery->options->progress(recovery->options->context, recovery->done / PASSES, recovery->used);
+}
+
+static void clear_segment(const struct table *table, const struct geometry *geometry, enum segment segment)
+{
+    struct extent extent = table_extent(geometry, segment);
+    if (extent.count != 0)
+        __builtin_memset(table->segment[segment], 0, extent.element * extent.count);
+}
+
+/* Which of the instances is meant by what the table says about them. */
+static void match_instances(struct recovery *recovery, const struct table_header *header)
+{
+    const struct settings *settings = recovery->options->settings;
+    for (uint32_t i = 0; i < NAT64_INSTANCES_MAXIMUM; i++) {
+        const struct instance_identity *then = &header->instance[i];
+        recovery->instance[i] = -1;
+        for (uint32_t j = 0; j < settings->nat64_count; j++) {
+            const struct rfc6052_prefix *prefix = &settings->nat64[j].prefix;
+            if (prefix->length == then->prefix_length &&
+                __builtin_memcmp(prefix->address.bytes, then->prefix, sizeof(then->prefix)) == 0)
+                recovery->instance[i] = (int)j;
+        }
+    }
+}
+
+static void write_identities(struct table_header *header, const struct settings *settings)
+{
+    __builtin_memset(header->instance, 0, sizeof(header->instance));
+    for (uint32_t i = 0; i < settings->nat64_count; i++) {
+        struct instance_identity *identity = &header->instance[i];
+        const struct rfc6052_prefix *prefix = &settings->nat64[i].prefix;
+        __builtin_memcpy(identity->prefix, prefix->address.bytes, sizeof(identity->prefix));
+        identity->prefix_length = (uint8_t)prefix->length;
+        identity->subscriber_prefix = settings->nat64[i].subscriber_prefix;
+    }
+}
+
+/* --- weigh -------------------------------------------------------------------------------------- */
+
+static bool makes_sense(const struct recovery *recovery, const struct record *record)
+{
+    return record->kind == RECORD_NAT64 && record->transport < TRANSPORT_COUNT &&
+           record->instance < NAT64_INSTANCES_MAXIMUM && life_state(record->life) < TCP_STATE_COUNT &&
+           record->lead < recovery->used;
+}
+
+/* A port inside the pool's ranges, or one of a static binding. */
+static bool port_is_allowed(const struct recovery *recovery, const struct record *record, uint32_t instance,
+                            uint16_t place)
+{
+    uint16_t port = from_be16(record->pool_port);
+    const struct port_map *map = port_map_at(recovery->table, place, record->transport);
+    if ((map->allowed[port / 64] & (1ull << (port % 64))) != 0)
+        return true;
+    const struct nat64_settings *nat64 = &recovery->options->settings->nat64[instance];
+    for (uint32_t i = 0; i < nat64->static_count; i++)
+        if (nat64->statics[i].ipv4 == record->pool && nat64->statics[i].port4 == record->pool_port &&
+            nat64->statics[i].transport == record->transport)
+            return true;
+    return false;
+}
+
+/* Makes the record's instance and pool address those of the settings; false: they do not allow it. */
+static bool allow(const struct recovery *recovery, struct record *record)
+{
+    int instance = recovery->instance[record->instance];
+    int place = pool_find(recovery->engine, record->pool);
+    if (instance < 0 || place < 0 || recovery->engine->pool.address[place].instance != instance ||
+        !port_is_allowed(recovery, record, (uint32_t)instance, (uint16_t)place))
+        return false;
+    record->instance = (uint8_t)instance;
+    record->address = (uint16_t)place;
+    return true;
+}
+
+/* No session outlives what the settings give the longest-lived one. */
+static uint32_t sensible_end(const struct recovery *recovery, const struct record *record)
+{
+    const struct nat64_timeouts *timeouts = &recovery->options->settings->nat64[record->instance].timeouts;
+    uint32_t longest = timeouts->udp;
+    if (record->transport == TRANSPORT_ICMP)
+        longest = timeouts->icmp;
+    if (record->transport == TRANSPORT_TCP)
+        longest = timeouts->tcp_established > timeouts->tcp_transitory ? timeouts->tcp_established
+                                                                       : timeouts->tcp_transitory;
+    uint32_t latest = recovery->tick + longest;
+    uint32_t end = life_expires(record->life);
+    return end < latest ? end : latest;
+}
+
+/* What is left of a record on its own: phase LIVE, BINDING (if others keep it) or FREE. */
+static enum phase weigh(struct recovery *recovery, struct record *record, uint32_t index)
+{
+    struct engine_continued *continued = recovery->continued;
+    enum phase phase = life_phase(record->life);
+    bool leads = record->lead == index;
+    if (phase == PHASE_FREE)
+        return PHASE_FREE;
+    if (phase > PHASE_KILLED || !makes_sense(recovery, record)) {
+        continued->damaged++;
+        return PHASE_FREE;
+    }
+    if (phase == PHASE_MAKING || phase == PHASE_KILLED || phase == PHASE_ENDING)
+        continued->undone++;
+    if (phase == PHASE_MAKING || phase == PHASE_KILLED || (phase != PHASE_LIVE && !leads))
+        return PHASE_FREE;
+    if (!allow(recovery, record)) {
+        continued->disallowed += phase == PHASE_LIVE;
+        return PHASE_FREE;
+    }
+    if (phase != PHASE_LIVE)
+        return PHASE_BINDING;
+    if (life_expires(record->life) >= recovery->tick)
+        return PHASE_LIVE;
+    continued->expired++;
+    return leads ? PHASE_BINDING : PHASE_FREE;
+}
+
+static void weigh_all(struct recovery *recovery)
+{
+    for (uint32_t i = 0; i < recovery->used; i++, report(recovery)) {
+        struct record *record = record_at(recovery->table, i);
+        enum phase phase = weigh(recovery, record, i);
+        uint16_t generation = life_generation(record->life);
+        uint32_t expires = phase == PHASE_LIVE ? sensible_end(recovery, record) : 0;
+        uint8_t state = phase == PHASE_LIVE ? life_state(record->life) : 0;
+        record->users = users_make(generation, 0, 0);
+        record->life = life_make(expires, generation, state, phase);
+    }
+}
+
+/* --- count -------------------------------------------------------------------------------------- */
+
+static bool belongs(const struct record *session, const struct record *lead, uint32_t lead_index)
+{
+    return lead->lead == lead_index && life_phase(lead->life) != PHASE_FREE &&
+           ipv6_equal(&session->client, &lead->client) && session->client_port == lead->client_port &&
+           session->transport == lead->transport && session->instance == lead->instance &&
+           session->pool == lead->pool && session->pool_port == lead->pool_port;
+}
+
+static void count_all(struct recovery *recovery)
+{
+    for (uint32_t i = 0; i < recovery->used; i++, report(recovery)) {
+        struct record *record = record_at(recovery->table, i);
+        if (life_phase(record->life) != PHASE_LIVE)
+            continue;
+        struct record *lead = record_at(recovery->table, record->lead);
+        if (belongs(record, lead, record->lead)) {
+            lead->users++;
+            binding_raise(lead, life_expires(record->life));
+        } else {
+            recovery->continued->damaged++;
+            record->life = life_in(record->life, PHASE_FREE);
+        }
+    }
+}
+
+/* --- bind --------------------------------------------------------------------------------------- */
+
+/* Gives a lead its port and its entry; false: another has the port, or there is no place in the index. */
+static bool bind_port(const struct table *table, struct record *lead, uint32_t index)
+{
+    uint16_t port = from_be16(lead->pool_port);
+    struct port_map *map = port_map_at(table, lead->address, lead->transport);
+    uint32_t *owner = owner_at(table, lead->address, lead->transport, port);
+    struct binding_key key = record_binding_key(lead);
+    uint64_t hash = hash_binding(table, &key);
+    if (*owner != 0 ||
+        !index_publish(table, SEGMENT_BINDINGS, hash, slot_make(hash, life_generation(lead->life), index)))
+        return false;
+    *owner = index + 1;
+    return ports_take_static(map, port);
+}
+
+static void bind_all(struct recovery *recovery)
+{
+    for (uint32_t i = 0; i < recovery->used; i++, report(recovery)) {
+        struct record *lead = record_at(recovery->table, i);
+        if (life_phase(lead->life) == PHASE_FREE || lead->lead != i)
+            continue;
+        if (users_count(lead->users) != 0 && bind_port(recovery->table, lead, i)) {
+            recovery->continued->bindings++;
+            continue;
+        }
+        if (users_count(lead->users) != 0)
+            recovery->continued->no_room += users_count(lead->users);
+        lead->users = users_make(life_generation(lead->life), 0, 0);
+        lead->life = life_in(lead->life, PHASE_FREE);
+    }
+}
+
+/* --- publish ------------------------------------------------------------------------------------ */
+
+struct pending {
+    uint32_t index;
+    uint64_t hash6, hash4;
+};
+
+static struct pending prepare(const struct table *table, uint32_t index)
+{
+    const struct record *record = record_at(table, index);
+    struct key6 key6 = record_key6(record);
+    struct key4 key4 = record_key4(record);
+    struct pending pending = {
+        .index = index, .hash6 = hash_key6(table, &key6), .hash4 = hash_key4(table, &key4)};
+    __builtin_prefetch(bucket_at(table, SEGMENT_SESSION6, hash_bucket(table, pending.hash6)), 1);
+    __builtin_prefetch(bucket_at(table, SEGMENT_SESSION4, hash_bucket(table, pending.hash4)), 1);
+    return pending;
+}
+
+static void count_place(const struct recovery *recovery, struct record *record)
+{
+    const struct nat64_settings *nat64 = &recovery->options->settings->nat64[record->instance];
+    struct table_header *header = header_of(recovery->table);
+    header->sessions[record->instance]++;
+    record->counted = 0;
+    if (nat64->sessions_per_subscriber == 0)
+        return;
+    /* Live sessions stay, even more than a lowered limit allows. */
+    uint64_t hash =
+        hash_subscriber(recovery->table, &record->client, nat64->subscriber_prefix, record->instance);
+    record->counted =
+        subscriber_join(recovery->table, hash, SUBSCRIBER_SESSIONS_MAXIMUM) == SUBSCRIBER_JOINED;
+}
+
+static void publish(struct recovery *recovery, const struct pending *pending)
+{
+    const struct table *table = recovery->table;
+    struct record *record = record_at(table, pending->index);
+    struct record *lead = record_at(table, record->lead);
+    uint16_t generation = life_generation(record->life);
+    uint64_t slot4 = slot_make(pending->hash4, generation, pending->index);
+    if (users_count(lead->users) == 0) { /* its binding found no room and was counted */
+        record->life = life_in(record->life, PHASE_FREE);
+    } else if (index_publish(table, SEGMENT_SESSION4, pending->hash4, slot4)) {
+        if (index_publish(table, SEGMENT_SESSION6, pending->hash6,
+                          slot_make(pending->hash6, generation, pending->index))) {
+            count_place(recovery, record);
+            recovery->continued->sessions++;
+            return;
+        }
+        index_withdraw(table, SEGMENT_SESSION4, pending->hash4, slot4);
+    }
+    if (life_phase(record->life) != PHASE_LIVE)
+        return;
+    recovery->continued->no_room++;
+    lead->users--;
+    record->life = life_in(record->life, record->lead == pending->index ? PHASE_BINDING : PHASE_FREE);
+}
+
+static void publish_all(struct recovery *recovery)
+{
+    struct pending ahead[AHEAD];
+    uint32_t first = 0, count = 0;
+    for (uint32_t i = 0; i < recovery->used; i++, report(recovery)) {
+        if (life_phase(record_at(recovery->table, i)->life) != PHASE_LIVE)
+            continue;
+        if (count == AHEAD) {
+            publish(recovery, &ahead[first]);
+            first = (first + 1) % AHEAD;
+            count--;
+        }
+        ahead[(first + count) % AHEAD] = prepare(recovery->table, i);
+        count++;
+    }
+    for (; count > 0; count--, first = (first + 1) % AHEAD)
+        publish(recovery, &ahead[first]);
+}
+
+/* --- free --------------------------------------------------------------------------------------- */
+
+/* A binding all of whose sessions found no room. */
+static void unbind(struct recovery *recovery, struct record *lead, uint32_t index)
+{
+    const struct table *table = recovery->table;
+    struct binding_key key = record_binding_key(lead);
+    uint64_t hash = hash_binding(table, &key);
+    index_withdraw(table, SEGMENT_BINDINGS, hash, slot_make(hash, life_generation(lead->life), index));
+    *owner_at(table, lead->address, lead->transport, from_be16(lead->pool_port)) = 0;
+    ports_release(port_map_at(table, lead->address, lead->transport), from_be16(lead->pool_port));
+    lead->life = life_in(lead->life, PHASE_FREE);
+    recovery->continued->bindings--;
+}
+
+/* From the last to the first, so that a stack gives the first out first. */
+static void free_all(struct recovery *recovery)
+{
+    uint32_t lanes = recovery->table->constants.lanes - 1;
+    for (uint32_t i = recovery->used; i-- > 0; report(recovery)) {
+        struct record *record = record_at(recovery->table, i);
+        if (life_phase(record->life) == PHASE_BINDING && users_count(record->users) == 0)
+            unbind(recovery, record, i);
+        if (life_phase(record->life) == PHASE_FREE)
+            records_push(recovery->table, (i / SWEEP_RECORDS) % lanes, i);
+    }
+}
+
+/* --- copy --------------------------------------------------------------------------------------- */
+
+static bool worth_copying(const struct record *record, uint32_t used)
+{
+    enum phase phase = life_phase(record->life);
+    return (phase == PHASE_LIVE || phase == PHASE_BINDING || phase == PHASE_ENDING) && record->lead < used;
+}
+
+/* Copies one record to the next free place; false: there is none. `moved` tells where, plus one. */
+static bool copy_record(struct recovery *recovery, const struct table *from, uint32_t index, uint32_t *moved)
+{
+    struct table_header *header = header_of(recovery->table);
+    uint32_t place = (uint32_t)header->fresh;
+    if (place >= recovery->table->constants.records)
+        return false;
+    struct record *record = record_at(recovery->table, place);
+    *record = *record_at(from, index);
+    moved[index] = place + 1;
+    record->lead = moved[record->lead] - 1;
+    if (recovery->table->constants.counters && from->constants.counters)
+        *traffic_at(recovery->table, place) = *traffic_at(from, index);
+    header->fresh++;
+    return true;
+}
+
+/* Leads first, because a session needs its own. What is not copied here would be freed anyway. */
+static bool copy_all(struct recovery *recovery, const struct table *from)
+{
+    uint32_t used = records_used(from);
+    uint32_t *moved = memory_map((size_t)used * sizeof(*moved) + 1);
+    if (moved == NULL)
+        return false;
+    for (unsigned pass = 0; pass < 2; pass++)
+        for (uint32_t i = 0; i < used; i++) {
+            const struct record *record = record_at(from, i);
+            if (!worth_copying(record, used) || (record->lead == i) != (pass == 0))
+                continue;
+            if ((pass == 1 && moved[record->lead] == 0) || !copy_record(recovery, from, i, moved))
+                recovery->continued->no_room += life_phase(record->life) == PHASE_LIVE;
+        }
+    memory_unmap(moved, (size_t)used * sizeof(*moved) + 1);
+    return true;
+}
+
+const char *recover(struct engine *engine, const struct engine_options *options)
+{
+    struct table *table = engine->table;
+    struct table_header *header = header_of(table);
+    struct recovery recovery = {.engine = engine,
+                                .options = options,
+                                .table = table,
+                                .continued = &engine->continued,
+                                .tick = (uint32_t)(options->now / NANOSECONDS)};
+    bool copies = records_used(table) == 0 && options->previous != NULL;
+    match_instances(&recovery, copies ? header_of(options->previous) : header);
+    if (copies && !copy_all(&recovery, options->previous))
+        return "not enough memory to take the sessions over";
+    recovery.used = records_used(table);
+    if (header->instance[0].prefix_length != 0) { /* somebody used the table before */
+        clear_segment(table, &header->geometry, SEGMENT_LANES);
+        for (enum segment i = SEGMENT_SESSION6; i <= SEGMENT_OWNERS; i++)
+            clear_segment(table, &header->geometry, i);
+    }
+    for (uint32_t i = 0; i < NAT64_INSTANCES_MAXIMUM; i++)
+        header->sessions[i] = 0;
+    pool_open_ports(engine, options->settings);
+    write_identities(header, options->settings);
+    weigh_all(&recovery);
+    count_all(&recovery);
+    bind_all(&recovery);
+    publish_all(&recovery);
+    free_all(&recovery);
+    return NULL;
+}
