@@ -5,17 +5,20 @@
 
 #include "cli/options.h"
 #include "control/config.h"
+#include "control/state.h"
 
 static void print_memory(const struct config *config)
 {
     const double mebibyte = 1024 * 1024;
-    struct table_memory memory = table_memory(&config->geometry);
-    printf("# Memory, when everything is in use: %.1f MiB\n",
-           (double)(memory.sessions + memory.addresses) / mebibyte);
-    printf("#   %u sessions: %.1f MiB, %zu bytes each\n", config->geometry.sessions,
-           (double)memory.sessions / mebibyte, memory.sessions / config->geometry.sessions);
-    printf("#   %u pool addresses: %.1f MiB\n", config->geometry.addresses,
-           (double)memory.addresses / mebibyte);
+    const struct geometry *geometry = &config->geometry;
+    struct table_memory memory = table_memory(geometry);
+    printf("# Memory, when everything is in use: %.1f MiB, as a file that must fit in %s/%s\n",
+           (double)(memory.sessions + memory.addresses) / mebibyte, STATE_BASE, config->plane.name);
+    printf("#   %u sessions%s: %.1f MiB, %zu bytes each\n", geometry->sessions,
+           geometry->counters ? " with counters" : "", (double)memory.sessions / mebibyte,
+           memory.sessions / geometry->sessions);
+    printf("#   %u pool addresses: %.1f MiB, %zu bytes each\n", geometry->addresses,
+           (double)memory.addresses / mebibyte, memory.addresses / geometry->addresses);
 }
 
 int command_check(const struct command *command, int argc, char **argv)

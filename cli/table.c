@@ -2,6 +2,9 @@
 /*
  * The first rows are held back to learn how wide the columns are; later ones may only widen them. Nothing is
  * cut short: a cell wider than its column pushes the rest of its row.
+ *
+ * Columns that not every row has are shown if one of the rows held back has them. The first row that has them
+ * later brings them in, below headings of its own.
  */
 #include "cli/table.h"
 
@@ -23,14 +26,20 @@ static void cell_text(const json_t *object, const struct column *column, char te
         snprintf(text, CELL_MAXIMUM, "%s", json_is_string(value) ? json_string_value(value) : "");
 }
 
-static void widen(struct text_table *table, const json_t *object)
+/* Makes the columns fit the object; true if it brings in columns that were not shown. */
+static bool widen(struct text_table *table, const json_t *object)
 {
     char text[CELL_MAXIMUM];
-    for (size_t i = 0; i < table->columns->count; i++) {
+    bool more = table->shown < table->columns->count &&
+                json_object_get(object, table->columns->at[table->shown].key) != NULL;
+    if (more)
+        table->shown = table->columns->count;
+    for (size_t i = 0; i < table->shown; i++) {
         cell_text(object, &table->columns->at[i], text);
         if (strlen(text) > table->widths[i])
             table->widths[i] = strlen(text);
     }
+    return more;
 }
 
 /* One line: of the object, or with NULL of the headings. */
@@ -38,7 +47,7 @@ static void print_row(const struct text_table *table, const json_t *object)
 {
     char text[CELL_MAXIMUM];
     size_t blanks = 0; /* owed before the next cell, so that no line ends in blanks */
-    for (size_t i = 0; i < table->columns->count; i++) {
+    for (size_t i = 0; i < table->shown; i++) {
         const struct column *column = &table->columns->at[i];
         if (column->heading == NULL)
             continue;
@@ -62,6 +71,7 @@ void table_start(struct text_table *table, const struct columns *columns, FILE *
 {
     memset(table, 0, sizeof(*table));
     table->columns = columns;
+    table->shown = columns->always;
     table->out = out;
     for (size_t i = 0; i < columns->count; i++)
         table->widths[i] = columns->at[i].heading != NULL ? strlen(columns->at[i].heading) : 0;
@@ -88,7 +98,8 @@ void table_add(struct text_table *table, json_t *object)
     }
     if (table->held > 0)
         print_held(table);
-    widen(table, object);
+    if (widen(table, object))
+        print_row(table, NULL);
     print_row(table, object);
     json_decref(object);
 }

@@ -5,6 +5,7 @@
 #ifndef CLI_TABLE_H
 #define CLI_TABLE_H
 
+#include <jansson.h>
 #include <stdio.h>
 
 #include "control/columns.h"
@@ -18,7 +19,8 @@ struct text_table {
     const struct columns *columns;
     FILE *out;
     size_t widths[TABLE_COLUMNS_MAXIMUM];
-    size_t held; /* rows */
+    size_t shown; /* columns: those that every row has, or all, since a row had all */
+    size_t held;  /* rows */
     size_t rows;
     json_t *objects[TABLE_ROWS_HELD];
 };

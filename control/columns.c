@@ -1,103 +1,92 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A column is a key, a heading and a function that takes its value out of a record. Times are seconds,
- * addresses text; a transport address is "192.0.2.1:80" or "[2001:db8::1]:80".
+ * A column is a key, a heading and a function that writes the value it takes out of a record. Times are
+ * seconds, addresses text; a transport address is "192.0.2.1:80" or "[2001:db8::1]:80".
  */
 #include "control/columns.h"
 
-#include <arpa/inet.h>
-#include <stdio.h>
-
+#include "control/json_line.h"
 #include "control/version.h"
 #include "engine/engine.h"
-
-static json_t *number(uint64_t value)
-{
-    return json_integer((json_int_t)value);
-}
-
-static json_t *endpoint6(const struct ipv6_address *address, be16 port)
-{
-    char text[INET6_ADDRSTRLEN];
-    inet_ntop(AF_INET6, address->bytes, text, sizeof(text));
-    return json_sprintf("[%s]:%u", text, from_be16(port));
-}
-
-static json_t *endpoint4(be32 address, be16 port)
-{
-    char text[INET_ADDRSTRLEN];
-    inet_ntop(AF_INET, &address, text, sizeof(text));
-    return json_sprintf("%s:%u", text, from_be16(port));
-}
 
 static const char *const transports[TRANSPORT_COUNT] = {
     [TRANSPORT_TCP] = "tcp", [TRANSPORT_UDP] = "udp", [TRANSPORT_ICMP] = "icmp"};
 
-/* VALUE(name, type, expression): a function `name` that makes JSON of a record `r` of the type. */
-#define VALUE(name, type, expression)                                                                        \
-    static json_t *name(const void *record)                                                                  \
+/* VALUE(name, type, call): a function `name` that writes a value of a record `r` of the type. */
+#define VALUE(name, type, call)                                                                              \
+    static void name(struct json_line *line, const void *record)                                             \
     {                                                                                                        \
         const type *r = record;                                                                              \
-        return expression;                                                                                   \
+        call;                                                                                                \
     }
 
-static json_t *status_version(const void *record)
+static void status_version(struct json_line *line, const void *record)
 {
     (void)record;
-    return json_string(ISTHMUS_VERSION);
+    line_string(line, ISTHMUS_VERSION);
 }
 
-static json_t *status_plane(const void *record)
+static void status_plane(struct json_line *line, const void *record)
 {
     (void)record;
-    return json_string("tun");
+    line_string(line, "tun");
 }
 
-VALUE(status_ready, struct status, json_boolean(r->ready))
-VALUE(status_uptime, struct status, number(r->uptime_seconds))
-VALUE(status_sessions, struct status, number(r->sessions))
-VALUE(status_bindings, struct status, number(r->bindings))
-VALUE(status_limit, struct status, number(r->sessions_limit))
-VALUE(status_workers, struct status, number(r->workers))
-VALUE(status_device, struct status, json_string(r->device))
-VALUE(status_mtu6, struct status, number(r->mtu_ipv6))
-VALUE(status_mtu4, struct status, number(r->mtu_ipv4))
-VALUE(status_uso, struct status, json_boolean(r->uso))
+VALUE(status_ready, struct status, line_boolean(line, r->ready))
+VALUE(status_uptime, struct status, line_number(line, r->uptime_seconds))
+VALUE(status_sessions, struct status, line_number(line, r->sessions))
+VALUE(status_bindings, struct status, line_number(line, r->bindings))
+VALUE(status_limit, struct status, line_number(line, r->sessions_limit))
+VALUE(status_workers, struct status, line_number(line, r->workers))
+VALUE(status_device, struct status, line_string(line, r->device))
+VALUE(status_mtu6, struct status, line_number(line, r->mtu_ipv6))
+VALUE(status_mtu4, struct status, line_number(line, r->mtu_ipv4))
+VALUE(status_uso, struct status, line_boolean(line, r->uso))
 
-VALUE(entry_instance, struct entry_record, json_string(r->instance))
-VALUE(entry_protocol, struct entry_record, json_string(transports[r->entry->transport]))
-VALUE(entry_client, struct entry_record, endpoint6(&r->entry->client, r->entry->client_port))
-VALUE(entry_pool, struct entry_record, endpoint4(r->entry->pool_address, r->entry->pool_port))
-VALUE(entry_remote, struct entry_record, endpoint4(r->entry->remote4, r->entry->remote_port))
-VALUE(entry_remote6, struct entry_record, endpoint6(&r->entry->remote6, r->entry->remote_port))
-VALUE(entry_state, struct entry_record, json_string(r->entry->state))
-VALUE(entry_expires, struct entry_record, number(r->entry->expires_in))
-VALUE(entry_static, struct entry_record, json_boolean(r->entry->is_static))
-VALUE(entry_sessions, struct entry_record, number(r->entry->sessions))
+VALUE(entry_instance, struct entry_record, line_string(line, r->instance))
+VALUE(entry_protocol, struct entry_record, line_string(line, transports[r->entry->transport]))
+VALUE(entry_client, struct entry_record, line_endpoint6(line, &r->entry->client, r->entry->client_port))
+VALUE(entry_pool, struct entry_record, line_endpoint4(line, r->entry->pool_address, r->entry->pool_port))
+VALUE(entry_remote, struct entry_record, line_endpoint4(line, r->entry->remote4, r->entry->remote_port))
+VALUE(entry_remote6, struct entry_record, line_endpoint6(line, &r->entry->remote6, r->entry->remote_port))
+VALUE(entry_state, struct entry_record, line_string(line, r->entry->state))
+VALUE(entry_expires, struct entry_record, line_number(line, r->entry->expires_in))
+VALUE(entry_static, struct entry_record, line_boolean(line, r->entry->is_static))
+VALUE(entry_sessions, struct entry_record, line_number(line, r->entry->sessions))
+VALUE(entry_packets_6to4, struct entry_record, line_number(line, r->entry->packets_6to4))
+VALUE(entry_bytes_6to4, struct entry_record, line_number(line, r->entry->bytes_6to4))
+VALUE(entry_packets_4to6, struct entry_record, line_number(line, r->entry->packets_4to6))
+VALUE(entry_bytes_4to6, struct entry_record, line_number(line, r->entry->bytes_4to6))
 
-static json_t *pool_address(const void *record)
+static bool entry_is_counted(const void *record)
+{
+    const struct entry_record *r = record;
+    return r->entry->counted;
+}
+
+static void pool_address(struct json_line *line, const void *record)
 {
     const struct pool_record *r = record;
-    char text[INET_ADDRSTRLEN];
-    inet_ntop(AF_INET, &r->pool->address, text, sizeof(text));
-    return json_string(text);
+    line_byte(line, '"');
+    line_ipv4(line, r->pool->address);
+    line_byte(line, '"');
 }
 
-VALUE(pool_instance, struct pool_record, json_string(r->instance))
-VALUE(pool_tcp_ports, struct pool_record, number(r->pool->ports[TRANSPORT_TCP]))
-VALUE(pool_tcp_used, struct pool_record, number(r->pool->used[TRANSPORT_TCP]))
-VALUE(pool_udp_ports, struct pool_record, number(r->pool->ports[TRANSPORT_UDP]))
-VALUE(pool_udp_used, struct pool_record, number(r->pool->used[TRANSPORT_UDP]))
-VALUE(pool_icmp_ports, struct pool_record, number(r->pool->ports[TRANSPORT_ICMP]))
-VALUE(pool_icmp_used, struct pool_record, number(r->pool->used[TRANSPORT_ICMP]))
+VALUE(pool_instance, struct pool_record, line_string(line, r->instance))
+VALUE(pool_tcp_ports, struct pool_record, line_number(line, r->pool->ports[TRANSPORT_TCP]))
+VALUE(pool_tcp_used, struct pool_record, line_number(line, r->pool->used[TRANSPORT_TCP]))
+VALUE(pool_udp_ports, struct pool_record, line_number(line, r->pool->ports[TRANSPORT_UDP]))
+VALUE(pool_udp_used, struct pool_record, line_number(line, r->pool->used[TRANSPORT_UDP]))
+VALUE(pool_icmp_ports, struct pool_record, line_number(line, r->pool->ports[TRANSPORT_ICMP]))
+VALUE(pool_icmp_used, struct pool_record, line_number(line, r->pool->used[TRANSPORT_ICMP]))
 
-VALUE(counter_name, struct counter_record, json_string(r->name))
-VALUE(counter_class, struct counter_record, json_string(r->class))
-VALUE(counter_packets, struct counter_record, number(r->packets))
-VALUE(counter_bytes, struct counter_record, number(r->bytes))
-VALUE(counter_count, struct counter_record, number(r->count))
-VALUE(counter_sentence, struct counter_record, json_string(r->sentence))
-VALUE(counter_clause, struct counter_record, json_string(r->clause))
+VALUE(counter_name, struct counter_record, line_string(line, r->name))
+VALUE(counter_class, struct counter_record, line_string(line, r->class))
+VALUE(counter_packets, struct counter_record, line_number(line, r->packets))
+VALUE(counter_bytes, struct counter_record, line_number(line, r->bytes))
+VALUE(counter_count, struct counter_record, line_number(line, r->count))
+VALUE(counter_sentence, struct counter_record, line_string(line, r->sentence))
+VALUE(counter_clause, struct counter_record, line_string(line, r->clause))
 
 static const struct column status_rows[] = {
     {"ready", "ready", false, status_ready},
@@ -115,11 +104,20 @@ static const struct column status_rows[] = {
 };
 
 static const struct column session_rows[] = {
-    {"instance", NULL, false, entry_instance}, {"protocol", "protocol", false, entry_protocol},
-    {"client", "client", false, entry_client}, {"pool", "pool", false, entry_pool},
-    {"remote", "remote", false, entry_remote}, {"remote6", NULL, false, entry_remote6},
-    {"state", "state", false, entry_state},    {"expires_in", "expires in s", true, entry_expires},
+    {"instance", NULL, false, entry_instance},
+    {"protocol", "protocol", false, entry_protocol},
+    {"client", "client", false, entry_client},
+    {"pool", "pool", false, entry_pool},
+    {"remote", "remote", false, entry_remote},
+    {"remote6", NULL, false, entry_remote6},
+    {"state", "state", false, entry_state},
+    {"expires_in", "expires in s", true, entry_expires},
+    {"packets_6to4", "packets 6to4", true, entry_packets_6to4},
+    {"bytes_6to4", "bytes 6to4", true, entry_bytes_6to4},
+    {"packets_4to6", "packets 4to6", true, entry_packets_4to6},
+    {"bytes_4to6", "bytes 4to6", true, entry_bytes_4to6},
 };
+enum { COUNTED_COLUMNS = 4 }; /* the last of them, of sessions whose packets are counted */
 
 static const struct column binding_rows[] = {
     {"instance", NULL, false, entry_instance},      {"protocol", "protocol", false, entry_protocol},
@@ -149,26 +147,33 @@ static const struct column activity_rows[] = {
     {"sentence", "meaning", false, counter_sentence},
 };
 
+#define COUNT(rows) (sizeof(rows) / sizeof((rows)[0]))
 #define COLUMNS(rows)                                                                                        \
     {                                                                                                        \
-        rows, sizeof(rows) / sizeof((rows)[0])                                                               \
+        .at = (rows), .count = COUNT(rows), .always = COUNT(rows)                                            \
     }
 
 const struct columns status_columns = COLUMNS(status_rows);
-const struct columns session_columns = COLUMNS(session_rows);
+const struct columns session_columns = {.at = session_rows,
+                                        .count = COUNT(session_rows),
+                                        .always = COUNT(session_rows) - COUNTED_COLUMNS,
+                                        .has_all = entry_is_counted};
 const struct columns binding_columns = COLUMNS(binding_rows);
 const struct columns pool_columns = COLUMNS(pool_rows);
 const struct columns verdict_columns = COLUMNS(verdict_rows);
 const struct columns activity_columns = COLUMNS(activity_rows);
 
-json_t *columns_object(const struct columns *columns, const void *record)
+size_t columns_line(const struct columns *columns, const void *record, char *text, size_t size)
 {
-    json_t *object = json_object();
-    for (size_t i = 0; i < columns->count; i++) {
-        if (json_object_set_new(object, columns->at[i].key, columns->at[i].value(record)) != 0) {
-            json_decref(object);
-            return NULL;
-        }
+    struct json_line line = {.at = text, .end = text + size};
+    bool all = columns->has_all == NULL || columns->has_all(record);
+    size_t count = all ? columns->count : columns->always;
+    for (size_t i = 0; i < count; i++) {
+        line_text(&line, i == 0 ? "{\"" : ",\"");
+        line_text(&line, columns->at[i].key);
+        line_text(&line, "\":");
+        columns->at[i].write(&line, record);
     }
-    return object;
+    line_text(&line, "}\n");
+    return line.full ? 0 : (size_t)(line.at - text);
 }

@@ -1,26 +1,29 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What the lists of the control API show: one description of columns, from which the daemon makes JSON,
- * `isthmus show` makes tables, and the tests check doc/api.md.
+ * What the lists of the control API show: one description of columns, from which the daemon makes lines of
+ * JSON and `isthmus show` makes tables. The tests check doc/api.md against it.
  */
 #ifndef CONTROL_COLUMNS_H
 #define CONTROL_COLUMNS_H
 
-#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+struct json_line;
 
 struct column {
     const char *key;     /* in JSON */
     const char *heading; /* in tables; NULL: only in JSON */
     bool to_the_right;   /* numbers */
-    json_t *(*value)(const void *record);
+    void (*write)(struct json_line *line, const void *record);
 };
 
 struct columns {
     const struct column *at;
     size_t count;
+    size_t always;                       /* so many of them are there for every record; the others */
+    bool (*has_all)(const void *record); /* ... for those of which this is true; NULL: for all */
 };
 
 /* Names of instances, which records state as numbers, and the status of the daemon come along. */
@@ -52,7 +55,10 @@ extern const struct columns pool_columns;     /* of struct pool_record */
 extern const struct columns verdict_columns;  /* of struct counter_record */
 extern const struct columns activity_columns; /* of struct counter_record: what is no verdict */
 
-/* A JSON object with all columns of the record, in their order; NULL if memory is short. */
-json_t *columns_object(const struct columns *columns, const void *record);
+/*
+ * Writes a JSON object with the columns of the record, in their order, and a newline into `text`. Returns
+ * the length, without a final zero, or 0 if it does not fit into `size` bytes.
+ */
+size_t columns_line(const struct columns *columns, const void *record, char *text, size_t size);
 
 #endif /* CONTROL_COLUMNS_H */

@@ -39,7 +39,7 @@ struct config {
     /* As written. What is absent (translation.mtu6 and mtu4, address6, address4: 0) the daemon fills in a
      * copy. */
     struct settings settings;
-    struct geometry geometry;                          /* sums over the instances */
+    struct geometry geometry; /* of the table: sums over the instances; counters if any of them counts */
     uint32_t nat64_addresses[NAT64_INSTANCES_MAXIMUM]; /* limits.addresses of each instance */
     struct {
         char socket[sizeof(((struct sockaddr_un *)0)->sun_path)];
@@ -70,8 +70,10 @@ void config_print(const struct config *config, FILE *out);
 /*
  * May a running daemon go from `old` to `new` by reload? Otherwise false, and *error names the first key
  * that needs a restart: "nat64[0].prefix: needs restart". Reloadable: static bindings, time-outs,
- * translation options. Both are as config_load returned them.
+ * sessions-per-subscriber, translation options; counters if the old geometry has room for them. Both are as
+ * config_load returned them. On success the new geometry becomes the old one, for the table stays: room
+ * for counts, once made, is there until the restart, also while nothing is counted.
  */
-bool config_reloadable(const struct config *old, const struct config *new, struct config_error *error);
+bool config_reloadable(const struct config *old, struct config *new, struct config_error *error);
 
 #endif /* CONTROL_CONFIG_H */

@@ -308,6 +308,7 @@ static void derive(struct config *config)
     for (uint32_t i = 0; i < config->settings.nat64_count; i++) {
         config->geometry.sessions += config->settings.nat64[i].sessions;
         config->geometry.addresses += config->nat64_addresses[i];
+        config->geometry.counters |= config->settings.nat64[i].counters;
     }
 }
 

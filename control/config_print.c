@@ -133,12 +133,28 @@ static bool same_keys(struct comparison *comparison, const struct config_key *pa
     return true;
 }
 
-bool config_reloadable(const struct config *old, const struct config *new, struct config_error *error)
+/* Counting is a matter of the settings, but the room for counts was made with the table. */
+static bool may_count(const struct config *old, const struct config *new, struct config_error *error)
+{
+    for (uint32_t i = 0; i < new->settings.nat64_count && !old->geometry.counters; i++)
+        if (new->settings.nat64[i].counters) {
+            snprintf(error->text, sizeof(error->text),
+                     "nat64[%u].counters: needs restart; the table was made without room for counts", i);
+            return false;
+        }
+    return true;
+}
+
+bool config_reloadable(const struct config *old, struct config *new, struct config_error *error)
 {
     struct comparison comparison = {.old = {.config = (struct config *)(uintptr_t)old},
-                                    .new = {.config = (struct config *)(uintptr_t) new}};
-    if (same_keys(&comparison, &config_root))
-        return true;
-    snprintf(error->text, sizeof(error->text), "%s: needs restart", comparison.path);
-    return false;
+                                    .new = {.config = new}};
+    if (!same_keys(&comparison, &config_root)) {
+        snprintf(error->text, sizeof(error->text), "%s: needs restart", comparison.path);
+        return false;
+    }
+    if (!may_count(old, new, error))
+        return false;
+    new->geometry = old->geometry;
+    return true;
 }

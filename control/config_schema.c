@@ -45,7 +45,8 @@ enum {
     MTU_MAXIMUM = 65535,
     IPV4_MINIMUM_MTU = 68, /* RFC 791 section 3.2 */
     POOL_ENTRIES_MAXIMUM = 1024,
-    STATIC_ENTRIES_MAXIMUM = 4096, /* a new binding goes through them all */
+    STATIC_ENTRIES_MAXIMUM = 4096,   /* a new binding goes through them all */
+    SUBSCRIBER_PREFIX_SHORTEST = 32, /* with fewer bits whole providers would be one subscriber */
 };
 
 const struct config_key config_root = {.path = "", GROUP, .help = "the whole file"};
@@ -192,7 +193,7 @@ const struct config_key config_keys[] = {
      .live = true,
      .fallback = "4m",
      .help = "of TCP connections that are opening, closing or reset"},
-    {.path = "nat64[].limits", GROUP, .help = "the size of the tables, fixed at start"},
+    {.path = "nat64[].limits", GROUP, .help = "how much room there is, and for whom"},
     {.path = "nat64[].limits.sessions",
      NUMBER(TABLE_SESSIONS_MINIMUM, TABLE_SESSIONS_MAXIMUM),
      IN_NAT64(sessions),
@@ -204,6 +205,26 @@ const struct config_key config_keys[] = {
      .offset = offsetof(struct config, nat64_addresses),
      .fallback = "64",
      .help = "addresses that the pool may have"},
+    {.path = "nat64[].limits.subscriber-prefix",
+     .rule = {.type = VALUE_NUMBER,
+              .low = SUBSCRIBER_PREFIX_SHORTEST,
+              .high = 128,
+              .size = SIZE_OF(struct nat64_settings, subscriber_prefix)},
+     IN_NAT64(subscriber_prefix),
+     .fallback = "64",
+     .help = "clients whose addresses agree in so many bits are one subscriber"},
+    {.path = "nat64[].limits.sessions-per-subscriber",
+     NUMBER(0, SUBSCRIBER_SESSIONS_MAXIMUM),
+     IN_NAT64(sessions_per_subscriber),
+     .live = true,
+     .fallback = "32768",
+     .help = "sessions that one subscriber may have at the same time; 0: as many as there are"},
+    {.path = "nat64[].counters",
+     BOOLEAN,
+     IN_NAT64(counters),
+     .live = true, /* while the table has room for counts; see config_reloadable */
+     .fallback = "false",
+     .help = "count packets and bytes of each session"},
 
     {.path = "translation", GROUP, .help = "what RFC 7915 leaves to the operator"},
     {.path = "translation.zeroize-traffic-class",

@@ -36,17 +36,21 @@ static void reply_object(struct http_reply *reply, json_t *object)
     reply->text = line;
 }
 
+static void reply_record(struct http_reply *reply, const struct columns *columns, const void *record)
+{
+    char *text = malloc(LINE_MAXIMUM + 1);
+    if (text == NULL)
+        return;
+    text[columns_line(columns, record, text, LINE_MAXIMUM)] = '\0';
+    reply->text = text;
+}
+
 /* Appends the record as a line; the caller has seen to it that there is room for LINE_MAXIMUM. */
 static void put_line(const struct columns *columns, const void *record, char *text, size_t *at, size_t size)
 {
-    char line[LINE_MAXIMUM];
-    json_t *object = columns_object(columns, record);
-    size_t length = json_dumpb(object, line, sizeof(line), JSON_COMPACT);
-    json_decref(object);
-    assert(length < sizeof(line) && *at + length + 1 <= size);
-    memcpy(text + *at, line, length);
-    text[*at + length] = '\n';
-    *at += length + 1;
+    size_t length = columns_line(columns, record, text + *at, size - *at);
+    assert(length > 0);
+    *at += length;
 }
 
 static uint64_t live(uint64_t made, uint64_t ended)
@@ -72,7 +76,7 @@ static void answer_status(void *context, struct http_reply *reply)
         .mtu_ipv6 = translation->mtu6,
         .mtu_ipv4 = translation->mtu4,
     };
-    reply_object(reply, columns_object(&status_columns, &status));
+    reply_record(reply, &status_columns, &status);
 }
 
 /* A list under way. */

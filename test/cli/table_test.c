@@ -17,7 +17,8 @@ static const struct column rows[] = {
     {"count", "count", true, NULL},
     {"note", "note", false, NULL},
 };
-static const struct columns columns = {rows, 4};
+static const struct columns columns = {.at = rows, .count = 4, .always = 4};
+static const struct columns sometimes = {.at = rows, .count = 4, .always = 2};
 
 static struct text_table table;
 static char *text;
@@ -92,6 +93,49 @@ static void test_long_tables_are_printed_as_they_come(void **state)
     assert_non_null(strstr(text, "\na name that is wider than all before it      7  last\n"));
 }
 
+static void add_short(const char *name)
+{
+    table_add(&table, json_pack("{s:s}", "name", name));
+}
+
+/* Columns that no row has are not shown. */
+static void test_columns_of_no_row(void **state)
+{
+    (void)state;
+    table_start(&table, &sometimes, out);
+    add_short("a");
+    add_short("b");
+    finish();
+    assert_string_equal(text, "name\na\nb\n");
+}
+
+static void test_columns_of_some_rows(void **state)
+{
+    (void)state;
+    table_start(&table, &sometimes, out);
+    add_short("a");
+    add("b", 12, "x");
+    finish();
+    assert_string_equal(text, "name  count  note\na\nb        12  x\n");
+}
+
+/* The first row that has them comes when the headings are long printed. */
+static void test_columns_that_come_late(void **state)
+{
+    (void)state;
+    table_start(&table, &sometimes, out);
+    for (int i = 0; i < TABLE_ROWS_HELD + 1; i++)
+        add_short("a");
+    add("b", 12, "x");
+    add_short("c");
+    add("d", 13, "y");
+    finish();
+    assert_int_equal(strncmp(text, "name\na\n", 7), 0);
+    const char *tail = "\na\nname  count  note\nb        12  x\nc\nd        13  y\n";
+    assert_in_range(length, strlen(tail), length);
+    assert_string_equal(text + length - strlen(tail), tail);
+}
+
 #define TABLE_TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -100,6 +144,9 @@ int main(void)
         TABLE_TEST(test_columns_are_aligned),
         TABLE_TEST(test_empty_tables_print_nothing),
         TABLE_TEST(test_odd_values),
+        TABLE_TEST(test_columns_of_no_row),
+        TABLE_TEST(test_columns_of_some_rows),
+        TABLE_TEST(test_columns_that_come_late),
         TABLE_TEST(test_long_tables_are_printed_as_they_come),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

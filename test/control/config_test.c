@@ -219,6 +219,10 @@ static void test_defaults(void **state)
     assert_int_equal(nat64->timeouts.tcp_established, TCP_ESTABLISHED_SECONDS);
     assert_int_equal(nat64->timeouts.tcp_transitory, TCP_TRANSITORY_SECONDS);
     assert_int_equal(nat64->sessions, 262144);
+    assert_int_equal(nat64->subscriber_prefix, SUBSCRIBER_PREFIX_DEFAULT);
+    assert_int_equal(nat64->sessions_per_subscriber, SUBSCRIBER_SESSIONS_DEFAULT);
+    assert_false(nat64->counters);
+    assert_int_equal(config->geometry.counters, 0);
     assert_int_equal(config->settings.translation.tos, -1);
     assert_true(config->settings.translation.amend_udp_checksum_zero);
     assert_false(config->settings.translation.zeroize_traffic_class);
@@ -241,6 +245,27 @@ static void test_geometry_is_the_sum(void **state)
     assert_int_equal(config->geometry.workers, 3);
     assert_int_equal(config->nat64_addresses[0], 64);
     assert_int_equal(config->nat64_addresses[1], 5);
+    config_free(config);
+}
+
+/* One that counts is enough for the table to have room for it. */
+static void test_counters_and_subscribers(void **state)
+{
+    struct config *config =
+        parse("nat64:\n"
+              "  - {name: a, prefix: 2001:db8:1::/96, pool: [{address: 192.0.2.1}], counters: true,\n"
+              "     limits: {subscriber-prefix: 56, sessions-per-subscriber: 1048575}}\n"
+              "  - {name: b, prefix: 2001:db8:2::/96, pool: [{address: 192.0.2.2}],\n"
+              "     limits: {sessions-per-subscriber: 0}}\n");
+    const struct nat64_settings *nat64 = config->settings.nat64;
+    (void)state;
+    assert_int_equal(config->geometry.counters, 1);
+    assert_true(nat64[0].counters);
+    assert_false(nat64[1].counters);
+    assert_int_equal(nat64[0].subscriber_prefix, 56);
+    assert_int_equal(nat64[1].subscriber_prefix, 64);
+    assert_int_equal(nat64[0].sessions_per_subscriber, SUBSCRIBER_SESSIONS_MAXIMUM);
+    assert_int_equal(nat64[1].sessions_per_subscriber, 0);
     config_free(config);
 }
 
@@ -367,6 +392,9 @@ static void test_reloadable(void **state)
                   "nat64[0].limits.sessions: needs restart");
     assert_change("[{address: 192.0.2.3}]", "[{address: 192.0.2.3}], limits: {addresses: 1}",
                   "nat64[1].limits.addresses: needs restart");
+    assert_change("    prefix", "    limits: {sessions-per-subscriber: 7}\n    prefix", NULL);
+    assert_change("    prefix", "    limits: {subscriber-prefix: 48}\n    prefix",
+                  "nat64[0].limits.subscriber-prefix: needs restart");
     assert_change("    prefix", "    non-global: translate\n    prefix",
                   "nat64[0].non-global: needs restart");
     assert_change("    prefix", "    address: {ipv4: 192.0.2.1}\n    prefix",
@@ -374,6 +402,27 @@ static void test_reloadable(void **state)
     assert_change("  - {name: b, prefix: 2001:db8:2::/96, pool: [{address: 192.0.2.3}]}\n", "",
                   "nat64: needs restart");
     assert_change("user: isthmus", "socket: /run/x", "control.socket: needs restart");
+}
+
+/* Counting may begin and end at any time in a table that was made with room for it, and only there. */
+static void test_counters_need_room(void **state)
+{
+    struct config_error error = {""};
+    const char with[] = "nat64: [{prefix: 64:ff9b::/96, pool: [{address: 192.0.2.1}], counters: true}]\n";
+    struct config *on = parse(with), *off = parse(smallest), *on_again = parse(with);
+    (void)state;
+    assert_change("    prefix", "    counters: true\n    prefix",
+                  "nat64[0].counters: needs restart; the table was made without room for counts");
+    assert_change("name: b", "name: b, counters: true",
+                  "nat64[1].counters: needs restart; the table was made without room for counts");
+    assert_true(config_reloadable(on, off, &error));
+    assert_int_equal(off->geometry.counters, 1);
+    assert_false(off->settings.nat64[0].counters);
+    assert_true(config_reloadable(off, on_again, &error));
+    assert_string_equal(error.text, "");
+    config_free(on);
+    config_free(off);
+    config_free(on_again);
 }
 
 /* The part of the manual page that is about `path`, or NULL; *end is where the next begins. */
@@ -469,11 +518,13 @@ int main(void)
         cmocka_unit_test(test_shipped_file_states_defaults),
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_geometry_is_the_sum),
+        cmocka_unit_test(test_counters_and_subscribers),
         cmocka_unit_test(test_files_that_cannot_be_read),
         cmocka_unit_test(test_size_ceiling),
         cmocka_unit_test(test_every_truncation),
         cmocka_unit_test(test_long_messages_stay_whole),
         cmocka_unit_test(test_reloadable),
+        cmocka_unit_test(test_counters_need_room),
         cmocka_unit_test(test_manual_page_covers_the_keys),
         cmocka_unit_test(test_table_of_keys),
     };

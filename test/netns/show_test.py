@@ -6,15 +6,16 @@ import re
 
 import nat64
 import pytest
-from conftest import counter, settings, start
+from conftest import configure, counter, settings, start
 from namespace import wait_until
+
+STATIC = [{"protocol": "tcp", "ipv6": f"[{nat64.CLIENT}]:8080", "ipv4": "192.0.2.17:80"}]
 
 
 @pytest.fixture
 def busy(lab):
     """A daemon with a static binding, a TCP connection that stays, and a ping behind it."""
-    static = [{"protocol": "tcp", "ipv6": f"[{nat64.CLIENT}]:8080", "ipv4": "192.0.2.17:80"}]
-    daemon = start(lab, settings(static=static))
+    daemon = start(lab, settings(static=STATIC))
     lab.start_web(size=20_000_000)
     lab.client.run(["ping", "-c", "1", nat64.SERVER_MAPPED])
     lab.client.start(["curl", "-6", "-sS", "--limit-rate", "1M", "-o", "/dev/null", nat64.URL + "/file"])
@@ -81,6 +82,74 @@ def test_tables_fit_a_page_and_json_is_one_object_a_line(busy, what):
     assert max(map(len, table.splitlines())) <= 160
     for row in busy.show(what):
         assert all(re.fullmatch(r"[a-z0-9_]+", key) for key in row)
+
+
+COUNTED = ("packets_6to4", "bytes_6to4", "packets_4to6", "bytes_4to6")
+
+
+def test_traffic_of_a_session_is_counted_where_asked_for(lab):
+    daemon = start(lab, settings(counters=True))
+    lab.client.run(["ping", "-c", "3", "-i", "0.01", "-s", "100", nat64.SERVER_MAPPED])
+    row, = daemon.show("sessions")
+    # 100 bytes of data, 8 of ICMP, and the header of the side they came from.
+    assert [row[key] for key in COUNTED] == [3, 3 * 148, 3, 3 * 128]
+    headings, line = daemon.command("show", "sessions").stdout.splitlines()
+    assert headings.endswith("packets 6to4  bytes 6to4  packets 4to6  bytes 4to6")
+    assert line.split()[-4:] == ["3", "444", "3", "384"]
+    assert max(len(headings), len(line)) <= 160
+
+
+def test_counting_stops_and_goes_on_with_a_reload(lab):
+    daemon = start(lab, settings(counters=True))
+    for counting in (False, True):
+        configure(lab, settings(counters=counting))
+        daemon.command("reload")
+        lab.client.run(["ping", "-c", "1", nat64.SERVER_MAPPED])
+        assert any("packets_6to4" in row for row in daemon.show("sessions")) == counting
+
+
+def test_traffic_is_not_counted_otherwise(lab, busy):
+    assert not any(key in row for row in busy.show("sessions") for key in COUNTED)
+    assert "6to4" not in busy.command("show", "sessions").stdout.splitlines()[0]
+    configure(lab, settings(counters=True, static=STATIC))
+    refused = busy.command("reload", check=False)
+    assert refused.returncode == 1 and "nat64[0].counters: needs restart" in refused.stderr
+
+
+def test_a_subscriber_beyond_its_limit_is_refused_and_counted(lab):
+    daemon = start(lab, settings(limits={"sessions-per-subscriber": 1}))
+    ping = ["ping", "-c", "1", "-W", "2", nat64.SERVER_MAPPED]
+    lab.client.run(ping)
+    assert counter(daemon, "subscriber-full") == 0
+    assert "subscriber-full" not in daemon.command("show", "counters").stdout
+    assert lab.client.run(ping, check=False).returncode != 0
+    assert counter(daemon, "subscriber-full") == 1
+    assert re.search(r"^subscriber-full +1 ", daemon.command("show", "counters").stdout, re.MULTILINE)
+    configure(lab, settings(limits={"sessions-per-subscriber": 0}))
+    daemon.command("reload")
+    lab.client.run(ping)
+    assert counter(daemon, "subscriber-full") == 1
+
+
+def test_check_prints_the_memory(lab):
+    def memory(**keys):
+        path = configure(lab, settings({"name": "nat6"}, **keys))
+        lines = lab.gateway.run([nat64.binary(), "check", "-c", path]).stdout.splitlines()
+        found = [re.fullmatch(pattern, line) for pattern, line in zip((
+            r"# Memory, when everything is in use: ([0-9.]+) MiB, as a file that must fit in /run/isthmus/nat6",
+            r"#   1000 sessions(?: with counters)?: ([0-9.]+) MiB, ([0-9]+) bytes each",
+            r"#   20 pool addresses: ([0-9.]+) MiB, ([0-9]+) bytes each"), lines)]
+        assert all(found), lines[:3]
+        return [float(group) for match in found for group in match.groups()]
+
+    limits = {"sessions": 1000, "addresses": 20}
+    total, sessions, each, addresses, each_address = memory(limits=limits)
+    assert total == pytest.approx(sessions + addresses, abs=0.11)
+    assert sessions == pytest.approx(1000 * each / 2**20, abs=0.06)
+    assert addresses == pytest.approx(20 * each_address / 2**20, abs=0.06)
+    # 32 bytes for each record, of which there are more than sessions.
+    assert memory(limits=limits, counters=True)[2] == pytest.approx(each + 40, abs=8)
+    assert memory(limits={**limits, "subscriber-prefix": 56}) == [total, sessions, each, addresses, each_address]
 
 
 def test_the_socket_answers_http(lab, busy):

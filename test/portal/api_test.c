@@ -5,6 +5,7 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <jansson.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,7 +18,9 @@
 
 #include <cmocka.h>
 
+#include "control/columns.h"
 #include "control/daemon.h"
+#include "control/json_line.h"
 
 enum {
     ANSWER_MAXIMUM = 1 << 20,
@@ -49,6 +52,7 @@ bool daemon_reload(struct daemon *daemon, struct config_error *error)
 }
 
 static struct daemon fixture;
+static struct table *table;
 static struct config config;
 static struct pool_range pool;
 static struct static_binding statics[300];
@@ -94,9 +98,8 @@ static int open_api(void **state)
     fixture.workers = 1;
     fixture.ready = true;
     fixture.started = uv_hrtime();
-    fixture.table = table_create(&config.geometry, 1);
-    struct engine_options options = {
-        .table = fixture.table, .settings = &config.settings, .workers = 1, .seed = 2};
+    table = table_create(&config.geometry, 1);
+    struct engine_options options = {.table = table, .settings = &config.settings, .workers = 1, .seed = 2};
     fixture.engine = engine_create(&options, error, sizeof(error));
     uv_loop_init(&fixture.loop);
     snprintf(address.sun_path + 1, sizeof(address.sun_path) - 1, "isthmus-test-%ld", (long)getpid());
@@ -114,7 +117,7 @@ static int close_api(void **state)
     uv_run(&fixture.loop, UV_RUN_DEFAULT);
     int status = uv_loop_close(&fixture.loop);
     engine_destroy(fixture.engine);
-    table_destroy(fixture.table);
+    table_destroy(table);
     return status;
 }
 
@@ -303,6 +306,122 @@ static void test_sessions(void **state)
     json_decref(object);
 }
 
+/* The line of a session whose packets are counted has further fields, in a table of their own. */
+static void test_counted_sessions(void **state)
+{
+    const struct engine_entry entry = {.is_session = true,
+                                       .state = "established",
+                                       .client.bytes = {0x20, 0x01, 0x0d, 0xb8, [15] = 1},
+                                       .client_port = to_be16(65535),
+                                       .pool_address = to_be32(0xc0000201),
+                                       .counted = true,
+                                       .packets_6to4 = 1,
+                                       .bytes_6to4 = 1500,
+                                       .packets_4to6 = 0,
+                                       .bytes_4to6 = INT64_MAX};
+    const struct entry_record record = {.entry = &entry, .instance = "main"};
+    struct fields fields, further;
+    char line[1024];
+    (void)state;
+    read_fields("## GET /v1/sessions", 0, &fields);
+    read_fields("## GET /v1/sessions", 1, &further);
+    for (unsigned i = 0; i < further.count; i++, fields.count++) {
+        memcpy(fields.names[fields.count], further.names[i], sizeof(further.names[i]));
+        memcpy(fields.types[fields.count], further.types[i], sizeof(further.types[i]));
+    }
+    size_t length = columns_line(&session_columns, &record, line, sizeof(line));
+    assert_in_range(length, 2, sizeof(line));
+    assert_int_equal(line[length - 1], '\n');
+    json_t *object = json_loadb(line, length, 0, NULL);
+    check_object(object, &fields);
+    assert_string_equal(text(object, "client"), "[2001:db8::1]:65535");
+    assert_string_equal(text(object, "pool"), "192.0.2.1:0");
+    assert_int_equal(number(object, "packets_6to4"), 1);
+    assert_int_equal(number(object, "bytes_6to4"), 1500);
+    assert_int_equal(number(object, "packets_4to6"), 0);
+    assert_true(number(object, "bytes_4to6") == INT64_MAX);
+    json_decref(object);
+    /* Into less room it is not written at all. */
+    memset(line, 'x', sizeof(line));
+    for (size_t size = 0; size < length; size++) {
+        assert_int_equal(columns_line(&session_columns, &record, line, size), 0);
+        assert_int_equal(line[size], 'x');
+    }
+    assert_int_equal(columns_line(&session_columns, &record, line, length), length);
+}
+
+/* Whatever an address is, its text is that of the C library. */
+static void assert_ipv6(const uint8_t bytes[16])
+{
+    char expected[INET6_ADDRSTRLEN], written[64];
+    struct json_line line = {.at = written, .end = written + sizeof(written)};
+    struct ipv6_address host;
+    memcpy(host.bytes, bytes, sizeof(host.bytes));
+    inet_ntop(AF_INET6, bytes, expected, sizeof(expected));
+    line_ipv6(&line, &host);
+    line_byte(&line, '\0');
+    assert_string_equal(written, expected);
+}
+
+static void assert_ipv4(const uint8_t bytes[4])
+{
+    char expected[INET_ADDRSTRLEN], written[64];
+    struct json_line line = {.at = written, .end = written + sizeof(written)};
+    be32 host;
+    memcpy(&host, bytes, sizeof(host));
+    inet_ntop(AF_INET, bytes, expected, sizeof(expected));
+    line_ipv4(&line, host);
+    line_byte(&line, '\0');
+    assert_string_equal(written, expected);
+}
+
+static void test_addresses(void **state)
+{
+    static const uint8_t groups[][2] = {{0, 0}, {0xff, 0xff}, {0, 0xa0}};
+    (void)state;
+    for (unsigned pattern = 0; pattern < 6561; pattern++) { /* 3^8: each of these in each place */
+        uint8_t bytes[16];
+        for (unsigned i = 0, rest = pattern; i < 8; i++, rest /= 3)
+            memcpy(bytes + 2 * i, groups[rest % 3], 2);
+        assert_ipv6(bytes);
+    }
+    for (unsigned number = 0; number <= 0xffff; number++) { /* each value of a group, and of two bytes */
+        const uint8_t high = (uint8_t)(number >> 8), low = (uint8_t)number;
+        assert_ipv6((const uint8_t[16]){0x20, 1, high, low, [14] = low, [15] = high});
+        assert_ipv4((const uint8_t[4]){high, low, low, high});
+    }
+}
+
+/* What goes through a string comes out of a reader of JSON as it was. */
+static void test_strings(void **state)
+{
+    char every[128 + 4], written[1024];
+    struct json_line line = {.at = written, .end = written + sizeof(written)};
+    (void)state;
+    for (int i = 1; i < 128; i++)
+        every[i - 1] = (char)i;
+    memcpy(every + 127, "\xc3\xa9", 3); /* and a letter of two bytes */
+    line_string(&line, every);
+    json_t *string = json_loadb(written, (size_t)(line.at - written), JSON_DECODE_ANY, NULL);
+    assert_non_null(string);
+    assert_string_equal(json_string_value(string), every);
+    json_decref(string);
+}
+
+static void test_numbers(void **state)
+{
+    static const uint64_t numbers[] = {0, 9, 10, 4294967296, 9999999999, UINT64_MAX};
+    (void)state;
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        char expected[32], written[32];
+        struct json_line line = {.at = written, .end = written + sizeof(written)};
+        snprintf(expected, sizeof(expected), "%" PRIu64, numbers[i]);
+        line_number(&line, numbers[i]);
+        line_byte(&line, '\0');
+        assert_string_equal(written, expected);
+    }
+}
+
 static void test_counters(void **state)
 {
     struct fields verdicts, activities;
@@ -400,7 +519,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_status),         cmocka_unit_test(test_bindings),
-        cmocka_unit_test(test_sessions),       cmocka_unit_test(test_counters),
+        cmocka_unit_test(test_sessions),       cmocka_unit_test(test_counted_sessions),
+        cmocka_unit_test(test_addresses),      cmocka_unit_test(test_strings),
+        cmocka_unit_test(test_numbers),        cmocka_unit_test(test_counters),
         cmocka_unit_test(test_pools),          cmocka_unit_test(test_reload),
         cmocka_unit_test(test_wrong_requests), cmocka_unit_test(test_a_silent_client_holds_nobody_up),
     };
