@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A packet's way through the engine, in three passes over each burst, because one packet alone cannot hide a
- * cache miss:
+ * A packet's way through the engine, in passes over each burst, because one packet alone cannot hide a cache
+ * miss:
  *
  *   describe   what is it, whose is it; its key and hash; the index bucket is fetched ahead
  *   look up    the bucket's tags name a candidate record; the record is fetched ahead
+ *   claim      for packets that seem to open a session a port is claimed and what that leads to is fetched
  *   translate  the policy checks or makes the session and gives the addresses; the translator writes them
  */
 #include "engine/engine.h"
@@ -21,6 +22,8 @@ struct item {
     bool keyed;           /* has a key of its own: not an ICMP error */
     uint32_t length;      /* as received */
     uint64_t candidate;   /* a slot of the home bucket with the right tag; 0: none */
+    struct session_request request;
+    bool claimed; /* `request` holds a port */
     uint64_t hash;
     union {
         struct key6 key6;
@@ -224,6 +227,7 @@ static void describe(struct worker *worker, struct packet *packet, struct item *
     item->keyed = false;
     item->length = packet->length;
     item->candidate = 0;
+    item->claimed = false;
     item->verdict = packet_describe(packet, &item->description);
     if (item->verdict == VERDICT_ROUTING_HEADER || item->verdict == VERDICT_SOURCE_ROUTE) {
         /* Only packets that would be ours get an answer. */
@@ -240,13 +244,15 @@ static void describe(struct worker *worker, struct packet *packet, struct item *
 
 /* --- pass 2: look up ---------------------------------------------------------------------------- */
 
-/* The first record that the home bucket's tags name; whether it is the right one is seen when it has arrived.
+/*
+ * The first record that the home bucket's tags name; whether it is the right one is seen when it has arrived.
+ * True: there is none, and the packet may open a session.
  */
-static void look_up(const struct worker *worker, struct item *item)
+static bool look_up(const struct worker *worker, struct item *item)
 {
     const struct table *table = worker->actor.table;
     if (item->verdict != VERDICT_COUNT || !item->keyed)
-        return;
+        return false;
     enum segment which = item->description.version == 6 ? SEGMENT_SESSION6 : SEGMENT_SESSION4;
     const struct bucket *bucket = bucket_at(table, which, hash_bucket(table, item->hash));
     uint64_t candidate = 0;
@@ -260,13 +266,30 @@ static void look_up(const struct worker *worker, struct item *item)
         __builtin_prefetch(record_at(table, slot_index(candidate)));
         if (table->constants.counters)
             __builtin_prefetch(traffic_at(table, slot_index(candidate)), 1);
-    } else if (which == SEGMENT_SESSION6) { /* a new session, likely: its binding is asked for next */
-        struct binding_key key = binding_key_of(&item->key6);
-        __builtin_prefetch(bucket_at(table, SEGMENT_BINDINGS, hash_bucket(table, hash_binding(table, &key))));
+        return false;
     }
+    if (which == SEGMENT_SESSION4)
+        return false;
+    struct binding_key key = binding_key_of(&item->key6);
+    uint64_t subscriber = hash_subscriber(
+        table, &key.client, worker->settings->nat64[key.instance].subscriber_prefix, key.instance);
+    __builtin_prefetch(bucket_at(table, SEGMENT_BINDINGS, hash_bucket(table, hash_binding(table, &key))));
+    __builtin_prefetch(bucket_at(table, SEGMENT_SUBSCRIBERS, hash_bucket(table, subscriber)));
+    return true;
 }
 
-/* --- pass 3: translate -------------------------------------------------------------------------- */
+/* --- pass 3: claim ------------------------------------------------------------------------------ */
+
+static void claim_ahead(struct worker *worker, struct item items[], unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        if (items[i].verdict == VERDICT_COUNT && items[i].keyed && items[i].candidate == 0 &&
+            items[i].description.version == 6)
+            items[i].claimed =
+                nat64_claim_ahead(worker, &items[i].description, &items[i].key6, &items[i].request);
+}
+
+/* --- pass 4: translate -------------------------------------------------------------------------- */
 
 /* The session that the candidate turns out to be, or NO_RECORD as its index. */
 static void confirm(const struct worker *worker, const struct item *item, struct found *session)
@@ -329,30 +352,42 @@ static uint16_t next_identification(struct worker *worker, const struct packet *
     return first;
 }
 
-static enum verdict translate(struct worker *worker, struct packet *packet, const struct item *item)
+static enum verdict translate_outgoing(struct worker *worker, struct packet *packet, struct item *item)
 {
-    const struct description *description = &item->description;
-    const struct translation_settings *translation = &worker->settings->translation;
-    enum verdict verdict;
-    struct found session;
-    if (!item->keyed)
-        return translate_error(worker, packet, description);
-    confirm(worker, item, &session);
-    if (description->version == 6) {
-        struct endpoints4 to;
-        verdict = nat64_outgoing(worker, description, &item->key6, item->hash, &session, &to);
-        if (verdict == VERDICT_COUNT)
-            verdict =
-                translate_6to4(packet, description, &to, translation, next_identification(worker, packet));
-    } else {
-        struct endpoints6 to;
-        verdict = nat64_incoming(worker, description, &item->key4, item->hash, &session, &to);
-        if (verdict == VERDICT_COUNT)
-            verdict = translate_4to6(packet, description, &to, translation);
-    }
+    struct outgoing flow = {
+        .key = &item->key6, .hash = item->hash, .ahead = item->claimed ? &item->request : NULL};
+    struct endpoints4 to;
+    confirm(worker, item, &flow.session);
+    enum verdict verdict = nat64_outgoing(worker, &item->description, &flow, &to);
+    if (flow.ahead != NULL)
+        nat64_unclaim(worker, flow.ahead);
+    if (verdict == VERDICT_COUNT)
+        verdict = translate_6to4(packet, &item->description, &to, &worker->settings->translation,
+                                 next_identification(worker, packet));
     if (verdict_texts[verdict].class == VERDICT_FORWARDED)
-        count_traffic(worker, item, &session);
+        count_traffic(worker, item, &flow.session);
     return verdict;
+}
+
+static enum verdict translate_incoming(struct worker *worker, struct packet *packet, struct item *item)
+{
+    struct incoming flow = {.key = &item->key4, .hash = item->hash};
+    struct endpoints6 to;
+    confirm(worker, item, &flow.session);
+    enum verdict verdict = nat64_incoming(worker, &item->description, &flow, &to);
+    if (verdict == VERDICT_COUNT)
+        verdict = translate_4to6(packet, &item->description, &to, &worker->settings->translation);
+    if (verdict_texts[verdict].class == VERDICT_FORWARDED)
+        count_traffic(worker, item, &flow.session);
+    return verdict;
+}
+
+static enum verdict translate(struct worker *worker, struct packet *packet, struct item *item)
+{
+    if (!item->keyed)
+        return translate_error(worker, packet, &item->description);
+    return item->description.version == 6 ? translate_outgoing(worker, packet, item)
+                                          : translate_incoming(worker, packet, item);
 }
 
 void engine_receive(struct worker *worker, struct packet packets[], unsigned n, nanoseconds now,
@@ -364,8 +399,11 @@ void engine_receive(struct worker *worker, struct packet packets[], unsigned n, 
     worker_enter(worker, now);
     for (unsigned i = 0; i < n; i++)
         describe(worker, &packets[i], &items[i]);
+    bool opening = false;
     for (unsigned i = 0; i < n; i++)
-        look_up(worker, &items[i]);
+        opening |= look_up(worker, &items[i]);
+    if (opening)
+        claim_ahead(worker, items, n);
     for (unsigned i = 0; i < n; i++) {
         enum verdict verdict = items[i].verdict;
         if (verdict == VERDICT_COUNT)

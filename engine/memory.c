@@ -3,11 +3,19 @@
 
 #include <sys/mman.h>
 
+enum {
+    HUGE_PAGE = 2 << 20, /* bytes */
+};
+
 void *memory_map(size_t size)
 {
     void *memory =
         mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return memory == MAP_FAILED ? NULL : memory;
+    if (memory == MAP_FAILED)
+        return NULL;
+    if (size >= HUGE_PAGE)
+        (void)madvise(memory, size, MADV_HUGEPAGE); /* a random access then costs no walk of page tables */
+    return memory;
 }
 
 void memory_unmap(void *memory, size_t size)

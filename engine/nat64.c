@@ -129,10 +129,52 @@ static enum made make_session(struct worker *worker, struct session_request *req
     return session_make(&worker->actor, request, lead, session);
 }
 
+bool nat64_claim_ahead(struct worker *worker, const struct description *description, const struct key6 *key,
+                       struct session_request *request)
+{
+    const struct table *table = worker->actor.table;
+    struct binding_key binding = binding_key_of(key);
+    struct found lead;
+    if (!opens(description) || binding_find(table, &binding, worker->tick, &lead))
+        return false;
+    *request = new_request(worker, key, true);
+    if (!pool_claim(worker, request))
+        return false;
+    struct key4 key4 = {.pool = request->pool,
+                        .remote = key->remote,
+                        .pool_port = request->pool_port,
+                        .remote_port = key->remote_port,
+                        .transport = key->transport};
+    __builtin_prefetch(owner_at(table, request->address, key->transport, from_be16(request->pool_port)), 1);
+    __builtin_prefetch(bucket_at(table, SEGMENT_SESSION4, hash_bucket(table, hash_key4(table, &key4))), 1);
+    return true;
+}
+
+void nat64_unclaim(struct worker *worker, const struct session_request *request)
+{
+    ports_release(port_map_at(worker->actor.table, request->address, request->key.transport),
+                  from_be16(request->pool_port));
+}
+
+/* The port claimed ahead, or else one claimed now, if need be after a look for expired sessions. */
+static bool claim(struct worker *worker, struct outgoing *flow, struct session_request *request)
+{
+    if (flow->ahead != NULL) {
+        *request = *flow->ahead;
+        flow->ahead = NULL;
+        return true;
+    }
+    if (pool_claim(worker, request))
+        return true;
+    sweep_for_room(worker);
+    return pool_claim(worker, request);
+}
+
 /* No session yet for a packet from the client; VERDICT_CONTENTION means look again. */
 static enum verdict open_outgoing(struct worker *worker, const struct description *description,
-                                  const struct key6 *key, struct found *session, struct endpoints4 *to)
+                                  struct outgoing *flow, struct endpoints4 *to)
 {
+    const struct key6 *key = flow->key;
     struct binding_key binding = binding_key_of(key);
     struct found lead;
     bool bound = binding_find(worker->actor.table, &binding, worker->tick, &lead);
@@ -143,41 +185,39 @@ static enum verdict open_outgoing(struct worker *worker, const struct descriptio
         return VERDICT_COUNT;
     }
     struct session_request request = new_request(worker, key, true);
-    if (!bound && !pool_claim(worker, &request)) {
-        sweep_for_room(worker);
-        if (!pool_claim(worker, &request))
-            return VERDICT_PORTS_EXHAUSTED;
-    }
-    enum made made = make_session(worker, &request, bound ? &lead : NULL, session);
+    if (!bound && !claim(worker, flow, &request))
+        return VERDICT_PORTS_EXHAUSTED;
+    enum made made = make_session(worker, &request, bound ? &lead : NULL, &flow->session);
     if (made == MADE)
-        endpoints_from4(&session->copy, key->remote, key->remote_port, to);
+        endpoints_from4(&flow->session.copy, key->remote, key->remote_port, to);
     else
-        session->index = NO_RECORD;
+        flow->session.index = NO_RECORD;
     return verdict_of(made);
 }
 
 enum verdict nat64_outgoing(struct worker *worker, const struct description *description,
-                            const struct key6 *key, uint64_t hash, struct found *session,
-                            struct endpoints4 *to)
+                            struct outgoing *flow, struct endpoints4 *to)
 {
     enum verdict verdict = VERDICT_CONTENTION;
+    struct found *session = &flow->session;
     for (unsigned tries = 0; tries < CREATE_TRIES && verdict == VERDICT_CONTENTION; tries++) {
         if ((session->index != NO_RECORD ||
-             session_find6(worker->actor.table, key, hash, worker->tick, session)) &&
+             session_find6(worker->actor.table, flow->key, flow->hash, worker->tick, session)) &&
             refresh(worker, session, true, description->tcp_flags)) {
             endpoints_from4(&session->copy, session->copy.remote, session->copy.remote_port, to);
             return VERDICT_COUNT;
         }
         session->index = NO_RECORD;
-        verdict = open_outgoing(worker, description, key, session, to);
+        verdict = open_outgoing(worker, description, flow, to);
     }
     return verdict;
 }
 
 /* No session yet for a packet from outside; VERDICT_CONTENTION means look again. */
 static enum verdict open_incoming(struct worker *worker, const struct description *description,
-                                  const struct key4 *key, struct found *session, struct endpoints6 *to)
+                                  struct incoming *flow, struct endpoints6 *to)
 {
+    const struct key4 *key = flow->key;
     int place = pool_find(worker->engine, key->pool);
     struct found lead;
     if (place < 0)
@@ -200,26 +240,26 @@ static enum verdict open_incoming(struct worker *worker, const struct descriptio
                         .transport = key->transport,
                         .instance = binding->instance};
     struct session_request request = new_request(worker, &key6, false);
-    enum made made = make_session(worker, &request, &lead, session);
+    enum made made = make_session(worker, &request, &lead, &flow->session);
     if (made != MADE)
-        session->index = NO_RECORD;
+        flow->session.index = NO_RECORD;
     return verdict_of(made);
 }
 
 enum verdict nat64_incoming(struct worker *worker, const struct description *description,
-                            const struct key4 *key, uint64_t hash, struct found *session,
-                            struct endpoints6 *to)
+                            struct incoming *flow, struct endpoints6 *to)
 {
     enum verdict verdict = VERDICT_CONTENTION;
+    struct found *session = &flow->session;
     for (unsigned tries = 0; tries < CREATE_TRIES && verdict == VERDICT_CONTENTION; tries++) {
         if ((session->index != NO_RECORD ||
-             session_find4(worker->actor.table, key, hash, worker->tick, session)) &&
+             session_find4(worker->actor.table, flow->key, flow->hash, worker->tick, session)) &&
             refresh(worker, session, false, description->tcp_flags)) {
             endpoints_from6(worker, &session->copy, session->copy.remote, session->copy.remote_port, to);
             return VERDICT_COUNT;
         }
         session->index = NO_RECORD;
-        verdict = open_incoming(worker, description, key, session, to);
+        verdict = open_incoming(worker, description, flow, to);
     }
     return verdict;
 }

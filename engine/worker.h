@@ -79,16 +79,39 @@ int pool_find(const struct engine *engine, be32 address);
 bool pool_claim(struct worker *worker, struct session_request *request);
 
 /*
- * --- nat64.c: the policy. All return VERDICT_COUNT if the packet may be translated with *to. `session` is
- * the one found already, or has NO_RECORD as its index; afterwards it is the packet's, if it has one. ---
+ * --- nat64.c: the policy. What decides returns VERDICT_COUNT if the packet may be translated with *to. ---
  */
 
+/* A packet's flow. `session` is the one found already, or has NO_RECORD as its index; afterwards it is the
+ * packet's, if it has one. `ahead` is a request whose port was claimed by nat64_claim_ahead; it becomes NULL
+ * when that port is used. */
+struct outgoing {
+    const struct key6 *key;
+    uint64_t hash;
+    struct found session;
+    struct session_request *ahead;
+};
+
+struct incoming {
+    const struct key4 *key;
+    uint64_t hash;
+    struct found session;
+};
+
 enum verdict nat64_outgoing(struct worker *worker, const struct description *description,
-                            const struct key6 *key, uint64_t hash, struct found *session,
-                            struct endpoints4 *to);
+                            struct outgoing *flow, struct endpoints4 *to);
 enum verdict nat64_incoming(struct worker *worker, const struct description *description,
-                            const struct key4 *key, uint64_t hash, struct found *session,
-                            struct endpoints6 *to);
+                            struct incoming *flow, struct endpoints6 *to);
+
+/*
+ * For a packet from the client that seems to have no session: claims the port that a new binding would get
+ * and fetches the memory that making it will touch. False: it needs none, or there is none. What is not used
+ * goes back by nat64_unclaim.
+ */
+bool nat64_claim_ahead(struct worker *worker, const struct description *description, const struct key6 *key,
+                       struct session_request *request);
+void nat64_unclaim(struct worker *worker, const struct session_request *request);
+
 enum verdict nat64_outgoing_error(struct worker *worker, const struct packet *packet,
                                   const struct description *description, const struct description *quoted,
                                   struct error_endpoints4 *to);
