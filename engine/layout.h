@@ -56,7 +56,7 @@ enum {
 #define NO_RECORD 0xffffffffu
 
 enum phase {
-    PHASE_FREE,    /* on a free list, on a retired list, or never used */
+    PHASE_FREE,    /* on a stack of free records, or never used */
     PHASE_MAKING,  /* indexed perhaps, but not yet a session: readers pass over it, anyone may kill it */
     PHASE_LIVE,    /* a session, until `expires`; past that it is absent, whoever looks */
     PHASE_BINDING, /* no session (any more), only the binding in it counts */

@@ -30,7 +30,7 @@
 #include "engine/worker.h"
 
 enum {
-    AHEAD = 16, /* sessions whose buckets are being fetched while earlier ones are published */
+    AHEAD = 16, /* records whose places are being fetched while earlier ones are entered */
     PROGRESS_RECORDS = 1 << 16,
     PASSES = 5,
 };
@@ -209,116 +209,142 @@ static void count_all(struct recovery *recovery)
     }
 }
 
-/* --- bind --------------------------------------------------------------------------------------- */
-
-/* Gives a lead its port and its entry; false: another has the port, or there is no place in the index. */
-static bool bind_port(const struct table *table, struct record *lead, uint32_t index)
-{
-    uint16_t port = from_be16(lead->pool_port);
-    struct port_map *map = port_map_at(table, lead->address, lead->transport);
-    uint32_t *owner = owner_at(table, lead->address, lead->transport, port);
-    struct binding_key key = record_binding_key(lead);
-    uint64_t hash = hash_binding(table, &key);
-    if (*owner != 0 ||
-        !index_publish(table, SEGMENT_BINDINGS, hash, slot_make(hash, life_generation(lead->life), index)))
-        return false;
-    *owner = index + 1;
-    return ports_take_static(map, port);
-}
-
-static void bind_all(struct recovery *recovery)
-{
-    for (uint32_t i = 0; i < recovery->used; i++, report(recovery)) {
-        struct record *lead = record_at(recovery->table, i);
-        if (life_phase(lead->life) == PHASE_FREE || lead->lead != i)
-            continue;
-        if (users_count(lead->users) != 0 && bind_port(recovery->table, lead, i)) {
-            recovery->continued->bindings++;
-            continue;
-        }
-        if (users_count(lead->users) != 0)
-            recovery->continued->no_room += users_count(lead->users);
-        lead->users = users_make(life_generation(lead->life), 0, 0);
-        lead->life = life_in(lead->life, PHASE_FREE);
-    }
-}
-
-/* --- publish ------------------------------------------------------------------------------------ */
+/* --- bind and publish: random places, so they are fetched ahead ----------------------------------- */
 
 struct pending {
     uint32_t index;
-    uint64_t hash6, hash4;
+    uint64_t hash, hash4, hash_subscriber; /* of the binding; or of session6, session4 and subscriber */
 };
 
-static struct pending prepare(const struct table *table, uint32_t index)
-{
-    const struct record *record = record_at(table, index);
-    struct key6 key6 = record_key6(record);
-    struct key4 key4 = record_key4(record);
-    struct pending pending = {
-        .index = index, .hash6 = hash_key6(table, &key6), .hash4 = hash_key4(table, &key4)};
-    __builtin_prefetch(bucket_at(table, SEGMENT_SESSION6, hash_bucket(table, pending.hash6)), 1);
-    __builtin_prefetch(bucket_at(table, SEGMENT_SESSION4, hash_bucket(table, pending.hash4)), 1);
-    return pending;
-}
-
-static void count_place(const struct recovery *recovery, struct record *record)
-{
-    const struct nat64_settings *nat64 = &recovery->options->settings->nat64[record->instance];
-    struct table_header *header = header_of(recovery->table);
-    header->sessions[record->instance]++;
-    record->counted = 0;
-    if (nat64->sessions_per_subscriber == 0)
-        return;
-    /* Live sessions stay, even more than a lowered limit allows. */
-    uint64_t hash =
-        hash_subscriber(recovery->table, &record->client, nat64->subscriber_prefix, record->instance);
-    record->counted =
-        subscriber_join(recovery->table, hash, SUBSCRIBER_SESSIONS_MAXIMUM) == SUBSCRIBER_JOINED;
-}
-
-static void publish(struct recovery *recovery, const struct pending *pending)
-{
-    const struct table *table = recovery->table;
-    struct record *record = record_at(table, pending->index);
-    struct record *lead = record_at(table, record->lead);
-    uint16_t generation = life_generation(record->life);
-    uint64_t slot4 = slot_make(pending->hash4, generation, pending->index);
-    if (users_count(lead->users) == 0) { /* its binding found no room and was counted */
-        record->life = life_in(record->life, PHASE_FREE);
-    } else if (index_publish(table, SEGMENT_SESSION4, pending->hash4, slot4)) {
-        if (index_publish(table, SEGMENT_SESSION6, pending->hash6,
-                          slot_make(pending->hash6, generation, pending->index))) {
-            count_place(recovery, record);
-            recovery->continued->sessions++;
-            return;
-        }
-        index_withdraw(table, SEGMENT_SESSION4, pending->hash4, slot4);
-    }
-    if (life_phase(record->life) != PHASE_LIVE)
-        return;
-    recovery->continued->no_room++;
-    lead->users--;
-    record->life = life_in(record->life, record->lead == pending->index ? PHASE_BINDING : PHASE_FREE);
-}
-
-static void publish_all(struct recovery *recovery)
+/*
+ * Goes through all records: `prepare` says whether one is concerned and fetches what `act`, which is called
+ * AHEAD such records later, will touch.
+ */
+static void go_through(struct recovery *recovery,
+                       bool (*prepare)(const struct recovery *recovery, struct pending *pending),
+                       void (*act)(struct recovery *recovery, const struct pending *pending))
 {
     struct pending ahead[AHEAD];
     uint32_t first = 0, count = 0;
     for (uint32_t i = 0; i < recovery->used; i++, report(recovery)) {
-        if (life_phase(record_at(recovery->table, i)->life) != PHASE_LIVE)
+        struct pending pending = {.index = i};
+        if (!prepare(recovery, &pending))
             continue;
         if (count == AHEAD) {
-            publish(recovery, &ahead[first]);
+            act(recovery, &ahead[first]);
             first = (first + 1) % AHEAD;
             count--;
         }
-        ahead[(first + count) % AHEAD] = prepare(recovery->table, i);
+        ahead[(first + count) % AHEAD] = pending;
         count++;
     }
     for (; count > 0; count--, first = (first + 1) % AHEAD)
-        publish(recovery, &ahead[first]);
+        act(recovery, &ahead[first]);
+}
+
+static void fetch(const struct table *table, enum segment segment, uint64_t hash)
+{
+    __builtin_prefetch(bucket_at(table, segment, hash_bucket(table, hash)), 1);
+}
+
+/* --- bind --------------------------------------------------------------------------------------- */
+
+static bool prepare_binding(const struct recovery *recovery, struct pending *pending)
+{
+    const struct table *table = recovery->table;
+    const struct record *lead = record_at(table, pending->index);
+    if (life_phase(lead->life) == PHASE_FREE || lead->lead != pending->index)
+        return false;
+    struct binding_key key = record_binding_key(lead);
+    pending->hash = hash_binding(table, &key);
+    fetch(table, SEGMENT_BINDINGS, pending->hash);
+    __builtin_prefetch(owner_at(table, lead->address, lead->transport, from_be16(lead->pool_port)), 1);
+    return true;
+}
+
+/* Gives a lead its port and its entry; false: another has the port, or there is no place in the index. */
+static bool take_port(const struct table *table, const struct record *lead, const struct pending *pending)
+{
+    uint16_t port = from_be16(lead->pool_port);
+    uint32_t *owner = owner_at(table, lead->address, lead->transport, port);
+    if (*owner != 0 || !index_publish(table, SEGMENT_BINDINGS, pending->hash,
+                                      slot_make(pending->hash, life_generation(lead->life), pending->index)))
+        return false;
+    *owner = pending->index + 1;
+    return ports_take_static(port_map_at(table, lead->address, lead->transport), port);
+}
+
+static void bind(struct recovery *recovery, const struct pending *pending)
+{
+    struct record *lead = record_at(recovery->table, pending->index);
+    if (users_count(lead->users) != 0 && take_port(recovery->table, lead, pending)) {
+        recovery->continued->bindings++;
+        return;
+    }
+    recovery->continued->no_room += users_count(lead->users);
+    lead->users = users_make(life_generation(lead->life), 0, 0);
+    lead->life = life_in(lead->life, PHASE_FREE);
+}
+
+/* --- publish ------------------------------------------------------------------------------------ */
+
+static bool prepare_session(const struct recovery *recovery, struct pending *pending)
+{
+    const struct table *table = recovery->table;
+    const struct record *record = record_at(table, pending->index);
+    if (life_phase(record->life) != PHASE_LIVE)
+        return false;
+    const struct nat64_settings *nat64 = &recovery->options->settings->nat64[record->instance];
+    struct key6 key6 = record_key6(record);
+    struct key4 key4 = record_key4(record);
+    pending->hash = hash_key6(table, &key6);
+    pending->hash4 = hash_key4(table, &key4);
+    pending->hash_subscriber =
+        hash_subscriber(table, &record->client, nat64->subscriber_prefix, record->instance);
+    fetch(table, SEGMENT_SESSION6, pending->hash);
+    fetch(table, SEGMENT_SESSION4, pending->hash4);
+    fetch(table, SEGMENT_SUBSCRIBERS, pending->hash_subscriber);
+    return true;
+}
+
+/* Live sessions stay, even more than a lowered limit allows. */
+static void count_place(const struct recovery *recovery, struct record *record, uint64_t subscriber)
+{
+    const struct nat64_settings *nat64 = &recovery->options->settings->nat64[record->instance];
+    header_of(recovery->table)->sessions[record->instance]++;
+    record->counted =
+        nat64->sessions_per_subscriber != 0 &&
+        subscriber_join(recovery->table, subscriber, SUBSCRIBER_SESSIONS_MAXIMUM) == SUBSCRIBER_JOINED;
+}
+
+/* The session's entries in both indexes; false: there is no room for one of them. */
+static bool enter(const struct table *table, const struct record *record, const struct pending *pending)
+{
+    uint16_t generation = life_generation(record->life);
+    uint64_t slot6 = slot_make(pending->hash, generation, pending->index);
+    uint64_t slot4 = slot_make(pending->hash4, generation, pending->index);
+    if (!index_publish(table, SEGMENT_SESSION4, pending->hash4, slot4))
+        return false;
+    if (index_publish(table, SEGMENT_SESSION6, pending->hash, slot6))
+        return true;
+    index_withdraw(table, SEGMENT_SESSION4, pending->hash4, slot4);
+    return false;
+}
+
+static void publish(struct recovery *recovery, const struct pending *pending)
+{
+    struct record *record = record_at(recovery->table, pending->index);
+    struct record *lead = record_at(recovery->table, record->lead);
+    if (users_count(lead->users) == 0) { /* its binding found no room, and all its sessions were counted */
+        record->life = life_in(record->life, PHASE_FREE);
+    } else if (enter(recovery->table, record, pending)) {
+        count_place(recovery, record, pending->hash_subscriber);
+        recovery->continued->sessions++;
+    } else {
+        recovery->continued->no_room++;
+        lead->users--;
+        record->life = life_in(record->life, record->lead == pending->index ? PHASE_BINDING : PHASE_FREE);
+    }
 }
 
 /* --- free --------------------------------------------------------------------------------------- */
@@ -418,8 +444,8 @@ const char *recover(struct engine *engine, const struct engine_options *options)
     write_identities(header, options->settings);
     weigh_all(&recovery);
     count_all(&recovery);
-    bind_all(&recovery);
-    publish_all(&recovery);
+    go_through(&recovery, prepare_binding, bind);
+    go_through(&recovery, prepare_session, publish);
     free_all(&recovery);
     return NULL;
 }
