@@ -6,7 +6,7 @@
 #   make demo       the main job on real traffic, in a lab of network namespaces; KEEP=1 leaves the lab up
 #   make check      the checkers: includes, ceilings, format, words, sources, BPF, clang-tidy
 #   make fuzz       every fuzz target for SECONDS=60
-#   make bench      benchmarks as ratios; ONLY=engine or ONLY=tun for one of them
+#   make bench      benchmarks as ratios; ONLY=engine, table, instructions or tun for one of them
 #   make install    DESTDIR=, prefix=/usr/local, sysconfdir=/etc
 #   make packages   the Debian packages that all of this needs; `tool/install-packages build` for make alone
 #   make clean

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * isthmus down: undoes what saved lists of changes say, where no daemon is left to do it: that of one name,
- * or all that are found. The configuration that made them need not exist any more.
+ * isthmus down: undoes what saved lists of changes say, where no daemon is left to do it, and removes the
+ * session table: of one name, or of all that are found. The configuration need not exist any more.
  */
 #include <dirent.h>
 #include <stdio.h>
@@ -13,6 +13,7 @@
 #include "control/log.h"
 #include "control/privilege.h"
 #include "control/state.h"
+#include "control/table_file.h"
 #include "control/undo.h"
 
 static bool name_is_safe(const char *name)
@@ -45,8 +46,12 @@ static int undo_name(const char *name, bool one_of_all)
     }
     bool done = undo_directory(state.directory, &undone);
     if (done) {
+        bool removed = table_file_remove(state.directory);
         state_remove(&state);
-        log_info("undid %zu change%s of %s", undone, undone == 1 ? "" : "s", name);
+        if (undone > 0 || !removed)
+            log_info("undid %zu change%s of %s", undone, undone == 1 ? "" : "s", name);
+        if (removed)
+            log_info("removed the session table of %s", name);
     } else {
         log_error("something is left of %s; what could not be undone is listed in %s", name, state.path);
     }

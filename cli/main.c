@@ -12,12 +12,12 @@
 static const struct command commands[] = {
     {"run", command_run, "run the translator in the foreground", "run [-c FILE] [--stay] [--fresh]",
      "  -c, --config FILE  configuration (default " DEFAULT_CONFIG ")\n"
-     "      --stay         leave device, routes and settings when it stops; isthmus down removes them\n"
-     "      --fresh        start even if what an earlier run left cannot be undone, and forget it\n"
+     "      --stay         leave device, routes and settings for the next run when it stops\n"
+     "      --fresh        undo what an earlier run left, or forget it; start without its sessions\n"
      "\n"
-     "SIGTERM and SIGINT stop it and undo all that it changed; SIGHUP reloads the configuration.\n"},
-    {"down", command_down, "undo what a run left: after --stay, or when it was killed",
-     "down [-c FILE | NAME]",
+     "SIGTERM and SIGINT stop it and undo all that it changed; SIGHUP reloads the configuration.\n"
+     "Sessions outlive it: the next run goes on with them.\n"},
+    {"down", command_down, "undo what a run left, and end its sessions", "down [-c FILE | NAME]",
      "  -c, --config FILE  only what was made under the plane.name of this configuration\n"
      "  NAME               only what was made under this plane.name\n"
      "\n"

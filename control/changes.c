@@ -18,7 +18,7 @@
 
 #include "control/sysctl.h"
 
-#define CHANGES_FILE   "changes"
+#define CHANGES_NEW    "changes.new"
 #define CHANGES_FORMAT "isthmus changes 1"
 
 enum {
@@ -27,8 +27,12 @@ enum {
 };
 
 struct changes {
+    int directory;
     int fd;
-    off_t last; /* where the last line starts */
+    off_t last;              /* where the last line starts */
+    struct change_list left; /* by an earlier run; the file starts with it */
+    bool *wanted;            /* of each item there: it was appended again */
+    size_t next;             /* where to look first: the same comes in the same order */
 };
 
 /* How many words follow the name; a single one is the rest of the line, so that paths may hold blanks. */
@@ -61,28 +65,6 @@ static bool write_line(struct changes *changes, const char *line)
     return false;
 }
 
-struct changes *changes_create(int directory)
-{
-    struct changes *changes = calloc(1, sizeof(*changes));
-    char line[LINE_MAXIMUM];
-    if (changes == NULL)
-        return NULL;
-    changes_remove(directory);
-    changes->fd = openat(directory, CHANGES_FILE, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (changes->fd < 0) {
-        free(changes);
-        return NULL;
-    }
-    snprintf(line, sizeof(line), CHANGES_FORMAT " %" PRIu64 "\n", network_namespace());
-    if (write_line(changes, line) && changes_sync(changes))
-        return changes;
-    int error = errno;
-    changes_close(changes);
-    changes_remove(directory);
-    errno = error;
-    return NULL;
-}
-
 /* Words are parted by blanks and lines by newlines, so neither may stand inside one. */
 static bool writable(const struct change *change)
 {
@@ -94,18 +76,102 @@ static bool writable(const struct change *change)
            strpbrk(change->after, " \n") == NULL;
 }
 
-bool changes_append(struct changes *changes, const struct change *change)
+static bool write_change(struct changes *changes, const struct change *change)
 {
     char line[LINE_MAXIMUM];
     int words = kinds[change->kind].words;
+    snprintf(line, sizeof(line), "%s %s%s%s%s%s\n", kinds[change->kind].name, change->subject,
+             words > 1 ? " " : "", words > 1 ? change->before : "", words > 2 ? " " : "",
+             words > 2 ? change->after : "");
+    return write_line(changes, line);
+}
+
+static bool is_unwanted(const struct changes *changes, size_t item)
+{
+    enum change_kind kind = changes->left.items[item].kind;
+    return (kind == CHANGE_ROUTE || kind == CHANGE_PROXY) && !changes->wanted[item];
+}
+
+/* Puts a file with these items, or with those that are not unwanted, in place of the one there is. */
+static bool replace_file(struct changes *changes, const struct change_list *list, bool forget)
+{
+    struct changes new = {.fd = -1};
+    char line[LINE_MAXIMUM];
+    unlinkat(changes->directory, CHANGES_NEW, 0);
+    new.fd =
+        openat(changes->directory, CHANGES_NEW, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    snprintf(line, sizeof(line), CHANGES_FORMAT " %" PRIu64 "\n", network_namespace());
+    bool done = new.fd >= 0 && write_line(&new, line);
+    for (size_t i = 0; i < list->count && done; i++) {
+        if (!forget || i >= changes->left.count || !is_unwanted(changes, i))
+            done = write_change(&new, &list->items[i]);
+    }
+    if (done && changes_sync(&new) &&
+        renameat(changes->directory, CHANGES_NEW, changes->directory, CHANGES_FILE) == 0) {
+        if (changes->fd >= 0)
+            close(changes->fd);
+        changes->fd = new.fd;
+        return true;
+    }
+    int error = errno;
+    if (new.fd >= 0)
+        close(new.fd);
+    unlinkat(changes->directory, CHANGES_NEW, 0);
+    errno = error;
+    return false;
+}
+
+struct changes *changes_continue(int directory, struct change_list *left)
+{
+    struct changes *changes = calloc(1, sizeof(*changes));
+    if (changes == NULL)
+        return NULL;
+    *changes = (struct changes){.directory = directory, .fd = -1, .left = *left};
+    memset(left, 0, sizeof(*left));
+    changes->wanted = calloc(changes->left.count + 1, sizeof(*changes->wanted));
+    if (changes->wanted != NULL && replace_file(changes, &changes->left, false))
+        return changes;
+    int error = errno;
+    changes_close(changes);
+    errno = error;
+    return NULL;
+}
+
+struct changes *changes_create(int directory)
+{
+    struct change_list none = {0};
+    return changes_continue(directory, &none);
+}
+
+/* Is it on the list that was left? Then it is wanted. */
+static bool find_left(struct changes *changes, const struct change *change)
+{
+    size_t count = changes->left.count;
+    bool device_counts = change->kind == CHANGE_ROUTE || change->kind == CHANGE_PROXY;
+    for (size_t i = 0; i < count; i++) {
+        size_t at = (changes->next + i) % count;
+        const struct change *item = &changes->left.items[at];
+        if (item->kind == change->kind && strcmp(item->subject, change->subject) == 0 &&
+            (!device_counts || strcmp(item->before, change->before) == 0)) {
+            changes->wanted[at] = true;
+            changes->next = at + 1;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool changes_append(struct changes *changes, const struct change *change)
+{
     if (!writable(change)) {
         errno = EINVAL;
         return false;
     }
-    snprintf(line, sizeof(line), "%s %s%s%s%s%s\n", kinds[change->kind].name, change->subject,
-             words > 1 ? " " : "", words > 1 ? change->before : "", words > 2 ? " " : "",
-             words > 2 ? change->after : "");
-    if (!write_line(changes, line))
+    if (find_left(changes, change)) {
+        changes->last = lseek(changes->fd, 0, SEEK_END); /* there is nothing to take back */
+        return true;
+    }
+    if (!write_change(changes, change))
         return false;
     if (change->kind == CHANGE_PROXY || changes_sync(changes))
         return true;
@@ -130,12 +196,16 @@ void changes_close(struct changes *changes)
 {
     if (changes == NULL)
         return;
-    close(changes->fd);
+    if (changes->fd >= 0)
+        close(changes->fd);
+    changes_free(&changes->left);
+    free(changes->wanted);
     free(changes);
 }
 
 void changes_remove(int directory)
 {
+    unlinkat(directory, CHANGES_NEW, 0);
     unlinkat(directory, CHANGES_FILE, 0);
 }
 
@@ -254,4 +324,30 @@ void changes_free(struct change_list *list)
 {
     free(list->items);
     memset(list, 0, sizeof(*list));
+}
+
+bool changes_unwanted(const struct changes *changes, struct change_list *unwanted)
+{
+    memset(unwanted, 0, sizeof(*unwanted));
+    for (size_t i = 0; i < changes->left.count; i++) {
+        struct change *change = is_unwanted(changes, i) ? list_room(unwanted) : NULL;
+        if (change != NULL)
+            unwanted->items[unwanted->count++] = changes->left.items[i];
+        else if (is_unwanted(changes, i)) {
+            changes_free(unwanted);
+            return false;
+        }
+    }
+    return true;
+}
+
+bool changes_forget_unwanted(struct changes *changes)
+{
+    struct change_list list;
+    int error = changes_read(changes->directory, &list);
+    bool done = error == 0 && replace_file(changes, &list, true);
+    if (error != 0)
+        errno = error;
+    changes_free(&list);
+    return done;
 }

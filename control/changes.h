@@ -20,6 +20,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#define CHANGES_FILE "changes" /* in the state's directory */
+
 enum change_kind {
     CHANGE_SYSCTL,    /* subject: path; before, after: values */
     CHANGE_DEVICE,    /* subject: name */
@@ -39,8 +41,25 @@ struct change {
 
 struct changes;
 
+struct change_list;
+
 /* Starts a new list in the directory, in place of an old one. NULL and errno on failure. */
 struct changes *changes_create(int directory);
+
+/*
+ * Goes on with the list that an earlier run has left, as changes_read() gave it; its items are taken over.
+ * What is appended again stays as it stands there, with the value before of that time.
+ */
+struct changes *changes_continue(int directory, struct change_list *left);
+
+/*
+ * Routes and proxy entries on that list that were not appended again are wanted no more; all else, such as
+ * settings, every run wants. Collects them, to be freed with changes_free(); false if memory is short. When
+ * they are undone, changes_forget_unwanted() takes them off the list, on which nothing is appended
+ * thereafter.
+ */
+bool changes_unwanted(const struct changes *changes, struct change_list *unwanted);
+bool changes_forget_unwanted(struct changes *changes);
 
 /*
  * Writes one more change through to the disk. False and errno if that failed: do not make it then. Only

@@ -17,6 +17,7 @@
 #include "control/egress.h"
 #include "control/keeper.h"
 #include "control/state.h"
+#include "control/table_file.h"
 #include "engine/engine.h"
 #include "plane/tun/tun.h"
 
@@ -35,7 +36,7 @@ extern const struct daemon_service portal_service;
 struct daemon_options {
     const char *config; /* path of the configuration file */
     bool stay;          /* device, routes and settings outlive the daemon */
-    bool fresh;         /* start even if what an earlier run left cannot be undone */
+    bool fresh;         /* without the sessions and the device of an earlier run, undoing what it left */
     const struct daemon_service *service;
 };
 
@@ -50,12 +51,13 @@ struct daemon {
     struct netlink *netlink, *link_watch;
     struct egress egress;
     struct tun *tun;
-    struct table *table;
+    struct table_file *table;
     struct engine *engine;
     uint32_t workers; /* of the plane */
     int listener;     /* the control socket, until the service has it */
     void *service;
     nanoseconds started;
+    bool device_left; /* by an earlier run, so that it may be taken over */
     bool ready;
     bool failed; /* to start, or something ended the daemon that should not have, or is left behind */
 

@@ -76,7 +76,7 @@ static void add_route(void *context, const struct netlink_route *route)
     struct survey *survey = context;
     struct interface *interface = find(survey, route->index);
     int family = side(route->to.family);
-    if (interface == NULL || !interface->usable || link_local(&route->to))
+    if (interface == NULL || !interface->usable || !route->usable || link_local(&route->to))
         return;
     uint32_t mtu = route->mtu != 0 ? route->mtu : interface->mtu;
     if (mtu < survey->mtu[family])

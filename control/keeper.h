@@ -9,7 +9,8 @@
  *                             <-------    the open file
  *     keeper_leave (--stay)   ------->    remembers to undo nothing
  *     keeper_answer_again     ------->    makes recorded proxy entries that have vanished anew
- *     keeper_finish, or death ------->    undoes the saved list of changes, removes the state, ends
+ *     keeper_finish, or death ------->    undoes the saved list of changes, removes the state but for the
+ *                                         session table, ends
  *
  * So what was changed is undone even if the daemon crashes or is killed; only if both are killed at once
  * does the list remain, for the next start or `isthmus down`.

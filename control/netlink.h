@@ -61,6 +61,7 @@ struct netlink_address {
 };
 struct netlink_route { /* one next hop of a unicast route of any table but `local` */
     struct network to;
+    bool usable; /* its link has a carrier and is up */
     unsigned index;
     uint32_t mtu; /* its metric, or 0 */
 };

@@ -110,8 +110,8 @@ static void visit_next_hops(const struct walk *walk, struct netlink_route *route
         memcpy(&hop, at, sizeof(hop));
         size_t step = ((size_t)hop.rtnh_len + 3) & ~(size_t)3; /* next hops are aligned to four bytes */
         route->index = (unsigned)hop.rtnh_ifindex;
-        if ((hop.rtnh_flags & (RTNH_F_DEAD | RTNH_F_LINKDOWN)) == 0)
-            walk->visit.route(walk->context, route);
+        route->usable = (hop.rtnh_flags & (RTNH_F_DEAD | RTNH_F_LINKDOWN)) == 0;
+        walk->visit.route(walk->context, route);
         if (step < sizeof(hop) || step >= left)
             break;
         at += step;
@@ -132,10 +132,13 @@ static int on_route(const struct nlmsghdr *message, void *data)
 {
     const struct walk *walk = data;
     const struct rtmsg *info = mnl_nlmsg_get_payload(message);
-    struct netlink_route route = {.to = {.family = info->rtm_family, .length = info->rtm_dst_len}};
+    struct netlink_route route = {
+        .to = {.family = info->rtm_family, .length = info->rtm_dst_len},
+        .usable = (info->rtm_flags & (RTNH_F_DEAD | RTNH_F_LINKDOWN)) == 0,
+    };
     struct attributes attributes = {0};
     if (info->rtm_type != RTN_UNICAST || info->rtm_table == RT_TABLE_LOCAL ||
-        (info->rtm_flags & (RTM_F_CLONED | RTNH_F_DEAD | RTNH_F_LINKDOWN)) != 0)
+        (info->rtm_flags & RTM_F_CLONED) != 0)
         return MNL_CB_OK;
     mnl_attr_parse(message, sizeof(*info), collect, &attributes);
     copy_address(&route.to, attributes.at[RTA_DST]); /* a default route has none */

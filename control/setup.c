@@ -54,7 +54,7 @@ static bool add_route(const struct setup *setup, const struct network *to, char 
         return true;
     }
     if (problem == EEXIST && is_ours_already(setup, to))
-        return true; /* left by an earlier run that --fresh has forgotten, or made by hand: ours now */
+        return true; /* left by an earlier run, or made by hand: ours now */
     changes_retract(setup->changes);
     if (problem == EEXIST)
         snprintf(error, size, "there is a route to %s already; remove it, or set plane.routes: false",

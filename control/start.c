@@ -17,6 +17,7 @@
 #include "control/log.h"
 #include "control/notify.h"
 #include "control/privilege.h"
+#include "control/progress.h"
 #include "control/setup.h"
 #include "control/socket.h"
 #include "control/undo.h"
@@ -59,49 +60,68 @@ static bool take_state(struct daemon *daemon, char *error, size_t size)
 }
 
 /*
- * What an earlier run left: it was killed together with its keeper, or ran with --stay. What cannot be
- * undone stops the start, because recording it anew would take it for the original state; --fresh does that.
+ * What an earlier run has left, because it ran with --stay or was killed together with its keeper, is gone on
+ * with: see open_changes. Only --fresh wants it away first.
  */
 static bool undo_leftovers(struct daemon *daemon, char *error, size_t size)
 {
-    struct change_list list;
     size_t undone;
-    int problem = changes_read(daemon->state.directory, &list);
-    bool present = list.present, usable = problem == 0 && !list.foreign;
-    size_t count = list.count;
-    changes_free(&list);
-    if (!present)
+    (void)error;
+    (void)size;
+    if (!daemon->options->fresh || faccessat(daemon->state.directory, CHANGES_FILE, F_OK, 0) != 0)
         return true;
-    if (!usable) {
-        log_warning("%s holds a list of changes of another network namespace, of another version, or "
-                    "damaged; starting anew",
-                    daemon->state.path);
-        changes_remove(daemon->state.directory);
-        return true;
-    }
-    log_info("an earlier run left %zu change%s; undoing", count, count == 1 ? "" : "s");
     if (undo_directory(daemon->state.directory, &undone))
-        return true;
-    if (daemon->options->fresh) {
+        log_info("undid %zu change%s that an earlier run left (--fresh)", undone, undone == 1 ? "" : "s");
+    else
         log_warning("what could not be undone is forgotten (--fresh)");
-        changes_remove(daemon->state.directory);
-        return true;
-    }
-    snprintf(error, size,
-             "cannot undo what an earlier run left; put it right by hand and start with --fresh");
-    return false;
+    changes_remove(daemon->state.directory);
+    return true;
 }
 
 static bool start_keeper(struct daemon *daemon, char *error, size_t size)
 {
     struct keeper_options options = {
         .state = &daemon->state, .config = daemon->config_path, .socket = daemon->config->control.socket};
-    if (keeper_start(&daemon->keeper, &options)) {
-        daemon->changes = changes_create(daemon->state.directory);
-        if (daemon->changes != NULL)
+    if (keeper_start(&daemon->keeper, &options))
+        return true;
+    snprintf(error, size, "cannot start the keeper, which undoes all changes at the end: %s",
+             strerror(errno));
+    return false;
+}
+
+static bool lists_device(const struct change_list *list, const char *name)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        if (list->items[i].kind == CHANGE_DEVICE && strcmp(list->items[i].subject, name) == 0)
             return true;
     }
-    snprintf(error, size, "cannot keep a list of changes in %s: %s", daemon->state.path, strerror(errno));
+    return false;
+}
+
+/*
+ * The list of an earlier run is gone on with: what it has set up is not taken down in between, for packets
+ * may be on their way, and what was there before is known from it alone.
+ */
+static bool open_changes(struct daemon *daemon, char *error, size_t size)
+{
+    struct change_list list;
+    int problem = changes_read(daemon->state.directory, &list);
+    bool usable = problem == 0 && !list.foreign;
+    if (list.present && !usable)
+        log_warning("%s holds a list of changes of another network namespace, of another version, or "
+                    "damaged; starting anew",
+                    daemon->state.path);
+    if (usable && list.count > 0)
+        log_info("an earlier run left %zu change%s to this machine; going on from there", list.count,
+                 list.count == 1 ? "" : "s");
+    daemon->device_left = usable && lists_device(&list, daemon->config->plane.name);
+    daemon->changes =
+        usable ? changes_continue(daemon->state.directory, &list) : changes_create(daemon->state.directory);
+    problem = errno;
+    changes_free(&list);
+    if (daemon->changes != NULL)
+        return true;
+    snprintf(error, size, "cannot keep a list of changes in %s: %s", daemon->state.path, strerror(problem));
     return false;
 }
 
@@ -137,17 +157,33 @@ static bool keep_device(struct daemon *daemon, char *error, size_t size)
     return false;
 }
 
+/* The device that an earlier run has left, if it can be had as it is; otherwise it goes. */
+static bool can_take_over_device(const struct daemon *daemon)
+{
+    const char *name = daemon->config->plane.name;
+    char reason[128];
+    unsigned index = daemon->device_left ? if_nametoindex(name) : 0;
+    if (index == 0)
+        return false;
+    if (tun_can_be_taken_over(name, reason, sizeof(reason)))
+        return true;
+    log_warning("cannot take over the device %s that an earlier run left: %s; making it anew", name, reason);
+    netlink_link_remove(daemon->netlink, index);
+    return false;
+}
+
 static bool open_device(struct daemon *daemon, char *error, size_t size)
 {
     const struct config *config = daemon->config;
-    struct tun_options options = {.name = config->plane.name, .workers = config->plane.workers};
+    struct tun_options options = {
+        .name = config->plane.name, .workers = config->plane.workers, .left = can_take_over_device(daemon)};
     char notes[512] = "";
     daemon->tun = tun_open(&options, error, size, notes, sizeof(notes));
     if (daemon->tun == NULL || (daemon->options->stay && !keep_device(daemon, error, size)))
         return false;
     daemon->workers = tun_queues(daemon->tun);
-    log_info("opened device %s with %u queue%s", config->plane.name, daemon->workers,
-             daemon->workers == 1 ? "" : "s");
+    log_info("%s device %s with %u queue%s", options.left ? "took over" : "opened", config->plane.name,
+             daemon->workers, daemon->workers == 1 ? "" : "s");
     if (notes[0] != '\0')
         log_warning("%s", notes);
     return true;
@@ -189,27 +225,78 @@ static bool look_at_egress(struct daemon *daemon, char *error, size_t size)
     return true;
 }
 
+static bool random_seed(uint64_t *seed, char *error, size_t size)
+{
+    if (getrandom(seed, sizeof(*seed), 0) == (ssize_t)sizeof(*seed))
+        return true;
+    snprintf(error, size, "the kernel gives no random numbers: %s", strerror(errno));
+    return false;
+}
+
+static bool open_table(struct daemon *daemon, char *error, size_t size)
+{
+    struct table_file_options options = {.directory = daemon->state.directory,
+                                         .path = daemon->state.path,
+                                         .geometry = daemon->config->geometry,
+                                         .fresh = daemon->options->fresh};
+    options.geometry.workers = daemon->workers;
+    if (!random_seed(&options.seed, error, size))
+        return false;
+    daemon->table = table_file_open(&options, error, size);
+    return daemon->table != NULL;
+}
+
+static void say_progress(void *context, uint32_t done, uint32_t all)
+{
+    progress_say(context, done, all);
+}
+
+/* Says what became of the sessions of the last run, if there were any. */
+static void say_continued(const struct engine *engine)
+{
+    struct engine_continued found;
+    char rest[256] = "";
+    int length = 0;
+    engine_continued(engine, &found);
+    const struct {
+        uint32_t count;
+        const char *what;
+    } lost[] = {
+        {found.expired, "expired"},
+        {found.undone, "half-made or half-ended, undone"},
+        {found.disallowed, "no longer allowed"},
+        {found.no_room, "without room in the new table"},
+        {found.damaged, "damaged"},
+    };
+    for (size_t i = 0; i < sizeof(lost) / sizeof(lost[0]); i++) {
+        if (lost[i].count > 0)
+            length += snprintf(rest + length, sizeof(rest) - (size_t)length, "%s%u %s",
+                               length > 0 ? ", " : "; not with ", lost[i].count, lost[i].what);
+    }
+    if (found.sessions == 0 && found.bindings == 0 && length == 0)
+        return;
+    (found.no_room + found.damaged > 0 ? log_warning : log_info)(
+        "continues with %u session%s of %u binding%s%s", found.sessions, found.sessions == 1 ? "" : "s",
+        found.bindings, found.bindings == 1 ? "" : "s", rest);
+}
+
 static bool make_engine(struct daemon *daemon, char *error, size_t size)
 {
-    struct geometry geometry = daemon->config->geometry;
-    uint64_t seeds[2];
-    geometry.workers = daemon->workers;
-    if (getrandom(seeds, sizeof(seeds), 0) != (ssize_t)sizeof(seeds)) {
-        snprintf(error, size, "the kernel gives no random numbers: %s", strerror(errno));
-        return false;
-    }
-    daemon->table = table_create(&geometry, seeds[0]);
-    if (daemon->table == NULL) {
-        snprintf(error, size, "no memory for a table of %u sessions; lower nat64.limits.sessions",
-                 geometry.sessions);
-        return false;
-    }
-    struct engine_options options = {.table = daemon->table,
+    struct progress progress = progress_begin("looking through the sessions of the last run");
+    struct engine_options options = {.table = table_file_table(daemon->table),
                                      .settings = &daemon->config->settings,
+                                     .previous = table_file_previous(daemon->table),
                                      .workers = daemon->workers,
-                                     .seed = seeds[1]};
+                                     .now = uv_hrtime(),
+                                     .progress = say_progress,
+                                     .context = &progress};
+    if (!random_seed(&options.seed, error, size))
+        return false;
     daemon->engine = engine_create(&options, error, size);
-    return daemon->engine != NULL;
+    if (daemon->engine == NULL)
+        return false;
+    say_continued(daemon->engine);
+    return true;
 }
 
 static bool open_socket(struct daemon *daemon, char *error, size_t size)
@@ -218,6 +305,13 @@ static bool open_socket(struct daemon *daemon, char *error, size_t size)
     daemon->listener =
         control_socket_open(config->control.socket, config->control.group, daemon->changes, error, size);
     return daemon->listener >= 0;
+}
+
+/* All that this run wants is set up: what else an earlier one has left goes. */
+static bool finish_change_over(struct daemon *daemon, char *error, size_t size)
+{
+    undo_unwanted(daemon->changes);
+    return table_file_keep(daemon->table, error, size);
 }
 
 /*
@@ -296,22 +390,25 @@ static bool become_ready(struct daemon *daemon, char *error, size_t size)
 }
 
 static bool (*const steps[])(struct daemon *daemon, char *error, size_t size) = {
-    load_config,    /* nothing is touched for a configuration that is wrong */
-    check_rights,   /* nor without the right to */
-    take_state,     /* from here on this daemon is alone under its name */
-    undo_leftovers, /* before the machine is looked at */
-    start_keeper,   /* before the first change, and while there is one thread */
-    check_socket,   /* a daemon under another name may have it */
-    check_pools,    /* while the machine is still as it was */
-    open_device,    /* names the number of workers */
-    set_up_machine, /* needs the device */
-    look_at_egress, /* after forwarding: turning it on moves addresses and routes */
-    make_engine,    /* needs the number of workers, MTUs and addresses */
-    open_socket,    /* while its directory may be written */
-    daemon_watch,   /* from here on a signal stops the daemon in order */
-    drop_rights,    /* before the first packet is read, and while there is one thread */
-    start_threads,  /* packets flow */
-    open_service,   /* status can be asked for */
+    load_config,        /* nothing is touched for a configuration that is wrong */
+    check_rights,       /* nor without the right to */
+    take_state,         /* from here on this daemon is alone under its name */
+    undo_leftovers,     /* before the machine is looked at */
+    start_keeper,       /* before the first change, and while there is one thread */
+    open_changes,       /* likewise */
+    check_socket,       /* a daemon under another name may have it */
+    check_pools,        /* while the machine is still as it was */
+    open_device,        /* names the number of workers */
+    set_up_machine,     /* needs the device */
+    look_at_egress,     /* after forwarding: turning it on moves addresses and routes */
+    open_table,         /* needs the number of workers */
+    make_engine,        /* needs the table, MTUs and addresses */
+    open_socket,        /* while its directory may be written */
+    daemon_watch,       /* from here on a signal stops the daemon in order */
+    finish_change_over, /* as late as there are rights to: until here the earlier run's table stands */
+    drop_rights,        /* before the first packet is read, and while there is one thread */
+    start_threads,      /* packets flow */
+    open_service,       /* status can be asked for */
     become_ready,
 };
 
@@ -353,7 +450,7 @@ void daemon_stop(struct daemon *daemon)
     if (daemon->listener >= 0)
         close(daemon->listener);
     engine_destroy(daemon->engine);
-    table_destroy(daemon->table);
+    table_file_close(daemon->table);
     if (daemon->tun != NULL)
         tun_close(daemon->tun);
     netlink_close(daemon->link_watch);
@@ -368,9 +465,8 @@ void daemon_stop(struct daemon *daemon)
         daemon->failed = true;
     }
     if (daemon->ready)
-        log_info("stopped%s", daemon->options->stay
-                                  ? "; device, routes and settings stay, for isthmus down to remove"
-                                  : "");
+        log_info("stopped; %s for the next run, or for isthmus down to remove",
+                 daemon->options->stay ? "sessions, device, routes and settings stay" : "the sessions stay");
     state_close(&daemon->state);
     config_free(daemon->config);
     config_free(daemon->retired);

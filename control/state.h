@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * /run/isthmus/NAME, where a daemon keeps what must be known after it: its lock and its list of changes.
+ * /run/isthmus/NAME, where a daemon keeps what must be known after it: its lock, its list of changes, and its
+ * session table.
  */
 #ifndef CONTROL_STATE_H
 #define CONTROL_STATE_H

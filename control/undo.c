@@ -159,3 +159,18 @@ bool undo_directory(int directory, size_t *undone)
     changes_free(&list);
     return done;
 }
+
+void undo_unwanted(struct changes *changes)
+{
+    struct change_list list;
+    if (!changes_unwanted(changes, &list) || list.count == 0)
+        return;
+    size_t count = list.count, failed = undo_changes(&list);
+    changes_free(&list);
+    if (failed > 0)
+        return;
+    log_info("undid %zu change%s of the last run that %s no longer wanted", count, count == 1 ? "" : "s",
+             count == 1 ? "is" : "are");
+    if (!changes_forget_unwanted(changes))
+        log_warning("the saved list of changes keeps them: %s", strerror(errno));
+}

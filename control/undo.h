@@ -24,4 +24,10 @@ size_t undo_changes(const struct change_list *list);
  */
 bool undo_directory(int directory, size_t *undone);
 
+/*
+ * Undoes what an earlier run has left and this one does not want, and takes it off the list. To be called
+ * when all that is wanted is on it. What cannot be undone is logged and stays on the list.
+ */
+void undo_unwanted(struct changes *changes);
+
 #endif /* CONTROL_UNDO_H */

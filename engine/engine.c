@@ -354,9 +354,11 @@ static uint16_t next_identification(struct worker *worker, const struct packet *
 
 static enum verdict translate_outgoing(struct worker *worker, struct packet *packet, struct item *item)
 {
-    struct outgoing flow = {
-        .key = &item->key6, .hash = item->hash, .ahead = item->claimed ? &item->request : NULL};
+    struct outgoing flow; /* field by field: the copy in it need not be zeroed */
     struct endpoints4 to;
+    flow.key = &item->key6;
+    flow.hash = item->hash;
+    flow.ahead = item->claimed ? &item->request : NULL;
     confirm(worker, item, &flow.session);
     enum verdict verdict = nat64_outgoing(worker, &item->description, &flow, &to);
     if (flow.ahead != NULL)
@@ -371,8 +373,10 @@ static enum verdict translate_outgoing(struct worker *worker, struct packet *pac
 
 static enum verdict translate_incoming(struct worker *worker, struct packet *packet, struct item *item)
 {
-    struct incoming flow = {.key = &item->key4, .hash = item->hash};
+    struct incoming flow; /* as above */
     struct endpoints6 to;
+    flow.key = &item->key4;
+    flow.hash = item->hash;
     confirm(worker, item, &flow.session);
     enum verdict verdict = nat64_incoming(worker, &item->description, &flow, &to);
     if (verdict == VERDICT_COUNT)

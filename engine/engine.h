@@ -87,7 +87,8 @@ bool engine_pull(struct worker *worker, struct packet *packet);
 
 /*
  * Ends what is past its lifetime, a step at a time, never longer than a few hundred microseconds. To be
- * called for every worker of the plane when engine_next_deadline is reached; they sweep the table between them.
+ * called for every worker of the plane when engine_next_deadline is reached; they sweep the table between
+ * them.
  */
 void engine_expire(struct worker *worker, nanoseconds now);
 nanoseconds engine_next_deadline(const struct worker *worker);

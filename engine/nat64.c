@@ -17,6 +17,9 @@
 #include "wire/ipv4.h"
 #include "wire/transport.h"
 
+/* Kept out of the functions that every packet goes through, with all that it needs on the stack. */
+#define RARELY __attribute__((noinline, cold))
+
 static uint32_t lifetime_of(const struct nat64_settings *nat64, uint8_t transport)
 {
     switch (transport) {
@@ -171,8 +174,8 @@ static bool claim(struct worker *worker, struct outgoing *flow, struct session_r
 }
 
 /* No session yet for a packet from the client; VERDICT_CONTENTION means look again. */
-static enum verdict open_outgoing(struct worker *worker, const struct description *description,
-                                  struct outgoing *flow, struct endpoints4 *to)
+RARELY static enum verdict open_outgoing(struct worker *worker, const struct description *description,
+                                         struct outgoing *flow, struct endpoints4 *to)
 {
     const struct key6 *key = flow->key;
     struct binding_key binding = binding_key_of(key);
@@ -214,8 +217,8 @@ enum verdict nat64_outgoing(struct worker *worker, const struct description *des
 }
 
 /* No session yet for a packet from outside; VERDICT_CONTENTION means look again. */
-static enum verdict open_incoming(struct worker *worker, const struct description *description,
-                                  struct incoming *flow, struct endpoints6 *to)
+RARELY static enum verdict open_incoming(struct worker *worker, const struct description *description,
+                                         struct incoming *flow, struct endpoints6 *to)
 {
     const struct key4 *key = flow->key;
     int place = pool_find(worker->engine, key->pool);

@@ -53,8 +53,10 @@ static void put_line(const struct columns *columns, const void *record, char *te
     *at += length;
 }
 
-static uint64_t live(uint64_t made, uint64_t ended)
+/* How many there are, of those that were there at the start and those made since. */
+static uint64_t live(uint64_t continued, uint64_t made, uint64_t ended)
 {
+    made += continued;
     return made > ended ? made - ended : 0; /* summed over workers that go on counting */
 }
 
@@ -63,14 +65,16 @@ static void answer_status(void *context, struct http_reply *reply)
     const struct daemon *daemon = context;
     const struct translation_settings *translation = &daemon->config->settings.translation;
     struct engine_counters counters;
+    struct engine_continued continued;
     engine_count(daemon->engine, &counters);
+    engine_continued(daemon->engine, &continued);
     struct status status = {
         .ready = daemon->ready,
         .uso = tun_uso(daemon->tun),
         .device = daemon->config->plane.name,
         .uptime_seconds = (uv_hrtime() - daemon->started) / NANOSECONDS_A_SECOND,
-        .sessions = live(counters.sessions_created, counters.sessions_ended),
-        .bindings = live(counters.bindings_created, counters.bindings_ended),
+        .sessions = live(continued.sessions, counters.sessions_created, counters.sessions_ended),
+        .bindings = live(continued.bindings, counters.bindings_created, counters.bindings_ended),
         .sessions_limit = daemon->config->geometry.sessions,
         .workers = daemon->workers,
         .mtu_ipv6 = translation->mtu6,

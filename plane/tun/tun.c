@@ -5,7 +5,8 @@
  * A queue is a file descriptor of /dev/net/tun attached to the device by TUNSETIFF. The first one
  * creates the device, and does so with IFF_TUN_EXCL: without it the kernel would have us join a device of
  * that name that exists, be it an administrator's or that of a running daemon, which would lose packets to
- * us. Only to say which of the two it is, the kernel is asked over netlink how many queues are in use.
+ * us. Only to say which of the two it is, the kernel is asked over netlink how many queues are in use. A
+ * device that an earlier run has left on purpose is joined: whoever calls knows that it is ours.
  *
  * The device vanishes by itself when a later step fails, since it is made persistent only by a call of its
  * own.
@@ -96,17 +97,28 @@ static int attribute_keep(const struct nlattr *attribute, void *data)
     return MNL_CB_OK;
 }
 
+static uint8_t attribute_byte(const struct nlattr *attribute)
+{
+    return attribute != NULL ? mnl_attr_get_u8(attribute) : 0;
+}
+
 static uint32_t attribute_number(const struct nlattr *attribute)
 {
     return attribute != NULL ? mnl_attr_get_u32(attribute) : 0;
 }
 
-/* Adds up the queues of the device from the netlink message that describes it; none if it is no TUN device.
- */
-static int link_queues(const struct nlmsghdr *message, void *data)
+/* What the kernel says of a device. */
+struct existing {
+    bool is_tun;
+    bool multi_queue;
+    bool persistent;
+    uint32_t queues; /* held by anyone */
+};
+
+static int describe(const struct nlmsghdr *message, void *data)
 {
     const struct nlattr *link[ATTRIBUTES] = {0}, *info[ATTRIBUTES] = {0}, *detail[ATTRIBUTES] = {0};
-    uint32_t *queues = data;
+    struct existing *existing = data;
 
     mnl_attr_parse(message, sizeof(struct ifinfomsg), attribute_keep, link);
     if (link[IFLA_LINKINFO] != NULL)
@@ -115,22 +127,25 @@ static int link_queues(const struct nlmsghdr *message, void *data)
         strcmp(mnl_attr_get_str(info[IFLA_INFO_KIND]), "tun") != 0)
         return MNL_CB_OK;
     mnl_attr_parse_nested(info[IFLA_INFO_DATA], attribute_keep, detail);
-    *queues = attribute_number(detail[IFLA_TUN_NUM_QUEUES]) +
-              attribute_number(detail[IFLA_TUN_NUM_DISABLED_QUEUES]);
+    existing->is_tun = attribute_byte(detail[IFLA_TUN_TYPE]) == IFF_TUN;
+    existing->multi_queue = attribute_byte(detail[IFLA_TUN_MULTI_QUEUE]) != 0;
+    existing->persistent = attribute_byte(detail[IFLA_TUN_PERSIST]) != 0;
+    existing->queues = attribute_number(detail[IFLA_TUN_NUM_QUEUES]) +
+                       attribute_number(detail[IFLA_TUN_NUM_DISABLED_QUEUES]);
     return MNL_CB_OK;
 }
 
-/* How many queues of the device are held by anyone: 0 if there is no such device, -1 with errno. */
-static int queues_attached(const char *name)
+/* Asks the kernel about a device; returns 0 or an errno. */
+static int look_at_existing(const char *name, struct existing *existing)
 {
     char buffer[32768]; /* a message about one device is far shorter */
     struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
     struct mnl_socket *netlink = mnl_socket_open(NETLINK_ROUTE);
     ssize_t length = -1;
-    uint32_t queues = 0;
 
+    *existing = (struct existing){0};
     if (netlink == NULL)
-        return -1;
+        return errno;
     request->nlmsg_type = RTM_GETLINK;
     request->nlmsg_flags = NLM_F_REQUEST;
     mnl_nlmsg_put_extra_header(request, sizeof(struct ifinfomsg));
@@ -138,18 +153,33 @@ static int queues_attached(const char *name)
     if (mnl_socket_bind(netlink, 0, MNL_SOCKET_AUTOPID) == 0 &&
         mnl_socket_sendto(netlink, request, request->nlmsg_len) >= 0)
         length = mnl_socket_recvfrom(netlink, buffer, sizeof(buffer));
-    if (length >= 0 &&
-        mnl_cb_run(buffer, (size_t)length, 0, mnl_socket_get_portid(netlink), link_queues, &queues) < 0)
-        length = errno == ENODEV ? 0 : -1;
+    bool answered = length >= 0 && mnl_cb_run(buffer, (size_t)length, 0, mnl_socket_get_portid(netlink),
+                                              describe, existing) >= 0;
     int failure = errno;
     mnl_socket_close(netlink);
-    errno = failure;
-    return length < 0 ? -1 : (int)queues;
+    return answered ? 0 : failure;
+}
+
+bool tun_can_be_taken_over(const char *name, char *reason, size_t size)
+{
+    struct existing existing;
+    int error = look_at_existing(name, &existing);
+    const char *why = error != 0              ? strerror(error)
+                      : !existing.is_tun      ? "it is no TUN device"
+                      : !existing.multi_queue ? "it takes one queue only"
+                      : !existing.persistent  ? "it is not persistent"
+                      : existing.queues > 0   ? "another program uses it"
+                                              : NULL;
+    if (why != NULL)
+        snprintf(reason, size, "%s", why);
+    return why == NULL;
 }
 
 static void explain_existing(const struct tun *tun, const struct report *report)
 {
-    if (queues_attached(tun->name) > 0)
+    struct existing existing;
+
+    if (look_at_existing(tun->name, &existing) == 0 && existing.queues > 0)
         fail(report,
              "device %s is in use by another isthmus or another program; stop that one first, or choose "
              "another plane.name",
@@ -207,12 +237,11 @@ static int explain_attach(const struct tun *tun, const struct report *report)
     return -1;
 }
 
-/* Returns a descriptor attached to the device, the first of which makes it, or -1 having explained why not.
- */
-static int open_queue(const struct tun *tun, const struct report *report)
+/* Returns a descriptor attached to the device, which it makes or joins, or -1 having explained why not. */
+static int open_queue(const struct tun *tun, bool make, const struct report *report)
 {
     struct ifreq request = {.ifr_flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE};
-    if (tun->queues == 0)
+    if (make)
         request.ifr_flags = (short)(request.ifr_flags | IFF_TUN_EXCL);
     int queue = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
 
@@ -289,7 +318,7 @@ static bool open_queues(struct tun *tun, uint32_t workers, const struct report *
         workers = 1;
     }
     while (tun->queues < workers) {
-        int queue = open_queue(tun, report);
+        int queue = open_queue(tun, false, report);
         if (queue < 0)
             return false;
         tun->loops[tun->queues++].queue = queue;
@@ -301,7 +330,7 @@ static bool device_open(struct tun *tun, const struct tun_options *options, cons
 {
     uint32_t workers = options->workers < WORKERS_MAXIMUM ? options->workers : WORKERS_MAXIMUM;
 
-    int first = open_queue(tun, report);
+    int first = open_queue(tun, !options->left, report);
     if (first < 0)
         return false;
     tun->loops[0].queue = first;

@@ -25,17 +25,25 @@ struct tun;
 struct tun_options {
     const char *name; /* of the device, shorter than IFNAMSIZ */
     uint32_t workers; /* queues wanted */
+    bool left;        /* the device is there, left by an earlier run: take it over */
 };
 
 /*
  * Creates the device, with all queues open and MTU 65535, down. A device of that name that exists already is
- * somebody else's: it is refused, whatever it is, and stays untouched. Needs CAP_NET_ADMIN and /dev/net/tun.
+ * somebody else's: it is refused, whatever it is, and stays untouched. Only one that an earlier run has left
+ * is taken over as it is, up if it was. Needs CAP_NET_ADMIN and /dev/net/tun.
  * On failure returns NULL, with a device of our own making gone again, and writes into `error` one
  * sentence that says what to do. `notes` gets sentences, or "", about fall-backs that were taken (one
  * queue only, no USO).
  */
 struct tun *tun_open(const struct tun_options *options, char *error, size_t error_size, char *notes,
                      size_t notes_size);
+
+/*
+ * Can a device of that name be taken over, as made by this plane and used by nobody? Otherwise false with the
+ * reason.
+ */
+bool tun_can_be_taken_over(const char *name, char *reason, size_t size);
 
 /*
  * From now on the device outlives whoever holds its queues (run --stay); to be recorded before, since nothing

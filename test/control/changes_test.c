@@ -175,6 +175,64 @@ static void test_a_link_is_not_followed(void **state)
     changes_free(&list);
 }
 
+/* What earlier runs had before, what they want again, and what nobody wants any more. */
+static void test_goes_on_with_what_was_left(void **state)
+{
+    struct changes *changes = changes_create(directory);
+    struct change_list list;
+    (void)state;
+    append(changes, CHANGE_DEVICE, "isthmus0", "", "");
+    append(changes, CHANGE_SYSCTL, "net/ipv4/ip_forward", "0", "1");
+    append(changes, CHANGE_ROUTE, "192.0.2.0/28", "isthmus0", "");
+    append(changes, CHANGE_ROUTE, "192.0.2.16/28", "isthmus0", "");
+    append(changes, CHANGE_PROXY, "203.0.113.9", "wan0", "");
+    append(changes, CHANGE_PROXY, "203.0.113.9", "wan1", "");
+    changes_close(changes);
+    add_text("route torn");
+
+    assert_int_equal(changes_read(directory, &list), 0);
+    changes = changes_continue(directory, &list);
+    assert_non_null(changes);
+    assert_int_equal(list.count, 0); /* taken over */
+    append(changes, CHANGE_SYSCTL, "net/ipv4/ip_forward", "7", "1");
+    append(changes, CHANGE_ROUTE, "192.0.2.16/28", "isthmus0", "");
+    changes_retract(changes); /* there is nothing to take back */
+    append(changes, CHANGE_ROUTE, "198.51.100.0/24", "isthmus0", "");
+    append(changes, CHANGE_PROXY, "203.0.113.9", "wan1", "");
+
+    assert_true(changes_unwanted(changes, &list));
+    assert_int_equal(list.count, 2);
+    assert_string_equal(list.items[0].subject, "192.0.2.0/28");
+    assert_string_equal(list.items[1].before, "wan0");
+    changes_free(&list);
+    assert_true(changes_forget_unwanted(changes));
+    append(changes, CHANGE_SOCKET, "/run/socket", "", "");
+    changes_close(changes);
+
+    static const char *const subjects[] = {"isthmus0",    "net/ipv4/ip_forward", "192.0.2.16/28",
+                                           "203.0.113.9", "198.51.100.0/24",     "/run/socket"};
+    assert_int_equal(changes_read(directory, &list), 0);
+    assert_int_equal(list.count, 6);
+    assert_int_equal(list.unreadable, 0);
+    for (size_t i = 0; i < list.count; i++)
+        assert_string_equal(list.items[i].subject, subjects[i]);
+    assert_string_equal(list.items[1].before, "0"); /* as the first run found it */
+    assert_string_equal(list.items[3].before, "wan1");
+    changes_free(&list);
+    assert_int_equal(faccessat(directory, "changes.new", F_OK, 0), -1);
+}
+
+static void test_without_an_earlier_run_nothing_is_unwanted(void **state)
+{
+    struct changes *changes = changes_create(directory);
+    struct change_list list;
+    (void)state;
+    append(changes, CHANGE_ROUTE, "192.0.2.0/28", "isthmus0", "");
+    assert_true(changes_unwanted(changes, &list));
+    assert_int_equal(list.count, 0);
+    changes_close(changes);
+}
+
 #define FILE_TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -187,6 +245,8 @@ int main(void)
         FILE_TEST(test_lines_of_another_shape_are_passed_over),
         FILE_TEST(test_a_foreign_list_is_told),
         FILE_TEST(test_a_link_is_not_followed),
+        FILE_TEST(test_goes_on_with_what_was_left),
+        FILE_TEST(test_without_an_earlier_run_nothing_is_unwanted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -143,6 +143,36 @@ static void test_route_metric_and_address_are_read(void **state)
     assert_int_equal(found.route.mtu, 1400);
 }
 
+/* Its link has lost the carrier, but it is there. */
+static void test_route_without_carrier_is_not_usable(void **state)
+{
+    struct network to;
+    (void)state;
+    machine_need();
+    if (system("ip link add test1 type veth peer name test2 && ip link set test1 up") != 0) {
+        print_message("# skipped: needs veth devices\n");
+        skip();
+    }
+    unsigned kept = index_of_device;
+    index_of_device = if_nametoindex("test1");
+    assert_true(network_parse("198.51.100.0/24", &to));
+    for (int carrier = 0; carrier < 2; carrier++) {
+        struct found found = {0};
+        if (carrier)
+            assert_int_equal(system("ip link set test2 up"), 0);
+        int error = netlink_route_add(netlink, &to, index_of_device);
+        assert_int_equal(error, carrier ? EEXIST : 0);
+        for (int tries = 0; tries == 0 || (tries < 200 && found.route.usable != carrier); tries++) {
+            usleep(10000); /* the kernel notices a carrier a little later */
+            assert_int_equal(netlink_routes(netlink, AF_INET, note_route, &found), 0);
+        }
+        assert_true(found.count > 0);
+        assert_int_equal(found.route.usable, carrier);
+    }
+    index_of_device = kept;
+    assert_int_equal(system("ip link del test1"), 0);
+}
+
 static void test_proxy_entries_come_and_go(void **state)
 {
     uint32_t address;
@@ -198,9 +228,13 @@ static void test_changes_of_links_are_heard(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_networks_as_text),     DEVICE_TEST(test_link_goes_up),
-        DEVICE_TEST(test_routes_come_and_go),        DEVICE_TEST(test_route_metric_and_address_are_read),
-        DEVICE_TEST(test_proxy_entries_come_and_go), DEVICE_TEST(test_changes_of_links_are_heard),
+        cmocka_unit_test(test_networks_as_text),
+        DEVICE_TEST(test_link_goes_up),
+        DEVICE_TEST(test_routes_come_and_go),
+        DEVICE_TEST(test_route_metric_and_address_are_read),
+        DEVICE_TEST(test_route_without_carrier_is_not_usable),
+        DEVICE_TEST(test_proxy_entries_come_and_go),
+        DEVICE_TEST(test_changes_of_links_are_heard),
     };
     return cmocka_run_group_tests(tests, machine_enter, NULL);
 }

@@ -148,6 +148,44 @@ static void test_list_of_another_namespace_is_kept(void **state)
     directory_remove(path);
 }
 
+/* A later run takes down what an earlier one has left and it does not want, and nothing else. */
+static void test_unwanted(void **state)
+{
+    struct change wanted = {CHANGE_ROUTE, "198.51.100.0/24", "test1", ""};
+    struct change other = {CHANGE_ROUTE, "203.0.113.0/24", "test1", ""};
+    struct change setting = {CHANGE_SYSCTL, "net/ipv4/ip_forward", "0", "1"};
+    const char *path = directory_make();
+    int directory = open(path, O_RDONLY | O_DIRECTORY);
+    struct change_list list;
+    (void)state;
+    machine_need();
+    int device = machine_device("test1");
+    assert_int_equal(system("ip link set test1 up && ip route add 198.51.100.0/24 dev test1 && "
+                            "ip route add 203.0.113.0/24 dev test1"),
+                     0);
+    assert_int_equal(sysctl_write("net/ipv4/ip_forward", "1"), 0);
+    struct changes *changes = changes_create(directory);
+    assert_true(changes_append(changes, &setting) && changes_append(changes, &other) &&
+                changes_append(changes, &wanted));
+    changes_close(changes);
+    assert_int_equal(changes_read(directory, &list), 0);
+    changes = changes_continue(directory, &list);
+    assert_true(changes_append(changes, &wanted));
+    undo_unwanted(changes);
+    changes_close(changes);
+    assert_int_equal(system("ip route | grep -q 198.51.100 && ! ip route | grep -q 203.0.113"), 0);
+    expect_setting("net/ipv4/ip_forward", "1");
+    assert_int_equal(changes_read(directory, &list), 0);
+    assert_int_equal(list.count, 2);
+    assert_string_equal(list.items[1].subject, "198.51.100.0/24");
+    assert_int_equal(undo_changes(&list), 0);
+    expect_setting("net/ipv4/ip_forward", "0");
+    changes_free(&list);
+    close(directory);
+    directory_remove(path);
+    close(device);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -157,6 +195,7 @@ int main(void)
         cmocka_unit_test(test_files),
         cmocka_unit_test(test_settings_stay_while_another_daemon_runs),
         cmocka_unit_test(test_list_of_another_namespace_is_kept),
+        cmocka_unit_test(test_unwanted),
     };
     return cmocka_run_group_tests(tests, machine_enter, NULL);
 }

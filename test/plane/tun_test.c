@@ -388,7 +388,7 @@ static void test_persistent_device_outlives_its_queues(void **state)
     assert_int_equal(tun_persist(tun), 0);
     tun_close(tun);
     assert_int_equal(if_nametoindex(DEVICE), index);
-    assert_null(open_device(2)); /* who left it knows of it, and removes it first */
+    assert_null(open_device(2)); /* who left it has to say so */
     assert_non_null(strstr(error, "ip link delete " DEVICE));
     run("ip link del " DEVICE);
 }
