@@ -16,8 +16,7 @@
 #include "control/notify.h"
 
 enum {
-    EXPIRY_LONGEST_MILLISECONDS = 1000,
-    NANOSECONDS_A_MILLISECOND = 1000000,
+    QUIET_MILLISECONDS = 1000, /* between two looks whether replaced settings are out of use */
     SETTLE_MILLISECONDS = 200, /* in which a link that comes up may say so many times */
 };
 
@@ -96,20 +95,6 @@ static void on_keeper_event(uv_poll_t *handle, int status, int events)
     fail(daemon);
 }
 
-static void on_expiry(uv_timer_t *handle)
-{
-    struct daemon *daemon = handle->data;
-    struct worker *worker = engine_worker(daemon->engine, daemon->workers);
-    nanoseconds now = uv_hrtime();
-    if (engine_next_deadline(worker) <= now)
-        engine_expire(worker, now);
-    nanoseconds next = engine_next_deadline(worker);
-    uint64_t wait = next <= now ? 1 : (next - now) / NANOSECONDS_A_MILLISECOND + 1;
-    if (wait > EXPIRY_LONGEST_MILLISECONDS)
-        wait = EXPIRY_LONGEST_MILLISECONDS;
-    uv_timer_start(handle, on_expiry, wait, 0);
-}
-
 static void on_quiet(uv_timer_t *handle)
 {
     daemon_free_retired(handle->data);
@@ -135,13 +120,10 @@ static int watch_all(struct daemon *daemon)
         status = uv_poll_init(&daemon->loop, &daemon->keeper_poll, daemon->keeper.socket);
     if (status != 0)
         return status;
-    daemon->link_poll.data = daemon->keeper_poll.data = daemon->settle.data = daemon->expiry.data =
-        daemon->quiet.data = daemon;
-    uv_timer_init(&daemon->loop, &daemon->expiry);
+    daemon->link_poll.data = daemon->keeper_poll.data = daemon->settle.data = daemon->quiet.data = daemon;
     uv_timer_init(&daemon->loop, &daemon->quiet);
     uv_timer_init(&daemon->loop, &daemon->settle);
-    uv_timer_start(&daemon->expiry, on_expiry, 1, 0);
-    uv_timer_start(&daemon->quiet, on_quiet, EXPIRY_LONGEST_MILLISECONDS, EXPIRY_LONGEST_MILLISECONDS);
+    uv_timer_start(&daemon->quiet, on_quiet, QUIET_MILLISECONDS, QUIET_MILLISECONDS);
     status = uv_poll_start(&daemon->keeper_poll, UV_READABLE | UV_DISCONNECT, on_keeper_event);
     return status != 0 ? status : uv_poll_start(&daemon->link_poll, UV_READABLE, on_link_event);
 }

@@ -4,8 +4,7 @@
  * loop, and taken apart again.
  *
  *     threads of the plane     packets; one an engine worker
- *     this thread              everything else: signals, the control socket, reload, the sweep of the
- *                              control plane's worker
+ *     this thread              everything else: signals, the control socket, reload
  *     the keeper (a process)   undoes all changes to the machine at the end; see control/keeper.h
  */
 #ifndef CONTROL_DAEMON_H
@@ -64,7 +63,6 @@ struct daemon {
     bool have_loop, threads_run;
     uv_loop_t loop;
     uv_signal_t terminate, interrupt, hang_up;
-    uv_timer_t expiry; /* the control plane's worker sweeps its share of the table */
     uv_timer_t quiet;  /* frees `retired` when no worker uses it any more */
     uv_timer_t settle; /* after a link came up, until the proxy entries are looked after */
     uv_poll_t link_poll, keeper_poll;

@@ -26,8 +26,12 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
+
+#include <linux/magic.h>
 
 #include "control/log.h"
 #include "control/progress.h"
@@ -45,13 +49,18 @@
 #define MADV_POPULATE_READ  22
 #define MADV_POPULATE_WRITE 23
 #endif
+/* In the kernel since 6.1. */
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
 
 enum {
     FILE_FORMAT = 1,       /* of the header below */
     SESSIONS_MINIMUM = 64, /* as engine/table.h has it */
     SESSIONS_MAXIMUM = 1 << 28,
     ADDRESSES_MAXIMUM = 4096,
-    BOOT_ID = 36, /* characters */
+    BOOT_ID = 36,     /* characters */
+    HUGE_SECONDS = 2, /* spent on huge pages at most, give or take one step */
     REASON = 160,
 };
 
@@ -62,9 +71,8 @@ struct span {
 struct file_header {
     uint64_t magic;
     uint32_t format;
-    uint32_t layout;   /* TABLE_LAYOUT of the writer */
-    uint32_t complete; /* 1, written last */
-    uint32_t spare;
+    uint32_t layout;        /* TABLE_LAYOUT of the writer */
+    uint32_t complete;      /* 1, written last */
     char boot[BOOT_ID + 4]; /* the boot in which it was written: the ticks in it are seconds since then */
     struct geometry geometry;
     struct span segment[TABLE_SEGMENTS];
@@ -141,7 +149,7 @@ static bool mapping_open(struct mapping *mapping, int fd, uint64_t size, bool wr
     if (aligned > start)
         munmap(start, (size_t)(aligned - start));
     munmap(aligned + mapped, room - mapped - (size_t)(aligned - start));
-    madvise(aligned, mapped, MADV_HUGEPAGE); /* a wish; most kernels are set not to grant it */
+    (void)madvise(aligned, mapped, MADV_HUGEPAGE);
     *mapping = (struct mapping){.start = aligned, .size = mapped, .writable = writable};
     return true;
 }
@@ -171,8 +179,25 @@ static int reserve_part(const struct mapping *mapping, int fd, uint64_t from, ui
     return errno == EINVAL ? posix_fallocate(fd, (off_t)from, (off_t)length) : errno;
 }
 
+/*
+ * Has the kernel make huge pages for a part, which it does when told so even where a tmpfs gives none by
+ * itself: a random access then costs no walk of page tables. One small page of each is written first,
+ * because one that has none at all is not made huge. All of it is a wish.
+ */
+static void make_huge(const struct mapping *mapping, uint64_t from, uint64_t length)
+{
+    uint64_t end = (from + length) / HUGE_PAGE * HUGE_PAGE;
+    uint64_t first = round_up(from, HUGE_PAGE);
+    for (uint64_t at = first; at < end; at += HUGE_PAGE)
+        if (madvise(mapping->start + at, page_size(), MADV_POPULATE_WRITE) != 0)
+            return;
+    if (first < end)
+        (void)madvise(mapping->start + first, end - first, MADV_COLLAPSE);
+}
+
 static int reserve(const struct mapping *mapping, int fd, const struct file_header *header)
 {
+    time_t enough = time(NULL) + HUGE_SECONDS;
     struct progress progress = progress_begin("reserving memory for the session table");
     uint64_t all = memory_needed(header), done = 0;
     int error = 0;
@@ -180,6 +205,8 @@ static int reserve(const struct mapping *mapping, int fd, const struct file_head
         uint64_t length = round_up(span_size(&header->segment[i]), page_size());
         for (uint64_t at = 0; at < length && error == 0; at += STEP) {
             uint64_t part = length - at < STEP ? length - at : STEP;
+            if (mapping->writable && time(NULL) < enough)
+                make_huge(mapping, header->segment[i].offset + at, part);
             error = reserve_part(mapping, fd, header->segment[i].offset + at, part);
             done += part;
             progress_say(&progress, done, all);
@@ -281,7 +308,7 @@ static bool file_is_usable(int fd, struct file_header *header, uint64_t *size, c
 static bool same_geometry(const struct geometry *a, const struct geometry *b)
 {
     return a->sessions == b->sessions && a->addresses == b->addresses && a->workers == b->workers &&
-           a->counters == b->counters;
+           a->counters == b->counters && a->instances == b->instances;
 }
 
 /* The table in a file whose header is sound, or NULL. */
@@ -391,6 +418,17 @@ static int check_room(const struct table_file *file)
     return (uint64_t)room.f_bavail * room.f_frsize < memory_needed(&file->header) ? ENOSPC : 0;
 }
 
+/* The kernel writes what lies on a disk back to it now and then, and whoever writes there meanwhile waits. */
+static void warn_of_disk(const struct table_file_options *options)
+{
+    struct statfs system;
+    if (fstatfs(options->directory, &system) == 0 && system.f_type != TMPFS_MAGIC &&
+        system.f_type != RAMFS_MAGIC)
+        log_warning("%s lies on a disk, so packets may have to wait for it; mount a tmpfs on /run, or on "
+                    "/run/isthmus",
+                    options->path);
+}
+
 /* Returns 0 or an errno. */
 static int build_new(struct table_file *file, const struct table_file_options *options)
 {
@@ -423,6 +461,7 @@ struct table_file *table_file_open(const struct table_file_options *options, cha
     }
     file->directory = options->directory;
     file->fd = -1;
+    warn_of_disk(options);
     unlinkat(options->directory, NEW_NAME, 0);
     look_for_old(file, options);
     if (file->table != NULL)

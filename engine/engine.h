@@ -56,6 +56,12 @@ struct engine_options {
  */
 struct engine *engine_create(const struct engine_options *options, char *error, size_t size);
 
+/*
+ * Tells the instances of one configuration, in their order, from those of another. A table whose records
+ * number them otherwise is to be `previous`: renumbering in place could be interrupted half-way.
+ */
+uint32_t engine_instances(const struct settings *settings);
+
 /* What became of the records found by engine_create. */
 struct engine_continued {
     uint32_t sessions, bindings; /* that live on */

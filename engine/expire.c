@@ -4,7 +4,7 @@
  * record, its port and its places in the indexes. The plane's workers share the records in strides of
  * SWEEP_RECORDS, worker w taking every `workers`th stride, and each visits one stride a time, at intervals
  * that bring it round in SWEEP_PERIOD_SECONDS. The control plane's worker sweeps nothing, since nobody
- * sends what a sweep makes there.
+ * would send the probes it makes.
  *
  * An established TCP session has the long lifetime TCP_EST + TCP_TRANS; when TCP_EST of it has passed in
  * silence, the client is probed and the session becomes transitory for the rest (RFC 6146 section 3.5.2.2).
@@ -68,15 +68,11 @@ static nanoseconds sweep(struct worker *worker)
 
 void engine_expire(struct worker *worker, nanoseconds now)
 {
-    nanoseconds pause = SWEEP_PERIOD_SECONDS * NANOSECONDS;
     if (now < worker->deadline)
         return;
-    if (worker->actor.lane < worker->engine->workers) {
-        worker_enter(worker, now);
-        pause = sweep(worker);
-        worker_leave(worker);
-    }
-    worker->deadline = now + pause;
+    worker_enter(worker, now);
+    worker->deadline = now + sweep(worker);
+    worker_leave(worker);
 }
 
 void sweep_for_room(struct worker *worker)

@@ -88,6 +88,19 @@ static void write_identities(struct table_header *header, const struct settings 
     }
 }
 
+/* FNV-1a over the prefixes. */
+uint32_t engine_instances(const struct settings *settings)
+{
+    uint32_t hash = 2166136261u;
+    for (uint32_t i = 0; i < settings->nat64_count; i++) {
+        const struct rfc6052_prefix *prefix = &settings->nat64[i].prefix;
+        for (unsigned j = 0; j < sizeof(prefix->address.bytes); j++)
+            hash = (hash ^ prefix->address.bytes[j]) * 16777619u;
+        hash = (hash ^ prefix->length) * 16777619u;
+    }
+    return hash;
+}
+
 /* --- weigh -------------------------------------------------------------------------------------- */
 
 static bool makes_sense(const struct recovery *recovery, const struct record *record)

@@ -96,7 +96,7 @@ static void explain(char *error, size_t size, const char *sentence)
 static bool same_geometry(const struct geometry *a, const struct geometry *b)
 {
     return a->sessions == b->sessions && a->addresses == b->addresses && a->workers == b->workers &&
-           a->counters == b->counters;
+           a->counters == b->counters && a->instances == b->instances;
 }
 
 struct table *table_attach(void *const memory[TABLE_SEGMENTS], const struct geometry *geometry, char *error,
