@@ -15,8 +15,8 @@ enum {
     AT_FORMAT = 8,
     AT_LAYOUT = 12,
     AT_COMPLETE = 16,
-    AT_BOOT = 24,
-    AT_SESSIONS = 64,
+    AT_BOOT = 20,
+    AT_SESSIONS = 60,
     AT_SEGMENTS = 80,
     HEADER = AT_SEGMENTS + TABLE_SEGMENTS * 24,
 };
