@@ -8,14 +8,15 @@
  * `define NAME ...` said earlier in the file. A vector is:
  *
  *     vector TITLE                      opens it; the next one closes it
- *     set KEY VALUE                     prefix, address6, address4, non-global, sessions, udp, icmp,
- *                                       tcp-established, tcp-transitory, zeroize-traffic-class, tos,
- *                                       amend-udp-checksum-zero, mss-clamp, icmp-errors-per-second, mtu6,
- * mtu4 pool ADDRESS[+COUNT] LOW-HIGH tcp,udp,icmp     replaces the standard pool; repeated, adds to it static
- * tcp [IPV6]:PORT IPV4:PORT headroom BYTES                    in front of packets that go in now SECONDS
- * since the start; does not by itself call engine_expire expire                            engine_expire
- * until nothing is due in PACKET                         several in a row are one burst verdict NAME of the
- * next packet of the burst out PACKET                        what that packet must have become, byte by byte
+ *     set KEY VALUE                     see test/vector_settings.h for the keys
+ *     pool ADDRESS[+COUNT] LOW-HIGH T   replaces the standard pool, for transports T: tcp,udp; again: adds
+ *     static T [IPV6]:PORT IPV4:PORT    a static binding
+ *     headroom BYTES                    in front of packets that go in
+ *     now SECONDS                       since the start; does not by itself call engine_expire
+ *     expire                            engine_expire until nothing is due
+ *     in PACKET                         several in a row are one burst
+ *     verdict NAME                      of the next packet of the burst
+ *     out PACKET                        what that packet must have become, byte by byte
  *     pull PACKET | pull none           what the engine made; made and not pulled is a failure
  *     sessions N, bindings N            how many engine_list shows
  *     count NAME N                      a field of struct engine_counters
