@@ -6,6 +6,7 @@
 #   make demo       the main job on real traffic, in a lab of network namespaces; KEEP=1 leaves the lab up
 #   make check      the checkers: includes, ceilings, format, words, sources, BPF, clang-tidy
 #   make fuzz       every fuzz target for SECONDS=60
+#   make stress     many threads on one session table, under the thread sanitizer, for SECONDS=600
 #   make bench      benchmarks as ratios; ONLY=engine, table, instructions or tun for one of them
 #   make install    DESTDIR=, prefix=/usr/local, sysconfdir=/etc
 #   make packages   the Debian packages that all of this needs; `tool/install-packages build` for make alone
@@ -43,6 +44,13 @@ fuzz:
 	@CC=clang tool/build $(BUILD)/fuzz fuzz-targets -- -Dfuzz=true
 	@tool/fuzz --build $(BUILD)/fuzz --seconds $(SECONDS)
 
+# Ten minutes, unless SECONDS says otherwise on the command line.
+stress: SECONDS = 600
+stress:
+	@tool/install-packages build test
+	@tool/build $(BUILD) table_stress_threads
+	@$(BUILD)/table_stress_threads $(SECONDS)
+
 bench:
 	@tool/install-packages build lab bench
 	@tool/build $(BUILD) isthmus benchmarks
@@ -60,4 +68,4 @@ packages:
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all test demo check fuzz bench install packages clean
+.PHONY: all test demo check fuzz stress bench install packages clean

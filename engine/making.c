@@ -197,6 +197,9 @@ static bool no_rival_binding(struct actor *actor, uint32_t self, const struct bi
             continue;
         if (!slot_read(actor->table, slot, &rival) || !record_has_binding(&rival.copy, key))
             continue;
+        if ((rival.copy.users & USERS_CLOSING) != 0 &&
+            users_generation(rival.copy.users) == life_generation(rival.copy.life))
+            continue; /* nobody joins it any more; its sessions may live on beside the new one's */
         if (binding_is_alive(&rival.copy, tick) || !overcome(actor, &rival, tick))
             return false;
         /* in case others of its sessions are still to be swept */
@@ -283,8 +286,13 @@ static void fill_record(struct actor *actor, const struct session_request *reque
     atomic_store64(&record->life, made->copy.life);
     record_fill(record, &made->copy);
     struct traffic *traffic = actor->table->constants.counters ? traffic_at(actor->table, made->index) : NULL;
-    if (traffic != NULL)
-        *traffic = (struct traffic){0};
+    if (traffic != NULL) {
+        /* A reader that took the record for what it was may still count in here. */
+        atomic_store64(&traffic->packets6, 0);
+        atomic_store64(&traffic->bytes6, 0);
+        atomic_store64(&traffic->packets4, 0);
+        atomic_store64(&traffic->bytes4, 0);
+    }
 }
 
 /* The caller's port goes back when a making fails before a record holds it. */

@@ -78,7 +78,9 @@ static void match_instances(struct recovery *recovery, const struct table_header
 
 static void write_identities(struct table_header *header, const struct settings *settings)
 {
-    __builtin_memset(header->instance, 0, sizeof(header->instance));
+    /* In place the prefixes are those there are, so nothing is ever missing for who is killed in here. */
+    for (uint32_t i = settings->nat64_count; i < NAT64_INSTANCES_MAXIMUM; i++)
+        header->instance[i] = (struct instance_identity){.prefix_length = 0};
     for (uint32_t i = 0; i < settings->nat64_count; i++) {
         struct instance_identity *identity = &header->instance[i];
         const struct rfc6052_prefix *prefix = &settings->nat64[i].prefix;
@@ -162,13 +164,15 @@ static enum phase weigh(struct recovery *recovery, struct record *record, uint32
     bool leads = record->lead == index;
     if (phase == PHASE_FREE)
         return PHASE_FREE;
+    if (phase == PHASE_MAKING || phase == PHASE_KILLED || phase == PHASE_ENDING)
+        continued->undone++;
+    if (phase == PHASE_MAKING || phase == PHASE_KILLED) /* which need not make sense */
+        return PHASE_FREE;
     if (phase > PHASE_KILLED || !makes_sense(recovery, record)) {
         continued->damaged++;
         return PHASE_FREE;
     }
-    if (phase == PHASE_MAKING || phase == PHASE_KILLED || phase == PHASE_ENDING)
-        continued->undone++;
-    if (phase == PHASE_MAKING || phase == PHASE_KILLED || (phase != PHASE_LIVE && !leads))
+    if (phase != PHASE_LIVE && !leads)
         return PHASE_FREE;
     if (!allow(recovery, record)) {
         continued->disallowed += phase == PHASE_LIVE;
@@ -275,13 +279,25 @@ static bool prepare_binding(const struct recovery *recovery, struct pending *pen
     return true;
 }
 
+/* Another binding of the client's port: one that was closed and had sessions left, or damage. */
+static bool has_rival(const struct table *table, const struct record *lead, uint64_t hash)
+{
+    struct binding_key key = record_binding_key(lead);
+    struct index_walk walk = index_start(table, SEGMENT_BINDINGS, hash);
+    for (uint64_t slot = index_next(table, &walk); slot != 0; slot = index_next(table, &walk))
+        if (record_has_binding(record_at(table, slot_index(slot)), &key))
+            return true;
+    return false;
+}
+
 /* Gives a lead its port and its entry; false: another has the port, or there is no place in the index. */
 static bool take_port(const struct table *table, const struct record *lead, const struct pending *pending)
 {
     uint16_t port = from_be16(lead->pool_port);
     uint32_t *owner = owner_at(table, lead->address, lead->transport, port);
-    if (*owner != 0 || !index_publish(table, SEGMENT_BINDINGS, pending->hash,
-                                      slot_make(pending->hash, life_generation(lead->life), pending->index)))
+    if (*owner != 0 || has_rival(table, lead, pending->hash) ||
+        !index_publish(table, SEGMENT_BINDINGS, pending->hash,
+                       slot_make(pending->hash, life_generation(lead->life), pending->index)))
         return false;
     *owner = pending->index + 1;
     return ports_take_static(port_map_at(table, lead->address, lead->transport), port);
@@ -348,8 +364,14 @@ static void publish(struct recovery *recovery, const struct pending *pending)
 {
     struct record *record = record_at(recovery->table, pending->index);
     struct record *lead = record_at(recovery->table, record->lead);
+    struct key6 key = record_key6(record);
+    struct found twin;
     if (users_count(lead->users) == 0) { /* its binding found no room, and all its sessions were counted */
         record->life = life_in(record->life, PHASE_FREE);
+    } else if (session_find6(recovery->table, &key, pending->hash, recovery->tick, &twin)) {
+        recovery->continued->damaged++;
+        lead->users--;
+        record->life = life_in(record->life, record->lead == pending->index ? PHASE_BINDING : PHASE_FREE);
     } else if (enter(recovery->table, record, pending)) {
         count_place(recovery, record, pending->hash_subscriber);
         recovery->continued->sessions++;
@@ -390,10 +412,9 @@ static void free_all(struct recovery *recovery)
 
 /* --- copy --------------------------------------------------------------------------------------- */
 
-static bool worth_copying(const struct record *record, uint32_t used)
+static bool lives(const struct recovery *recovery, const struct record *record, uint32_t used)
 {
-    enum phase phase = life_phase(record->life);
-    return (phase == PHASE_LIVE || phase == PHASE_BINDING || phase == PHASE_ENDING) && record->lead < used;
+    return life_is_session(record->life, recovery->tick) && record->lead < used;
 }
 
 /* Copies one record to the next free place; false: there is none. `moved` tells where, plus one. */
@@ -413,21 +434,50 @@ static bool copy_record(struct recovery *recovery, const struct table *from, uin
     return true;
 }
 
-/* Leads first, because a session needs its own. What is not copied here would be freed anyway. */
+/* Of what is not copied, nothing would be kept; it is counted here because nobody looks at it again. */
+static void count_uncopied(struct recovery *recovery, const struct record *record)
+{
+    enum phase phase = life_phase(record->life);
+    recovery->continued->expired += phase == PHASE_LIVE;
+    recovery->continued->undone += phase == PHASE_MAKING || phase == PHASE_KILLED || phase == PHASE_ENDING;
+}
+
+/* Copies the leads that sessions alive need, which are marked in `moved`. */
+static void copy_leads(struct recovery *recovery, const struct table *from, uint32_t used, uint32_t *moved)
+{
+    for (uint32_t i = 0; i < used; i++) {
+        const struct record *record = record_at(from, i);
+        enum phase phase = life_phase(record->life);
+        bool wanted = moved[i] != 0;
+        moved[i] = 0;
+        if (wanted && record->lead == i &&
+            (phase == PHASE_LIVE || phase == PHASE_BINDING || phase == PHASE_ENDING)) {
+            if (copy_record(recovery, from, i, moved))
+                continue;
+            recovery->continued->no_room += lives(recovery, record, used);
+        } else if (!lives(recovery, record, used)) {
+            count_uncopied(recovery, record);
+        }
+    }
+}
+
+/* Leads first, because a session needs its own; and only those of sessions that live, for want of room. */
 static bool copy_all(struct recovery *recovery, const struct table *from)
 {
     uint32_t used = records_used(from);
     uint32_t *moved = memory_map((size_t)used * sizeof(*moved) + 1);
     if (moved == NULL)
         return false;
-    for (unsigned pass = 0; pass < 2; pass++)
-        for (uint32_t i = 0; i < used; i++) {
-            const struct record *record = record_at(from, i);
-            if (!worth_copying(record, used) || (record->lead == i) != (pass == 0))
-                continue;
-            if ((pass == 1 && moved[record->lead] == 0) || !copy_record(recovery, from, i, moved))
-                recovery->continued->no_room += life_phase(record->life) == PHASE_LIVE;
-        }
+    for (uint32_t i = 0; i < used; i++)
+        if (lives(recovery, record_at(from, i), used))
+            moved[record_at(from, i)->lead] = NO_RECORD;
+    copy_leads(recovery, from, used, moved);
+    for (uint32_t i = 0; i < used; i++) {
+        const struct record *record = record_at(from, i);
+        if (lives(recovery, record, used) && record->lead != i &&
+            (moved[record->lead] == 0 || !copy_record(recovery, from, i, moved)))
+            recovery->continued->no_room++;
+    }
     memory_unmap(moved, (size_t)used * sizeof(*moved) + 1);
     return true;
 }

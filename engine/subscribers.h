@@ -122,9 +122,8 @@ WIRE_INLINE enum subscriber_result subscriber_make(const struct table *table,
          at = subscriber_next(table, &walk, &word)) {
         if (at == own)
             continue;
-        if ((word & SUBSCRIBER_PENDING) != 0) {
-            subscriber_clear(table, start->home, at, word);
-        } else {
+        /* One that cannot be emptied may have become a subscriber's meanwhile. */
+        if ((word & SUBSCRIBER_PENDING) == 0 || !subscriber_clear(table, start->home, at, word)) {
             subscriber_clear(table, start->home, own, pending);
             return SUBSCRIBER_CONTENTION;
         }
