@@ -12,6 +12,7 @@
 
 /* A word of a structure, read or written whole whatever fields it is made of. */
 typedef uint64_t __attribute__((may_alias)) word64;
+typedef uint32_t __attribute__((may_alias)) word32;
 
 #ifdef __bpf__
 
@@ -63,6 +64,18 @@ WIRE_INLINE uint64_t atomic_or64(uint64_t *at, uint64_t value)
 WIRE_INLINE uint64_t atomic_and64(uint64_t *at, uint64_t value)
 {
     return __sync_fetch_and_and(at, value);
+}
+
+/* Counts up a number of the program's own. */
+WIRE_INLINE void atomic_count(uint64_t *counter, uint64_t more)
+{
+    *counter += more;
+}
+
+/* What is to be settled went through a read-modify-write operation, which nothing later overtakes. */
+WIRE_INLINE void atomic_settle(void)
+{
+    __asm__ volatile("" ::: "memory");
 }
 
 #else

@@ -26,46 +26,71 @@ WIRE_INLINE uint64_t hash_finish(uint64_t sum)
     return sum;
 }
 
+/* Addresses in keys and records are aligned, see engine/layout.h. */
 WIRE_INLINE uint64_t hash_address(const struct ipv6_address *address, const uint32_t *secret)
 {
-    const uint8_t *at = address->bytes;
-    return hash_pair(load_be32(at), load_be32(at + 4), secret) +
-           hash_pair(load_be32(at + 8), load_be32(at + 12), secret + 2);
+    const word64 *half = (const void *)address;
+    return hash_pair((uint32_t)half[0], (uint32_t)(half[0] >> 32), secret) +
+           hash_pair((uint32_t)half[1], (uint32_t)(half[1] >> 32), secret + 2);
 }
 
 /*
  * The words are put together from the fields and not copied from the key: just written field by field, it
  * would be read back in pieces of another size, which a processor can do only after the writes have left its
- * store buffer.
+ * store buffer. A record has the fields of all three keys.
  */
+#define HASH_PORTS(first, second) ((uint32_t)(first) | ((uint32_t)(second) << 16))
+#define HASH_KIND(holder)         ((uint32_t)(holder)->transport | ((uint32_t)(holder)->instance << 8))
+
+#define HASH_6(table, holder)                                                                                \
+    hash_finish(hash_address(&(holder)->client, (table)->constants.key) +                                    \
+                hash_pair((holder)->remote, HASH_PORTS((holder)->client_port, (holder)->remote_port),        \
+                          (table)->constants.key + 4) +                                                      \
+                hash_pair(HASH_KIND(holder), 0, (table)->constants.key + 6))
+
+#define HASH_4(table, holder)                                                                                \
+    hash_finish(hash_pair((holder)->pool, (holder)->remote, (table)->constants.key + 8) +                    \
+                hash_pair(HASH_PORTS((holder)->pool_port, (holder)->remote_port), (holder)->transport,       \
+                          (table)->constants.key + 10))
+
+#define HASH_BINDING(table, holder)                                                                          \
+    hash_finish(hash_address(&(holder)->client, (table)->constants.key + 12) +                               \
+                hash_pair((holder)->client_port, HASH_KIND(holder), (table)->constants.key + 16))
+
 WIRE_INLINE uint64_t hash_key6(const struct table *table, const struct key6 *key)
 {
-    const uint32_t *secret = table->constants.key;
-    uint32_t ports = (uint32_t)key->client_port | ((uint32_t)key->remote_port << 16);
-    uint32_t kind = (uint32_t)key->transport | ((uint32_t)key->instance << 8);
-    return hash_finish(hash_address(&key->client, secret) + hash_pair(key->remote, ports, secret + 4) +
-                       hash_pair(kind, 0, secret + 6));
+    return HASH_6(table, key);
 }
 
 WIRE_INLINE uint64_t hash_key4(const struct table *table, const struct key4 *key)
 {
-    const uint32_t *secret = table->constants.key + 8;
-    uint32_t ports = (uint32_t)key->pool_port | ((uint32_t)key->remote_port << 16);
-    return hash_finish(hash_pair(key->pool, key->remote, secret) +
-                       hash_pair(ports, key->transport, secret + 2));
+    return HASH_4(table, key);
 }
 
 WIRE_INLINE uint64_t hash_binding(const struct table *table, const struct binding_key *key)
 {
-    const uint32_t *secret = table->constants.key + 12;
-    uint32_t kind = (uint32_t)key->transport | ((uint32_t)key->instance << 8);
-    return hash_finish(hash_address(&key->client, secret) + hash_pair(key->client_port, kind, secret + 4));
+    return HASH_BINDING(table, key);
+}
+
+WIRE_INLINE uint64_t hash_record6(const struct table *table, const struct record *record)
+{
+    return HASH_6(table, record);
+}
+
+WIRE_INLINE uint64_t hash_record4(const struct table *table, const struct record *record)
+{
+    return HASH_4(table, record);
+}
+
+WIRE_INLINE uint64_t hash_record_binding(const struct table *table, const struct record *record)
+{
+    return HASH_BINDING(table, record);
 }
 
 /* The 32 bits of an address from bit `first` on, as far as they are among its first `length` bits. */
 WIRE_INLINE uint32_t hash_prefix_word(const struct ipv6_address *address, uint32_t first, uint32_t length)
 {
-    uint32_t word = from_be32(load_be32(address->bytes + first / 8));
+    uint32_t word = from_be32(((const word32 *)(const void *)address)[first / 32]);
     if (length >= first + 32)
         return word;
     return length <= first ? 0 : word & ~(0xffffffffu >> (length - first));

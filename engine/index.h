@@ -35,9 +35,14 @@ WIRE_INLINE uint32_t slot_index(uint64_t slot)
 /* A walk over the slots that may hold a hash's entry. */
 struct index_walk {
     enum segment which;
-    uint64_t hash;
     uint32_t bucket;
-    unsigned step; /* bucket * BUCKET_SLOTS + slot, from the home bucket on */
+    uint64_t hash;
+    size_t probe; /* how many buckets after the home bucket */
+    size_t slot;  /* the next to be looked at */
+};
+
+enum {
+    INDEX_PLACES = PROBE_LIMIT * BUCKET_SLOTS, /* slots in a walk: it has no more steps than that */
 };
 
 WIRE_INLINE struct index_walk index_start(const struct table *table, enum segment which, uint64_t hash)
@@ -50,40 +55,58 @@ WIRE_INLINE uint32_t index_next_bucket(const struct table *table, uint32_t bucke
     return bucket + 1 < table->constants.buckets ? bucket + 1 : 0;
 }
 
-/* The next slot whose tag matches, or 0 at the end of the walk. The caller compares the key in the record. */
-WIRE_INLINE uint64_t index_next(const struct table *table, struct index_walk *walk)
+/* The next slot whose tag matches in the bucket where the walk stands; or 0, and the walk moves on. */
+TABLE_FUNCTION uint64_t index_next_here(const struct table *table, struct index_walk *walk)
 {
-    while (walk->step < PROBE_LIMIT * BUCKET_SLOTS) {
-        unsigned number = walk->step % BUCKET_SLOTS;
-        const struct bucket *bucket = bucket_at(table, walk->which, walk->bucket);
-        if (bucket == NULL)
-            return 0;
-        uint64_t slot = atomic_load64(&bucket->slot[number]);
-        bool home = walk->step < BUCKET_SLOTS;
-        walk->step++;
-        if (number == BUCKET_SLOTS - 1) {
-            if (home && atomic_load64(&bucket->strays) == 0)
-                walk->step = PROBE_LIMIT * BUCKET_SLOTS;
-            walk->bucket = index_next_bucket(table, walk->bucket);
+    if (absent(table) || absent(walk))
+        return 0;
+    const uint64_t hash = walk->hash;
+    struct bucket *bucket = bucket_at(table, walk->which, walk->bucket);
+    if (absent(bucket))
+        return 0;
+    for (size_t i = walk->slot; i < BUCKET_SLOTS; i++) {
+        uint64_t slot = atomic_load64(slot_at(bucket, i));
+        if (slot_matches(slot, hash)) {
+            walk->slot = i + 1;
+            return slot;
         }
-        if (slot_matches(slot, walk->hash))
+    }
+    bool last = walk->probe == 0 && atomic_load64(&bucket->strays) == 0;
+    walk->probe = last ? PROBE_LIMIT : walk->probe + 1;
+    walk->bucket = index_next_bucket(table, walk->bucket);
+    walk->slot = 0;
+    return 0;
+}
+
+/* The next slot whose tag matches, or 0 at the end of the walk. The caller compares the key in the record. */
+TABLE_FUNCTION uint64_t index_next(const struct table *table, struct index_walk *walk)
+{
+    if (absent(table) || absent(walk))
+        return 0;
+    for (size_t probe = 0; probe < PROBE_LIMIT && walk->probe < PROBE_LIMIT; probe++) {
+        uint64_t slot = index_next_here(table, walk);
+        if (slot != 0)
             return slot;
     }
     return 0;
 }
 
 /* Enters the slot; false: all places are taken. */
-WIRE_INLINE bool index_publish(const struct table *table, enum segment which, uint64_t hash, uint64_t slot)
+TABLE_FUNCTION bool index_publish(const struct table *table, enum segment which, uint64_t hash, uint64_t slot)
 {
+    if (absent(table))
+        return false;
     uint32_t number = hash_bucket(table, hash);
     struct bucket *home = bucket_at(table, which, number);
     struct bucket *bucket = home;
-    if (home == NULL)
+    if (absent(home))
         return false;
-    for (unsigned probe = 0; probe < PROBE_LIMIT; probe++) {
+    for (size_t probe = 0; probe < PROBE_LIMIT; probe++) {
         if (probe == 1)
             atomic_add64(&home->strays, 1); /* before the entry can be looked for */
-        for (unsigned i = 0; bucket != NULL && i < BUCKET_SLOTS; i++)
+        if (absent(bucket))
+            break;
+        for (size_t i = 0; i < BUCKET_SLOTS; i++)
             if (atomic_load64(&bucket->slot[i]) == 0 && atomic_swap_if64(&bucket->slot[i], 0, slot))
                 return true;
         number = index_next_bucket(table, number);
@@ -93,22 +116,30 @@ WIRE_INLINE bool index_publish(const struct table *table, enum segment which, ui
     return false;
 }
 
-/* Takes the slot out again, if it is there. */
-WIRE_INLINE void index_withdraw(const struct table *table, enum segment which, uint64_t hash, uint64_t slot)
+/* Takes the slot out again; false: it was not there. */
+TABLE_FUNCTION bool index_withdraw(const struct table *table, enum segment which, uint64_t hash,
+                                   uint64_t slot)
 {
+    if (absent(table))
+        return false;
     uint32_t number = hash_bucket(table, hash);
     struct bucket *home = bucket_at(table, which, number);
     struct bucket *bucket = home;
-    for (unsigned probe = 0; probe < PROBE_LIMIT; probe++) {
-        for (unsigned i = 0; bucket != NULL && i < BUCKET_SLOTS; i++)
+    if (absent(home))
+        return false;
+    for (size_t probe = 0; probe < PROBE_LIMIT; probe++) {
+        if (absent(bucket))
+            break;
+        for (size_t i = 0; i < BUCKET_SLOTS; i++)
             if (atomic_load64(&bucket->slot[i]) == slot && atomic_swap_if64(&bucket->slot[i], slot, 0)) {
-                if (probe > 0 && home != NULL)
+                if (probe > 0)
                     atomic_add64(&home->strays, (uint64_t)-1);
-                return;
+                return true;
             }
         number = index_next_bucket(table, number);
         bucket = bucket_at(table, which, number);
     }
+    return false;
 }
 
 #endif /* ENGINE_INDEX_H */

@@ -105,24 +105,30 @@ WIRE_INLINE bool life_is_session(uint64_t life, uint32_t tick)
     return life_phase(life) == PHASE_LIVE && life_expires(life) >= tick;
 }
 
-/* What identifies a session from the IPv6 side, from the IPv4 side, and a binding from the IPv6 side. */
+/*
+ * What identifies a session from the IPv6 side, from the IPv4 side, and a binding from the IPv6 side.
+ * Addresses in keys and records are aligned, and said to be: where that is not known, BPF loads byte by byte.
+ */
 struct key6 {
-    struct ipv6_address client;
+    struct ipv6_address client __attribute__((aligned(8)));
     be32 remote;
     be16 client_port, remote_port;
     uint8_t transport, instance;
+    uint8_t padding[6]; /* named, so that whoever makes a key makes all its bytes: BPF asks for that */
 };
 
 struct key4 {
     be32 pool, remote;
     be16 pool_port, remote_port;
     uint8_t transport;
+    uint8_t padding[3];
 };
 
 struct binding_key {
-    struct ipv6_address client;
+    struct ipv6_address client __attribute__((aligned(8)));
     be16 client_port;
     uint8_t transport, instance;
+    uint8_t padding[4];
 };
 
 enum record_kind {
@@ -255,15 +261,28 @@ enum segment {
 };
 
 /*
- * table_at(): the element `index` of a segment, or NULL where a BPF map says so. A BPF program defines
- * table_at_bpf over its maps.
+ * The same code runs in user space and in the kernel, where a verifier goes through all ways it may take
+ * before it is let in. Four things are there for it, and cost nothing outside BPF:
+ *
+ *   table_at()      is NULL where a BPF map has no such element; a BPF program defines table_at_bpf over its
+ *                   maps, and table_bpf with the constants of the table in them
+ *   absent()        tells that NULL; every pointer into the table is put to it before it is used
+ *   below()         a number that is known to be under a power of two, but not to the verifier
+ *   TABLE_FUNCTION  marks what is a function of its own in BPF. The verifier looks at such a function once,
+ *                   whoever calls it, so that the ways through several of them add up in place of
+ * multiplying. It knows the types of their arguments and nothing else, so the pointers among them are put to
+ *                   absent() as well.
+ *
+ * For the same reason each loop has a bound that can be seen.
  */
 #ifdef __bpf__
 struct table {
     struct table_constants constants;
 };
+extern struct table table_bpf;
 WIRE_INLINE void *table_at_bpf(enum segment segment, uint32_t index);
 #define table_at(table, segment, type, index) ((type *)table_at_bpf(segment, index))
+#define TABLE_FUNCTION                        __attribute__((noinline))
 #else
 struct table {
     void *segment[SEGMENT_COUNT];
@@ -271,7 +290,29 @@ struct table {
     bool owned; /* made by table_create */
 };
 #define table_at(table, segment_number, type, index) ((type *)(table)->segment[segment_number] + (index))
+#define TABLE_FUNCTION                               WIRE_INLINE
 #endif
+
+WIRE_INLINE bool absent(const void *element)
+{
+#ifdef __bpf__
+    return element == NULL;
+#else
+    (void)element;
+    return false;
+#endif
+}
+
+WIRE_INLINE uint32_t below(uint32_t power, uint32_t number)
+{
+#ifdef __bpf__
+    __asm__ volatile("" : "+r"(number)); /* or the compiler, which does know, leaves out the mask */
+    number &= power - 1;
+#else
+    (void)power;
+#endif
+    return number;
+}
 
 WIRE_INLINE struct table_header *header_of(const struct table *table)
 {
@@ -300,13 +341,34 @@ WIRE_INLINE struct traffic *traffic_at(const struct table *table, uint32_t index
 WIRE_INLINE struct bucket *bucket_at(const struct table *table, enum segment which, uint32_t number)
 {
     (void)table;
+#ifdef __bpf__ /* each segment is a map there; the fewer to choose from, the fewer ways for the verifier */
+    switch (which) {
+    case SEGMENT_SESSION6:
+        return table_at(table, SEGMENT_SESSION6, struct bucket, number);
+    case SEGMENT_SESSION4:
+        return table_at(table, SEGMENT_SESSION4, struct bucket, number);
+    case SEGMENT_BINDINGS:
+        return table_at(table, SEGMENT_BINDINGS, struct bucket, number);
+    case SEGMENT_SUBSCRIBERS:
+        return table_at(table, SEGMENT_SUBSCRIBERS, struct bucket, number);
+    default:
+        return NULL;
+    }
+#else
     return table_at(table, which, struct bucket, number);
+#endif
 }
 
 WIRE_INLINE struct port_map *port_map_at(const struct table *table, uint32_t address, uint8_t transport)
 {
     (void)table;
     return table_at(table, SEGMENT_PORTS, struct port_map, address * TRANSPORT_COUNT + transport);
+}
+
+/* Slot `number` of a bucket; its first word is `strays`. */
+WIRE_INLINE uint64_t *slot_at(struct bucket *bucket, size_t number)
+{
+    return (uint64_t *)bucket + below(BUCKET_SLOTS + 1, (uint32_t)number + 1);
 }
 
 /* The cell that names who holds a port. */
@@ -316,7 +378,7 @@ WIRE_INLINE uint32_t *owner_at(const struct table *table, uint32_t address, uint
     uint32_t lines = 65536 / OWNERS_PER_LINE;
     uint32_t line = (address * TRANSPORT_COUNT + transport) * lines + port / OWNERS_PER_LINE;
     struct owner_line *owners = table_at(table, SEGMENT_OWNERS, struct owner_line, line);
-    return owners != NULL ? &owners->record[port % OWNERS_PER_LINE] : NULL;
+    return absent(owners) ? NULL : &owners->record[port % OWNERS_PER_LINE];
 }
 
 #endif /* ENGINE_LAYOUT_H */

@@ -27,8 +27,14 @@ enum {
     ICMPV6_ERROR_LENGTH = 1280,   /* bytes at most, RFC 4443 section 2.4 (c) */
     IPV4_FRAGMENTABLE_MTU = 1260, /* up to here DF is cleared, RFC 7915 section 5.1 */
 
-    STACK_TRIES = 1024,        /* at a stack of free records that others change; a give-up costs a record */
-    JOIN_TRIES = 1024,         /* at a word of a binding that others change */
+#ifdef __bpf__ /* the verifier goes through all of them, and actors are fewer: one a processor */
+    STACK_TRIES = 128,
+    JOIN_TRIES = 128,
+#else
+    STACK_TRIES = 1024, /* at a stack of free records that others change; a give-up costs a record */
+    JOIN_TRIES = 1024,  /* at a count that others change, too; a give-up may leave it one too high */
+#endif
+    OVERCOME_TRIES = 4,        /* at the record of a rival that others change meanwhile */
     SUBSCRIBER_TRIES = 16,     /* at the word of a subscriber */
     CREATE_TRIES = 4,          /* attempts at a creation that other workers disturb */
     SWEEP_ENDS = 256,          /* sessions ended in one call to engine_expire */

@@ -1,161 +1,183 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "engine/making.h"
 
-/* Counts one more session of the instance; false, uncounted: there are `limit` of them. */
-static bool count_session(const struct table *table, uint8_t instance, uint32_t limit)
+/* The count of an instance's sessions. */
+WIRE_INLINE uint32_t *sessions_of(const struct table *table, uint8_t instance)
 {
-    uint32_t *sessions = &header_of(table)->sessions[instance];
-    for (;;) {
+    struct table_header *header = header_of(table);
+    return absent(header) ? NULL : &header->sessions[below(NAT64_INSTANCES_MAXIMUM, instance)];
+}
+
+/* Step 1 of making: a place in the count of the instance's sessions. */
+TABLE_FUNCTION enum made count_session(const struct table *table, uint8_t instance, uint32_t limit)
+{
+    uint32_t *sessions = sessions_of(table, instance);
+    if (absent(table) || absent(sessions))
+        return MADE_TABLE_FULL;
+    for (size_t tries = 0; tries < JOIN_TRIES; tries++) {
         uint32_t count = atomic_load32(sessions);
         if (count >= limit)
-            return false;
+            return MADE_TABLE_FULL;
         if (atomic_swap_if32(sessions, count, count + 1))
-            return true;
+            return MADE;
     }
+    return MADE_LOOK_AGAIN;
 }
 
-static void uncount_session(const struct table *table, uint8_t instance)
+WIRE_INLINE void uncount_session(const struct table *table, uint8_t instance)
 {
-    atomic_add32(&header_of(table)->sessions[instance], (uint32_t)-1);
+    uint32_t *sessions = sessions_of(table, instance);
+    if (!absent(sessions))
+        atomic_add32(sessions, (uint32_t)-1);
 }
 
-static uint64_t subscriber_of(const struct table *table, const struct ipv6_address *client, uint8_t instance)
+WIRE_INLINE uint64_t subscriber_of(const struct table *table, const struct ipv6_address *client,
+                                   uint8_t instance)
 {
-    return hash_subscriber(table, client, header_of(table)->instance[instance].subscriber_prefix, instance);
+    const struct table_header *header = header_of(table);
+    if (absent(header))
+        return 0;
+    return hash_subscriber(table, client,
+                           header->instance[below(NAT64_INSTANCES_MAXIMUM, instance)].subscriber_prefix,
+                           instance);
 }
 
-/* Step 1 of making: a place in the counts. */
-static enum made take_place(const struct table *table, const struct session_request *request)
+/* ... and in that of its subscriber's. */
+WIRE_INLINE enum made take_place(const struct actor *actor, const struct session_request *request)
 {
+    const struct table *table = table_of(actor);
     uint8_t instance = request->key.instance;
-    if (!count_session(table, instance, request->sessions))
-        return MADE_TABLE_FULL;
-    if (request->sessions_per_subscriber == 0)
-        return MADE;
+    enum made place = count_session(table, instance, request->sessions);
+    if (place != MADE || request->sessions_per_subscriber == 0)
+        return place;
     switch (subscriber_join(table, subscriber_of(table, &request->key.client, instance),
-                            request->sessions_per_subscriber)) {
+                            request->sessions_per_subscriber, actor->lane)) {
     case SUBSCRIBER_JOINED:
         return MADE;
     case SUBSCRIBER_AT_LIMIT:
-        uncount_session(table, instance);
-        return MADE_SUBSCRIBER_FULL;
+        place = MADE_SUBSCRIBER_FULL;
+        break;
     case SUBSCRIBER_NO_PLACE:
-        uncount_session(table, instance);
-        return MADE_INDEX_FULL;
+        place = MADE_INDEX_FULL;
+        break;
     case SUBSCRIBER_CONTENTION:
     default:
-        uncount_session(table, instance);
-        return MADE_LOOK_AGAIN;
+        place = MADE_LOOK_AGAIN;
+        break;
     }
-}
-
-static void leave_place(const struct table *table, const struct ipv6_address *client, uint8_t instance,
-                        bool counted)
-{
     uncount_session(table, instance);
-    if (counted)
-        subscriber_leave(table, subscriber_of(table, client, instance));
+    return place;
 }
 
-static void leave_place_of(const struct table *table, const struct record *record)
+WIRE_INLINE bool leave_place(const struct table *table, const struct ipv6_address *client, uint8_t instance,
+                             bool counted)
 {
-    leave_place(table, &record->client, record->instance, record->counted != 0);
+    if (absent(table) || absent(client))
+        return false;
+    uncount_session(table, instance);
+    return !counted || subscriber_leave(table, subscriber_of(table, client, instance));
+}
+
+WIRE_INLINE void leave_place_of(const struct table *table, const struct record *record)
+{
+    (void)leave_place(table, &record->client, record->instance, record->counted != 0);
 }
 
 /* Gives the port of a binding back, the owner cell first: a cell names a lead or nobody. */
-static void release_port(const struct table *table, const struct record *lead)
+TABLE_FUNCTION bool release_port(const struct table *table, const struct record *lead)
 {
-    atomic_store32(owner_at(table, lead->address, lead->transport, from_be16(lead->pool_port)), 0);
-    ports_release(port_map_at(table, lead->address, lead->transport), from_be16(lead->pool_port));
-}
-
-static void free_record(struct actor *actor, uint32_t index)
-{
-    struct record *record = record_at(actor->table, index);
-    uint16_t generation = life_generation(atomic_load64(&record->life));
-    atomic_store64(&record->life, life_make(0, generation, 0, PHASE_FREE));
-    records_push(actor->table, actor->lane, index);
-}
-
-static uint64_t slot_of(const struct record *record, uint64_t hash, uint32_t index)
-{
-    return slot_make(hash, life_generation(record->life), index);
-}
-
-static void withdraw_binding(const struct table *table, const struct record *lead, uint32_t index)
-{
-    struct binding_key key = record_binding_key(lead);
-    uint64_t hash = hash_binding(table, &key);
-    index_withdraw(table, SEGMENT_BINDINGS, hash, slot_of(lead, hash, index));
-}
-
-static void withdraw_session(const struct table *table, const struct record *record, uint32_t index)
-{
-    struct key6 key6 = record_key6(record);
-    struct key4 key4 = record_key4(record);
-    uint64_t hash6 = hash_key6(table, &key6);
-    uint64_t hash4 = hash_key4(table, &key4);
-    index_withdraw(table, SEGMENT_SESSION6, hash6, slot_of(record, hash6, index));
-    index_withdraw(table, SEGMENT_SESSION4, hash4, slot_of(record, hash4, index));
-}
-
-/* The record of somebody who owns it, who therefore need not check that it is whole. */
-static struct record own_record(const struct table *table, uint32_t index)
-{
-    struct record copy;
-    const struct record *record = record_at(table, index);
-    (void)record_read(record, life_generation(atomic_load64(&record->life)), &copy);
-    return copy;
-}
-
-/* The last user is gone: takes the binding down. Its record holds no session any more. */
-static void end_binding(struct actor *actor, uint32_t index)
-{
-    struct record lead = own_record(actor->table, index);
-    withdraw_binding(actor->table, &lead, index);
-    release_port(actor->table, &lead);
-    atomic_count(&actor->bindings_ended, 1);
-    free_record(actor, index);
-}
-
-static void leave_binding(struct actor *actor, uint32_t index)
-{
-    if (users_count(atomic_add64(&record_at(actor->table, index)->users, (uint64_t)-1)) == 1)
-        end_binding(actor, index);
-}
-
-bool session_end(struct actor *actor, uint32_t index, uint64_t life)
-{
-    const struct table *table = actor->table;
-    struct record *record = record_at(table, index);
-    if (life_phase(life) != PHASE_LIVE || !atomic_swap_if64(&record->life, life, life_in(life, PHASE_ENDING)))
+    if (absent(table) || absent(lead))
         return false;
-    struct record copy = own_record(table, index);
-    withdraw_session(table, &copy, index);
-    leave_place_of(table, &copy);
-    atomic_count(&actor->sessions_ended, 1);
-    if (copy.lead == index)
-        /* From here on the record is the binding's alone, and whoever leaves last frees it. */
-        atomic_store64(&record->life, life_make(0, life_generation(life), 0, PHASE_BINDING));
-    else
-        free_record(actor, index);
-    leave_binding(actor, copy.lead);
+    uint32_t *owner = owner_at(table, lead->address, lead->transport, from_be16(lead->pool_port));
+    struct port_map *map = port_map_at(table, lead->address, lead->transport);
+    if (absent(owner) || absent(map))
+        return false;
+    atomic_store32(owner, 0);
+    ports_release(map, from_be16(lead->pool_port));
     return true;
 }
 
-/* Takes a rival out of the way if it may be; false: it has won. */
-static bool overcome(struct actor *actor, const struct found *rival, uint32_t tick)
+WIRE_INLINE bool free_record(struct actor *actor, uint32_t index)
 {
-    struct record *record = record_at(actor->table, rival->index);
-    for (;;) {
+    struct record *record = record_at(table_of(actor), index);
+    if (absent(actor) || absent(record))
+        return false;
+    uint16_t generation = life_generation(atomic_load64(&record->life));
+    atomic_store64(&record->life, life_make(0, generation, 0, PHASE_FREE));
+    return records_push(table_of(actor), actor->lane, index);
+}
+
+/* The record is the caller's, in the table or a copy: what identifies it is changed by nobody else. */
+WIRE_INLINE void withdraw_binding(const struct table *table, const struct record *lead, uint32_t index)
+{
+    uint64_t hash = hash_record_binding(table, lead);
+    uint16_t generation = life_generation(atomic_load64(&lead->life));
+    (void)index_withdraw(table, SEGMENT_BINDINGS, hash, slot_make(hash, generation, index));
+}
+
+TABLE_FUNCTION bool withdraw_session(const struct table *table, const struct record *record, uint32_t index)
+{
+    if (absent(table) || absent(record))
+        return false;
+    uint16_t generation = life_generation(atomic_load64(&record->life));
+    uint64_t hash = hash_record6(table, record);
+    (void)index_withdraw(table, SEGMENT_SESSION6, hash, slot_make(hash, generation, index));
+    hash = hash_record4(table, record);
+    (void)index_withdraw(table, SEGMENT_SESSION4, hash, slot_make(hash, generation, index));
+    return true;
+}
+
+/* One user less. Whoever was the last takes the binding down; its record holds no session any more. */
+TABLE_FUNCTION bool leave_binding(struct actor *actor, uint32_t index)
+{
+    const struct table *table = table_of(actor);
+    struct record *lead = record_at(table, index);
+    if (absent(actor) || absent(lead))
+        return false;
+    if (users_count(atomic_add64(&lead->users, (uint64_t)-1)) != 1)
+        return true;
+    withdraw_binding(table, lead, index);
+    (void)release_port(table, lead);
+    atomic_count(&actor->bindings_ended, 1);
+    return free_record(actor, index);
+}
+
+MAKING_FUNCTION bool session_end(struct actor *actor, uint32_t index, uint64_t life)
+{
+    const struct table *table = table_of(actor);
+    struct record *record = record_at(table, index);
+    if (absent(actor) || absent(record))
+        return false;
+    if (life_phase(life) != PHASE_LIVE || !atomic_swap_if64(&record->life, life, life_in(life, PHASE_ENDING)))
+        return false;
+    uint32_t lead = record->lead;
+    (void)withdraw_session(table, record, index);
+    leave_place_of(table, record);
+    atomic_count(&actor->sessions_ended, 1);
+    if (lead == index)
+        /* From here on the record is the binding's alone, and whoever leaves last frees it. */
+        atomic_store64(&record->life, life_make(0, life_generation(life), 0, PHASE_BINDING));
+    else
+        (void)free_record(actor, index);
+    (void)leave_binding(actor, lead);
+    return true;
+}
+
+/* Takes a rival of that generation out of the way if it may be; false: it has won, or others kept at it. */
+WIRE_INLINE bool overcome(struct actor *actor, uint32_t index, uint16_t generation, uint32_t tick)
+{
+    struct record *record = record_at(table_of(actor), index);
+    if (absent(record))
+        return false;
+    for (size_t tries = 0; tries < OVERCOME_TRIES; tries++) {
         uint64_t life = atomic_load64(&record->life);
-        if (life_generation(life) != life_generation(rival->copy.life))
+        if (life_generation(life) != generation)
             return true;
         switch (life_phase(life)) {
         case PHASE_LIVE:
             if (life_expires(life) >= tick)
                 return false;
-            if (session_end(actor, rival->index, life))
+            if (session_end(actor, index, life))
                 return true;
             break; /* a worker whose second is an earlier one may have renewed it */
         case PHASE_MAKING:
@@ -170,95 +192,121 @@ static bool overcome(struct actor *actor, const struct found *rival, uint32_t ti
             return true;
         }
     }
+    return false;
 }
 
-static bool no_rival_session(struct actor *actor, uint32_t self, const struct key6 *key, uint64_t hash,
-                             uint32_t tick)
+TABLE_FUNCTION bool no_rival_session(struct actor *actor, const struct found *self, uint64_t hash,
+                                     uint32_t tick)
 {
+    const struct table *table = table_of(actor);
     struct found rival;
-    struct index_walk walk = index_start(actor->table, SEGMENT_SESSION6, hash);
-    for (uint64_t slot = index_next(actor->table, &walk); slot != 0; slot = index_next(actor->table, &walk)) {
-        if (slot_index(slot) == self)
+    if (absent(actor) || absent(self))
+        return false;
+    struct index_walk walk = index_start(table, SEGMENT_SESSION6, hash);
+    for (size_t step = 0; step < INDEX_PLACES; step++) {
+        uint64_t slot = index_next(table, &walk);
+        if (slot == 0)
+            break;
+        if (slot_index(slot) == self->index)
             continue;
-        if (slot_read(actor->table, slot, &rival) && record_has_key6(&rival.copy, key) &&
-            !overcome(actor, &rival, tick))
+        if (slot_read(table, slot, &rival) && share_session(&rival.copy, &self->copy) &&
+            !overcome(actor, rival.index, slot_generation(slot), tick))
             return false;
     }
     return true;
 }
 
-static bool no_rival_binding(struct actor *actor, uint32_t self, const struct binding_key *key, uint64_t hash,
-                             uint32_t tick)
+TABLE_FUNCTION bool no_rival_binding(struct actor *actor, const struct found *self, uint64_t hash,
+                                     uint32_t tick)
 {
+    const struct table *table = table_of(actor);
     struct found rival;
-    struct index_walk walk = index_start(actor->table, SEGMENT_BINDINGS, hash);
-    for (uint64_t slot = index_next(actor->table, &walk); slot != 0; slot = index_next(actor->table, &walk)) {
-        if (slot_index(slot) == self)
+    if (absent(actor) || absent(self))
+        return false;
+    struct index_walk walk = index_start(table, SEGMENT_BINDINGS, hash);
+    for (size_t step = 0; step < INDEX_PLACES; step++) {
+        uint64_t slot = index_next(table, &walk);
+        if (slot == 0)
+            break;
+        if (slot_index(slot) == self->index)
             continue;
-        if (!slot_read(actor->table, slot, &rival) || !record_has_binding(&rival.copy, key))
+        if (!slot_read(table, slot, &rival) || !share_binding(&rival.copy, &self->copy))
             continue;
         if ((rival.copy.users & USERS_CLOSING) != 0 &&
-            users_generation(rival.copy.users) == life_generation(rival.copy.life))
+            users_generation(rival.copy.users) == slot_generation(slot))
             continue; /* nobody joins it any more; its sessions may live on beside the new one's */
-        if (binding_is_alive(&rival.copy, tick) || !overcome(actor, &rival, tick))
+        if (binding_is_alive(&rival.copy, tick) || !overcome(actor, rival.index, slot_generation(slot), tick))
             return false;
         /* in case others of its sessions are still to be swept */
-        binding_close(record_at(actor->table, rival.index), life_generation(rival.copy.life));
+        if (!binding_close(record_at(table, rival.index), slot_generation(slot)))
+            return false;
     }
     return true;
 }
 
 /* Steps 3 to 5 of making: publish, look for rivals, commit. */
-static enum made publish_session(struct actor *actor, const struct session_request *request,
-                                 struct found *made)
+WIRE_INLINE enum made publish_session(struct actor *actor, const struct session_request *request,
+                                      struct found *made)
 {
-    const struct table *table = actor->table;
+    const struct table *table = table_of(actor);
+    if (absent(actor) || absent(request) || absent(made))
+        return MADE_INDEX_FULL;
     struct record *copy = &made->copy;
-    struct key6 key6 = record_key6(copy);
-    struct key4 key4 = record_key4(copy);
-    struct binding_key binding = record_binding_key(copy);
-    uint64_t hash6 = hash_key6(table, &key6);
-    uint64_t hash4 = hash_key4(table, &key4);
-    uint64_t hash = hash_binding(table, &binding);
     bool leads = copy->lead == made->index;
-
-    if (!index_publish(table, SEGMENT_SESSION4, hash4, slot_of(copy, hash4, made->index)) ||
-        (leads && !index_publish(table, SEGMENT_BINDINGS, hash, slot_of(copy, hash, made->index))) ||
-        !index_publish(table, SEGMENT_SESSION6, hash6, slot_of(copy, hash6, made->index)))
+    uint16_t generation = life_generation(copy->life);
+    uint64_t hash = hash_record4(table, copy);
+    if (!index_publish(table, SEGMENT_SESSION4, hash, slot_make(hash, generation, made->index)))
+        return MADE_INDEX_FULL;
+    hash = hash_record_binding(table, copy);
+    if (leads && !index_publish(table, SEGMENT_BINDINGS, hash, slot_make(hash, generation, made->index)))
+        return MADE_INDEX_FULL;
+    uint64_t hash6 = hash_record6(table, copy);
+    if (!index_publish(table, SEGMENT_SESSION6, hash6, slot_make(hash6, generation, made->index)))
         return MADE_INDEX_FULL;
     atomic_settle();
-    if ((leads && !no_rival_binding(actor, made->index, &binding, hash, request->tick)) ||
-        !no_rival_session(actor, made->index, &key6, hash6, request->tick))
+    if ((leads && !no_rival_binding(actor, made, hash, request->tick)) ||
+        !no_rival_session(actor, made, hash6, request->tick))
         return MADE_LOOK_AGAIN;
-    uint64_t live = life_make(request->expires, life_generation(copy->life), request->state, PHASE_LIVE);
-    if (!atomic_swap_if64(&record_at(table, made->index)->life, copy->life, live))
+    uint64_t live = life_make(request->expires, generation, request->state, PHASE_LIVE);
+    struct record *record = record_at(table, made->index);
+    if (absent(record) || !atomic_swap_if64(&record->life, copy->life, live))
         return MADE_LOOK_AGAIN;
     copy->life = live;
     return MADE;
 }
 
 /* Undoes a making that got no further than a killed or killable record. */
-static void undo_session(struct actor *actor, const struct found *made)
+TABLE_FUNCTION bool undo_session(struct actor *actor, const struct found *made)
 {
-    const struct table *table = actor->table;
+    const struct table *table = table_of(actor);
+    if (absent(actor) || absent(made))
+        return false;
     const struct record *copy = &made->copy;
-    atomic_store64(&record_at(table, made->index)->life, life_in(copy->life, PHASE_KILLED));
-    withdraw_session(table, copy, made->index);
+    struct record *record = record_at(table, made->index);
+    if (absent(record))
+        return false;
+    atomic_store64(&record->life, life_in(copy->life, PHASE_KILLED));
+    (void)withdraw_session(table, copy, made->index);
     if (copy->lead == made->index) {
         withdraw_binding(table, copy, made->index);
-        release_port(table, copy);
+        (void)release_port(table, copy);
     } else {
-        leave_binding(actor, copy->lead);
+        (void)leave_binding(actor, copy->lead);
     }
     leave_place_of(table, copy);
-    free_record(actor, made->index);
+    return free_record(actor, made->index);
 }
 
 /* Step 2 of making: a record that is still private, so that the order of its words is all that matters. */
-static void fill_record(struct actor *actor, const struct session_request *request, const struct found *lead,
-                        struct found *made)
+TABLE_FUNCTION bool fill_record(const struct actor *actor, const struct session_request *request,
+                                const struct found *lead, struct found *made)
 {
-    struct record *record = record_at(actor->table, made->index);
+    if (absent(actor) || absent(request) || absent(made))
+        return false;
+    const struct table *table = table_of(actor);
+    struct record *record = record_at(table, made->index);
+    if (absent(record))
+        return false;
     uint16_t generation = (uint16_t)(life_generation(atomic_load64(&record->life)) + 1);
     made->copy = (struct record){.life = life_make(request->tick, generation, 0, PHASE_MAKING),
                                  .client = request->key.client,
@@ -285,56 +333,76 @@ static void fill_record(struct actor *actor, const struct session_request *reque
     }
     atomic_store64(&record->life, made->copy.life);
     record_fill(record, &made->copy);
-    struct traffic *traffic = actor->table->constants.counters ? traffic_at(actor->table, made->index) : NULL;
-    if (traffic != NULL) {
-        /* A reader that took the record for what it was may still count in here. */
-        atomic_store64(&traffic->packets6, 0);
-        atomic_store64(&traffic->bytes6, 0);
-        atomic_store64(&traffic->packets4, 0);
-        atomic_store64(&traffic->bytes4, 0);
-    }
+    if (!table->constants.counters)
+        return true;
+    struct traffic *traffic = traffic_at(table, made->index);
+    if (absent(traffic))
+        return true;
+    /* A reader that took the record for what it was may still count in here. */
+    atomic_store64(&traffic->packets6, 0);
+    atomic_store64(&traffic->bytes6, 0);
+    atomic_store64(&traffic->packets4, 0);
+    atomic_store64(&traffic->bytes4, 0);
+    return true;
 }
 
 /* The caller's port goes back when a making fails before a record holds it. */
-static enum made refuse(struct actor *actor, const struct session_request *request, const struct found *lead,
-                        enum made why)
+WIRE_INLINE enum made refuse(const struct table *table, const struct session_request *request,
+                             const struct found *lead, enum made why)
 {
-    if (lead == NULL)
-        ports_release(port_map_at(actor->table, request->address, request->key.transport),
-                      from_be16(request->pool_port));
+    if (lead != NULL)
+        return why;
+    struct port_map *map = port_map_at(table, request->address, request->key.transport);
+    if (!absent(map))
+        ports_release(map, from_be16(request->pool_port));
     return why;
 }
 
-enum made session_make(struct actor *actor, const struct session_request *request, const struct found *lead,
-                       struct found *made)
+/* Writes who owns the port of a new binding. */
+WIRE_INLINE void name_owner(const struct table *table, const struct session_request *request, uint32_t index)
 {
-    const struct table *table = actor->table;
+    uint32_t *owner =
+        owner_at(table, request->address, request->key.transport, from_be16(request->pool_port));
+    if (!absent(owner))
+        atomic_store32(owner, index + 1);
+}
+
+/* Joins the binding that was found; false: it has ended. */
+WIRE_INLINE bool join_lead(const struct table *table, const struct found *lead, uint32_t expires)
+{
+    struct record *record = record_at(table, lead->index);
+    if (absent(record) || !binding_join(record, life_generation(lead->copy.life)))
+        return false;
+    (void)binding_raise(record, expires);
+    return true;
+}
+
+MAKING_FUNCTION enum made session_make(struct actor *actor, const struct session_request *request,
+                                       const struct found *lead, struct found *made)
+{
+    if (absent(actor) || absent(request) || absent(made))
+        return MADE_INDEX_FULL;
+    const struct table *table = table_of(actor);
     bool counted = request->sessions_per_subscriber != 0;
-    enum made place = take_place(table, request);
+    enum made place = take_place(actor, request);
     if (place != MADE)
-        return refuse(actor, request, lead, place);
+        return refuse(table, request, lead, place);
     made->index = records_take(table, actor->lane);
     if (made->index == NO_RECORD) {
-        leave_place(table, &request->key.client, request->key.instance, counted);
-        return refuse(actor, request, lead, MADE_TABLE_FULL);
+        (void)leave_place(table, &request->key.client, request->key.instance, counted);
+        return refuse(table, request, lead, MADE_TABLE_FULL);
     }
-    if (lead != NULL) {
-        struct record *binding = record_at(table, lead->index);
-        if (!binding_join(binding, life_generation(lead->copy.life))) {
-            leave_place(table, &request->key.client, request->key.instance, counted);
-            records_push(table, actor->lane, made->index);
-            return MADE_LOOK_AGAIN;
-        }
-        binding_raise(binding, request->expires);
+    if (lead != NULL && !join_lead(table, lead, request->expires)) {
+        (void)leave_place(table, &request->key.client, request->key.instance, counted);
+        (void)records_push(table, actor->lane, made->index);
+        return MADE_LOOK_AGAIN;
     }
-    fill_record(actor, request, lead, made);
+    (void)fill_record(actor, request, lead, made);
     if (lead == NULL)
-        atomic_store32(
-            owner_at(table, request->address, request->key.transport, from_be16(request->pool_port)),
-            made->index + 1);
+        name_owner(table, request, made->index);
     enum made result = publish_session(actor, request, made);
     if (result != MADE) {
-        undo_session(actor, made);
+        (void)undo_session(actor, made);
         return result;
     }
     atomic_count(&actor->sessions_created, 1);
@@ -344,11 +412,13 @@ enum made session_make(struct actor *actor, const struct session_request *reques
 }
 
 /* Takes the port and its owner cell for a static binding; false, nothing taken: somebody has it. */
-static bool take_port(const struct table *table, const struct session_request *request, uint32_t own)
+WIRE_INLINE bool take_port(const struct table *table, const struct session_request *request, uint32_t own)
 {
     uint16_t port = from_be16(request->pool_port);
     struct port_map *map = port_map_at(table, request->address, request->key.transport);
     uint32_t *owner = owner_at(table, request->address, request->key.transport, port);
+    if (absent(map) || absent(owner))
+        return false;
     if (atomic_load32(owner) != 0 || !ports_take_static(map, port))
         return false;
     if (atomic_swap_if32(owner, 0, own + 1))
@@ -357,16 +427,18 @@ static bool take_port(const struct table *table, const struct session_request *r
     return false;
 }
 
-/* Is the binding that the client's port has already on the very pool port? Then it is made static. */
-static bool convert_to_static(struct actor *actor, const struct session_request *request)
+/* Is the binding the client's port has already on the very pool port? Then it is made static. */
+TABLE_FUNCTION bool convert_to_static(const struct table *table, const struct session_request *request)
 {
+    struct found lead = {0};
+    if (absent(table) || absent(request))
+        return false;
     struct binding_key key = binding_key_of(&request->key);
-    struct found lead;
-    if (!binding_find(actor->table, &key, request->tick, &lead) || lead.copy.pool != request->pool ||
+    if (!binding_find(table, &key, request->tick, &lead) || lead.copy.pool != request->pool ||
         lead.copy.pool_port != request->pool_port)
         return false;
-    struct record *record = record_at(actor->table, lead.index);
-    for (unsigned tries = 0; tries < JOIN_TRIES; tries++) {
+    struct record *record = record_at(table, lead.index);
+    for (size_t tries = 0; !absent(record) && tries < JOIN_TRIES; tries++) {
         uint64_t users = atomic_load64(&record->users);
         if (users_generation(users) != life_generation(lead.copy.life) || users_count(users) == 0 ||
             (users & (USERS_CLOSING | USERS_STATIC)) != 0)
@@ -377,48 +449,53 @@ static bool convert_to_static(struct actor *actor, const struct session_request 
     return false;
 }
 
-bool binding_make_static(struct actor *actor, const struct session_request *request)
+MAKING_FUNCTION bool binding_make_static(struct actor *actor, const struct session_request *request)
 {
-    const struct table *table = actor->table;
-    struct found made;
-    if (convert_to_static(actor, request))
+    struct found made = {0};
+    if (absent(actor) || absent(request))
+        return false;
+    const struct table *table = table_of(actor);
+    if (convert_to_static(table, request))
         return true;
     made.index = records_take(table, actor->lane);
     if (made.index == NO_RECORD)
         return false;
     if (!take_port(table, request, made.index)) {
-        records_push(table, actor->lane, made.index);
+        (void)records_push(table, actor->lane, made.index);
         return false;
     }
-    fill_record(actor, request, NULL, &made);
+    (void)fill_record(actor, request, NULL, &made);
     uint16_t generation = life_generation(made.copy.life);
     struct record *record = record_at(table, made.index);
+    if (absent(record))
+        return false;
     atomic_store64(&record->users, users_make(generation, USERS_STATIC, 1));
-    struct binding_key key = record_binding_key(&made.copy);
-    uint64_t hash = hash_binding(table, &key);
-    bool published = index_publish(table, SEGMENT_BINDINGS, hash, slot_of(&made.copy, hash, made.index));
+    uint64_t hash = hash_record_binding(table, &made.copy);
+    bool published = index_publish(table, SEGMENT_BINDINGS, hash, slot_make(hash, generation, made.index));
     atomic_settle();
-    if (published && no_rival_binding(actor, made.index, &key, hash, request->tick) &&
+    if (published && no_rival_binding(actor, &made, hash, request->tick) &&
         atomic_swap_if64(&record->life, made.copy.life, life_make(0, generation, 0, PHASE_BINDING))) {
         atomic_count(&actor->bindings_created, 1);
         return true;
     }
     atomic_store64(&record->life, life_in(made.copy.life, PHASE_KILLED));
     withdraw_binding(table, &made.copy, made.index);
-    release_port(table, &made.copy);
-    free_record(actor, made.index);
+    (void)release_port(table, &made.copy);
+    (void)free_record(actor, made.index);
     return false;
 }
 
-void binding_end_static(struct actor *actor, const struct found *lead)
+MAKING_FUNCTION bool binding_end_static(struct actor *actor, const struct found *lead)
 {
-    struct record *record = record_at(actor->table, lead->index);
-    for (;;) {
+    if (absent(actor) || absent(lead))
+        return false;
+    struct record *record = record_at(table_of(actor), lead->index);
+    for (size_t tries = 0; !absent(record) && tries < JOIN_TRIES; tries++) {
         uint64_t users = atomic_load64(&record->users);
         if (users_generation(users) != life_generation(lead->copy.life) || (users & USERS_STATIC) == 0)
-            return;
+            return false;
         if (atomic_swap_if64(&record->users, users, (users & ~USERS_STATIC) | USERS_CLOSING))
-            break;
+            return leave_binding(actor, lead->index);
     }
-    leave_binding(actor, lead->index);
+    return false;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Making and ending sessions and bindings. The protocol is explained in engine/sessions.h; here is what
- * changes the table by it, on behalf of one lane.
+ * changes the table by it, on behalf of one lane. A BPF program includes making.c as well.
  */
 #ifndef ENGINE_MAKING_H
 #define ENGINE_MAKING_H
@@ -9,12 +9,30 @@
 #include "engine/sessions.h"
 #include "engine/subscribers.h"
 
-/* One who changes the table: a worker, with what it has done. */
+#ifdef __bpf__
+#define MAKING_FUNCTION TABLE_FUNCTION
+#else
+#define MAKING_FUNCTION
+#endif
+
+/* One who changes the table: a worker, with what it has done. No other has its lane at the same time. */
 struct actor {
+#ifndef __bpf__ /* a pointer that lies in memory is just a number there */
     const struct table *table;
+#endif
     uint32_t lane;
     uint64_t sessions_created, sessions_ended, bindings_created, bindings_ended;
 };
+
+WIRE_INLINE const struct table *table_of(const struct actor *actor)
+{
+#ifdef __bpf__
+    (void)actor;
+    return &table_bpf;
+#else
+    return actor->table;
+#endif
+}
 
 enum made {
     MADE,
@@ -29,20 +47,23 @@ enum made {
  * names and that the caller has claimed, if `lead` is NULL. In that case the port belongs to the binding on
  * success and has been released on failure. On MADE, `made` is the new record.
  */
-enum made session_make(struct actor *actor, const struct session_request *request, const struct found *lead,
-                       struct found *made);
+MAKING_FUNCTION enum made session_make(struct actor *actor, const struct session_request *request,
+                                       const struct found *lead, struct found *made);
 
 /*
  * Makes a static binding: `key.client`, `client_port`, `transport`, `instance` and the pool fields of the
  * request. A dynamic binding of the very same client and port becomes static instead and keeps its sessions.
  * False, nothing changed: no room in the table, or the port or the client's port has another binding.
  */
-bool binding_make_static(struct actor *actor, const struct session_request *request);
+MAKING_FUNCTION bool binding_make_static(struct actor *actor, const struct session_request *request);
 
 /* Ends a session if its word of life still is `life`; returns whether it was the caller who did. */
-bool session_end(struct actor *actor, uint32_t index, uint64_t life);
+MAKING_FUNCTION bool session_end(struct actor *actor, uint32_t index, uint64_t life);
 
-/* Takes the configuration's use off a static binding and closes it: it ends with the sessions it has. */
-void binding_end_static(struct actor *actor, const struct found *lead);
+/*
+ * Takes the configuration's use off a static binding and closes it: it ends with the sessions it has. False:
+ * it was none (any more).
+ */
+MAKING_FUNCTION bool binding_end_static(struct actor *actor, const struct found *lead);
 
 #endif /* ENGINE_MAKING_H */

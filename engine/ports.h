@@ -9,7 +9,8 @@
  *
  * A summary bit may be set over a word that has nothing (harmless) but must not stay clear over one that
  * has: who empties a word clears the bit and then looks at the word once more; who gives back sets the word
- * and then looks at the bit.
+ * and then looks at the bit. Who dies before that second look may leave it clear, so a claim that finds
+ * nothing while ports are counted as free goes through the words.
  */
 #ifndef ENGINE_PORTS_H
 #define ENGINE_PORTS_H
@@ -18,17 +19,18 @@
 
 #define PORTS_OF_PARITY(odd) ((odd) ? 0xaaaaaaaaaaaaaaaaull : 0x5555555555555555ull)
 
-/* The number of the lowest set bit of a word that is not 0. BPF has no instruction for it. */
+/*
+ * The number of the lowest set bit of a word that is not 0. BPF has no instruction for it, so the bits below
+ * are counted, without a branch that the verifier would have to follow both ways.
+ */
 WIRE_INLINE unsigned lowest_bit(uint64_t word)
 {
 #ifdef __bpf__
-    unsigned bit = 0;
-    for (unsigned step = 32; step > 0; step /= 2)
-        if ((word & ((1ull << step) - 1)) == 0) {
-            word >>= step;
-            bit += step;
-        }
-    return bit;
+    uint64_t under = (word & -word) - 1;
+    under -= (under >> 1) & 0x5555555555555555ull;
+    under = (under & 0x3333333333333333ull) + ((under >> 2) & 0x3333333333333333ull);
+    under = (under + (under >> 4)) & 0x0f0f0f0f0f0f0f0full;
+    return (unsigned)((under * 0x0101010101010101ull) >> 56);
 #else
     return (unsigned)__builtin_ctzll(word);
 #endif
@@ -62,7 +64,7 @@ WIRE_INLINE void ports_note_empty(struct port_map *map, unsigned word)
 /* Gives a port back; it becomes available if the settings allow it. `port` is in host order. */
 WIRE_INLINE void ports_release(struct port_map *map, uint16_t port)
 {
-    unsigned word = port / 64;
+    unsigned word = below(PORT_WORDS, port / 64);
     atomic_add32(&map->used, (uint32_t)-1);
     if ((atomic_load64(&map->allowed[word]) & (1ull << (port % 64))) == 0)
         return;
@@ -89,27 +91,31 @@ WIRE_INLINE void ports_allow(struct port_map *map, uint16_t port)
 WIRE_INLINE bool ports_take(struct port_map *map, uint16_t port)
 {
     uint64_t bit = 1ull << (port % 64);
-    if ((atomic_and64(&map->available[port / 64], ~bit) & bit) == 0)
+    unsigned word = below(PORT_WORDS, port / 64);
+    if ((atomic_and64(&map->available[word], ~bit) & bit) == 0)
         return false;
     atomic_add32(&map->used, 1);
     atomic_add32(&map->free, (uint32_t)-1);
-    ports_note_empty(map, port / 64);
+    ports_note_empty(map, word);
     return true;
 }
 
 /* Claims a port for a static binding, which may also have one outside the ranges; nobody else takes those. */
 WIRE_INLINE bool ports_take_static(struct port_map *map, uint16_t port)
 {
-    if ((atomic_load64(&map->allowed[port / 64]) & (1ull << (port % 64))) != 0)
+    if ((atomic_load64(&map->allowed[below(PORT_WORDS, port / 64)]) & (1ull << (port % 64))) != 0)
         return ports_take(map, port);
     atomic_add32(&map->used, 1);
     return true;
 }
 
 /* Claims a port of one word among `parity`, the first at or after bit `start`; -1: none. */
-WIRE_INLINE int ports_take_in_word(struct port_map *map, unsigned word, uint64_t parity, unsigned start)
+TABLE_FUNCTION int ports_take_in_word(struct port_map *map, unsigned word, uint64_t parity, unsigned start)
 {
-    for (unsigned tries = 0; tries < 64; tries++) {
+    if (absent(map))
+        return -1;
+    word = below(PORT_WORDS, word);
+    for (size_t tries = 0; tries < 64; tries++) {
         uint64_t free = atomic_load64(&map->available[word]) & parity;
         if (free == 0)
             return -1;
@@ -122,47 +128,84 @@ WIRE_INLINE int ports_take_in_word(struct port_map *map, unsigned word, uint64_t
     return -1;
 }
 
+/* Claims a port of the parity in one of 64 words, those whose bits are set in `mask`. */
+TABLE_FUNCTION int ports_take_in_mask(struct port_map *map, unsigned first_word, uint64_t mask, bool odd,
+                                      unsigned start)
+{
+    for (size_t tries = 0; mask != 0 && tries < 64; tries++) {
+        int port = ports_take_in_word(map, first_word + lowest_bit(mask), PORTS_OF_PARITY(odd), start);
+        if (port >= 0)
+            return port;
+        mask &= mask - 1;
+    }
+    return -1;
+}
+
 /*
  * Claims a port of the parity within a class, from a random place on: 16 summary words at most, the one
  * started in twice. Returns the port in host order or -1.
  */
-WIRE_INLINE int ports_take_parity(struct port_map *map, enum port_class class, bool odd, uint64_t random)
+TABLE_FUNCTION int ports_take_parity(struct port_map *map, enum port_class class, bool odd, uint64_t random)
 {
+    if (absent(map))
+        return -1;
     const unsigned words = PORT_WORDS / 64; /* of the summary */
     unsigned first = class == PORTS_WELL_KNOWN ? 0 : 16;
     unsigned last = class == PORTS_WELL_KNOWN ? 16 : PORT_WORDS;
     unsigned start = first + (unsigned)(((random & 0xffff) * (last - first)) >> 16);
     unsigned bit = (unsigned)(random >> 16) % 64;
-    for (unsigned i = 0; i <= words; i++) {
-        unsigned word = (start / 64 + i) % words;
+    for (size_t i = 0; i <= words; i++) {
+        unsigned word = below(PORT_WORDS / 64, (start / 64 + (unsigned)i) % words);
         uint64_t class_mask =
             class == PORTS_WELL_KNOWN ? (word == 0 ? 0xffffull : 0) : (word == 0 ? ~0xffffull : ~0ull);
-        uint64_t mask = atomic_load64(&map->summary[odd][word]) & class_mask;
+        uint64_t mask = atomic_load64(&map->summary[below(2, odd)][word]) & class_mask;
         if (i == 0)
             mask &= ~0ull << (start % 64);
-        for (unsigned tries = 0; mask != 0 && tries < 64; tries++) {
-            unsigned in_word = lowest_bit(mask);
-            int port = ports_take_in_word(map, word * 64 + in_word, PORTS_OF_PARITY(odd), bit);
-            if (port >= 0)
-                return port;
-            mask &= mask - 1;
-        }
+        int port = ports_take_in_mask(map, word * 64, mask, odd, bit);
+        if (port >= 0)
+            return port;
     }
     return -1;
 }
 
+/* Sets what the summary should have: who died in ports_note_empty left it clear. False: it has it all. */
+TABLE_FUNCTION bool ports_mend(struct port_map *map)
+{
+    bool mended = false;
+    if (absent(map))
+        return false;
+    for (size_t word = 0; word < PORT_WORDS; word++) {
+        uint64_t available = atomic_load64(&map->available[word]);
+        uint64_t bit = 1ull << (word % 64);
+        for (size_t odd = 0; odd < 2 && available != 0; odd++) {
+            uint64_t *summary = &map->summary[odd][word / 64];
+            if ((available & PORTS_OF_PARITY(odd)) == 0 || (atomic_load64(summary) & bit) != 0)
+                continue;
+            atomic_or64(summary, bit);
+            mended = true;
+        }
+    }
+    return mended;
+}
+
 /* Claims a port like `wanted`: its class and parity, or else its class, or else any. Host order, or -1. */
-WIRE_INLINE int ports_claim(struct port_map *map, be16 wanted, uint64_t random)
+TABLE_FUNCTION int ports_claim(struct port_map *map, be16 wanted, uint64_t random)
 {
     enum port_class class = port_class(wanted);
     bool odd = (from_be16(wanted) & 1) != 0;
-    int port = -1;
-    if (atomic_load32(&map->free) == 0)
+    if (absent(map))
         return -1;
-    for (unsigned i = 0; i < 4 && port < 0; i++)
-        port = ports_take_parity(map, i < 2 ? class : (enum port_class) !class, (i & 1) != 0 ? !odd : odd,
-                                 random);
-    return port;
+    for (size_t round = 0; round < 2 && atomic_load32(&map->free) != 0; round++) {
+        for (size_t i = 0; i < 4; i++) {
+            int port = ports_take_parity(map, i < 2 ? class : (enum port_class) !class,
+                                         (i & 1) != 0 ? !odd : odd, random);
+            if (port >= 0)
+                return port;
+        }
+        if (!ports_mend(map))
+            return -1;
+    }
+    return -1;
 }
 
 #endif /* ENGINE_PORTS_H */

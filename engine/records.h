@@ -18,32 +18,33 @@ WIRE_INLINE uint64_t stack_top(uint64_t old, uint32_t link)
     return ((old & 0xffffffff00000000ull) + 0x100000000ull) | link;
 }
 
-/* Gives back a record whose phase is FREE, or which the caller has only just taken. */
-WIRE_INLINE void records_push(const struct table *table, uint32_t lane_number, uint32_t index)
+/* Gives back a record whose phase is FREE, or which the caller has only just taken; false: it is lost. */
+TABLE_FUNCTION bool records_push(const struct table *table, uint32_t lane_number, uint32_t index)
 {
     struct lane *lane = lane_at(table, lane_number);
     struct record *record = record_at(table, index);
-    if (lane == NULL || record == NULL)
-        return;
-    for (unsigned tries = 0; tries < STACK_TRIES; tries++) {
+    if (absent(table) || absent(lane) || absent(record))
+        return false;
+    for (size_t tries = 0; tries < STACK_TRIES; tries++) {
         uint64_t old = atomic_load64(&lane->free);
         atomic_store32(&record->lead, (uint32_t)old);
         if (atomic_swap_if64(&lane->free, old, stack_top(old, index + 1)))
-            return;
+            return true;
     }
+    return false;
 }
 
-WIRE_INLINE uint32_t records_pop(const struct table *table, uint32_t lane_number)
+TABLE_FUNCTION uint32_t records_pop(const struct table *table, uint32_t lane_number)
 {
     struct lane *lane = lane_at(table, lane_number);
-    if (lane == NULL)
+    if (absent(table) || absent(lane))
         return NO_RECORD;
-    for (unsigned tries = 0; tries < STACK_TRIES; tries++) {
+    for (size_t tries = 0; tries < STACK_TRIES; tries++) {
         uint64_t old = atomic_load64(&lane->free);
         if ((uint32_t)old == 0)
             return NO_RECORD;
         const struct record *record = record_at(table, (uint32_t)old - 1);
-        if (record == NULL)
+        if (absent(record))
             return NO_RECORD;
         uint32_t next = atomic_load32(&record->lead);
         if (atomic_swap_if64(&lane->free, old, stack_top(old, next)))
@@ -53,11 +54,13 @@ WIRE_INLINE uint32_t records_pop(const struct table *table, uint32_t lane_number
 }
 
 /* A record that nobody else has, or NO_RECORD. */
-WIRE_INLINE uint32_t records_take(const struct table *table, uint32_t lane)
+TABLE_FUNCTION uint32_t records_take(const struct table *table, uint32_t lane)
 {
     struct table_header *header = header_of(table);
+    if (absent(table) || absent(header))
+        return NO_RECORD;
     uint32_t index = records_pop(table, lane);
-    if (index != NO_RECORD || header == NULL)
+    if (index != NO_RECORD)
         return index;
     if (atomic_load64(&header->fresh) < table->constants.records) {
         uint64_t fresh = atomic_add64(&header->fresh, 1);
@@ -77,7 +80,7 @@ WIRE_INLINE uint32_t records_take(const struct table *table, uint32_t lane)
 WIRE_INLINE uint32_t records_used(const struct table *table)
 {
     const struct table_header *header = header_of(table);
-    uint64_t fresh = header != NULL ? atomic_load64(&header->fresh) : 0;
+    uint64_t fresh = absent(header) ? 0 : atomic_load64(&header->fresh);
     return fresh < table->constants.records ? (uint32_t)fresh : table->constants.records;
 }
 

@@ -343,7 +343,7 @@ static void count_place(const struct recovery *recovery, struct record *record, 
     header_of(recovery->table)->sessions[record->instance]++;
     record->counted =
         nat64->sessions_per_subscriber != 0 &&
-        subscriber_join(recovery->table, subscriber, SUBSCRIBER_SESSIONS_MAXIMUM) == SUBSCRIBER_JOINED;
+        subscriber_join(recovery->table, subscriber, SUBSCRIBER_SESSIONS_MAXIMUM, 0) == SUBSCRIBER_JOINED;
 }
 
 /* The session's entries in both indexes; false: there is no room for one of them. */

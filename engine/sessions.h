@@ -21,9 +21,11 @@
  *
  * Ending. Whoever swaps LIVE -> ENDING owns the end.
  *
- * Dying. Whoever stops for good at any point above leaves at most one record, one port and one count behind:
- * readers pass over what is not LIVE, rivals kill what is MAKING, and nothing waits. The next start takes
- * back what was left (engine/recover.c). test/model/ explores all of this, step by step.
+ * Dying. Whoever stops for good at any point above leaves behind at most a record, a port, a place in each
+ * count, an entry in each index, and one use of a binding, which then keeps its own record and port as well;
+ * twice that if it died while it ended an expired session that was in its way. Readers pass over what is not
+ * LIVE, rivals kill what is MAKING, and nothing waits. The next start takes back what was left
+ * (engine/recover.c). test/model/ explores all of this, step by step.
  */
 #ifndef ENGINE_SESSIONS_H
 #define ENGINE_SESSIONS_H
@@ -45,9 +47,15 @@ struct session_request {
     uint32_t sessions_per_subscriber; /* and in the subscriber; 0: not counted */
 };
 
+WIRE_INLINE bool same_client(const struct ipv6_address *a, const struct ipv6_address *b)
+{
+    const word64 *half_a = (const void *)a, *half_b = (const void *)b;
+    return ((half_a[0] ^ half_b[0]) | (half_a[1] ^ half_b[1])) == 0;
+}
+
 WIRE_INLINE bool record_has_key6(const struct record *record, const struct key6 *key)
 {
-    return ipv6_equal(&record->client, &key->client) && record->remote == key->remote &&
+    return same_client(&record->client, &key->client) && record->remote == key->remote &&
            record->client_port == key->client_port && record->remote_port == key->remote_port &&
            record->transport == key->transport && record->instance == key->instance;
 }
@@ -61,8 +69,20 @@ WIRE_INLINE bool record_has_key4(const struct record *record, const struct key4 
 
 WIRE_INLINE bool record_has_binding(const struct record *record, const struct binding_key *key)
 {
-    return ipv6_equal(&record->client, &key->client) && record->client_port == key->client_port &&
+    return same_client(&record->client, &key->client) && record->client_port == key->client_port &&
            record->transport == key->transport && record->instance == key->instance;
+}
+
+/* The same for two records, without a key between them. */
+WIRE_INLINE bool share_binding(const struct record *a, const struct record *b)
+{
+    return same_client(&a->client, &b->client) && a->client_port == b->client_port &&
+           a->transport == b->transport && a->instance == b->instance;
+}
+
+WIRE_INLINE bool share_session(const struct record *a, const struct record *b)
+{
+    return share_binding(a, b) && a->remote == b->remote && a->remote_port == b->remote_port;
 }
 
 WIRE_INLINE struct key4 record_key4(const struct record *record)
@@ -128,18 +148,24 @@ struct found {
 /* Copies the record that a slot names. False: it is not the slot's any more. */
 WIRE_INLINE bool slot_read(const struct table *table, uint64_t slot, struct found *found)
 {
-    const struct record *record =
-        slot_index(slot) < table->constants.records ? record_at(table, slot_index(slot)) : NULL;
     found->index = slot_index(slot);
-    return record != NULL && record_read(record, slot_generation(slot), &found->copy);
+    if (slot_index(slot) >= table->constants.records)
+        return false;
+    const struct record *record = record_at(table, slot_index(slot));
+    return !absent(record) && record_read(record, slot_generation(slot), &found->copy);
 }
 
 /* Finds the session that lives at `tick` (seconds). */
-WIRE_INLINE bool session_find6(const struct table *table, const struct key6 *key, uint64_t hash,
-                               uint32_t tick, struct found *found)
+TABLE_FUNCTION bool session_find6(const struct table *table, const struct key6 *key, uint64_t hash,
+                                  uint32_t tick, struct found *found)
 {
+    if (absent(table) || absent(key) || absent(found))
+        return false;
     struct index_walk walk = index_start(table, SEGMENT_SESSION6, hash);
-    for (uint64_t slot = index_next(table, &walk); slot != 0; slot = index_next(table, &walk)) {
+    for (size_t step = 0; step < INDEX_PLACES; step++) {
+        uint64_t slot = index_next(table, &walk);
+        if (slot == 0)
+            break;
         if (slot_read(table, slot, found) && life_is_session(found->copy.life, tick) &&
             record_has_key6(&found->copy, key))
             return true;
@@ -148,11 +174,16 @@ WIRE_INLINE bool session_find6(const struct table *table, const struct key6 *key
     return false;
 }
 
-WIRE_INLINE bool session_find4(const struct table *table, const struct key4 *key, uint64_t hash,
-                               uint32_t tick, struct found *found)
+TABLE_FUNCTION bool session_find4(const struct table *table, const struct key4 *key, uint64_t hash,
+                                  uint32_t tick, struct found *found)
 {
+    if (absent(table) || absent(key) || absent(found))
+        return false;
     struct index_walk walk = index_start(table, SEGMENT_SESSION4, hash);
-    for (uint64_t slot = index_next(table, &walk); slot != 0; slot = index_next(table, &walk)) {
+    for (size_t step = 0; step < INDEX_PLACES; step++) {
+        uint64_t slot = index_next(table, &walk);
+        if (slot == 0)
+            break;
         if (slot_read(table, slot, found) && life_is_session(found->copy.life, tick) &&
             record_has_key4(&found->copy, key))
             return true;
@@ -162,11 +193,16 @@ WIRE_INLINE bool session_find4(const struct table *table, const struct key4 *key
 }
 
 /* Finds the lead of the binding. */
-WIRE_INLINE bool binding_find(const struct table *table, const struct binding_key *key, uint32_t tick,
-                              struct found *found)
+TABLE_FUNCTION bool binding_find(const struct table *table, const struct binding_key *key, uint32_t tick,
+                                 struct found *found)
 {
+    if (absent(table) || absent(key) || absent(found))
+        return false;
     struct index_walk walk = index_start(table, SEGMENT_BINDINGS, hash_binding(table, key));
-    for (uint64_t slot = index_next(table, &walk); slot != 0; slot = index_next(table, &walk)) {
+    for (size_t step = 0; step < INDEX_PLACES; step++) {
+        uint64_t slot = index_next(table, &walk);
+        if (slot == 0)
+            break;
         if (slot_read(table, slot, found) && binding_is_alive(&found->copy, tick) &&
             record_has_binding(&found->copy, key))
             return true;
@@ -183,12 +219,12 @@ WIRE_INLINE bool binding_find4(const struct table *table, uint16_t address, uint
                                uint32_t tick, struct found *found)
 {
     const uint32_t *owner = owner_at(table, address, transport, from_be16(port));
-    uint32_t index = owner != NULL ? atomic_load32(owner) - 1 : NO_RECORD;
-    const struct record *record = index < table->constants.records ? record_at(table, index) : NULL;
     found->index = NO_RECORD;
-    if (record == NULL)
+    uint32_t index = absent(owner) ? NO_RECORD : atomic_load32(owner) - 1;
+    if (index >= table->constants.records)
         return false;
-    if (!record_read(record, life_generation(atomic_load64(&record->life)), &found->copy) ||
+    const struct record *record = record_at(table, index);
+    if (absent(record) || !record_read(record, life_generation(atomic_load64(&record->life)), &found->copy) ||
         !binding_is_alive(&found->copy, tick) || found->copy.lead != index ||
         found->copy.address != address || found->copy.transport != transport || found->copy.pool_port != port)
         return false;
@@ -197,9 +233,11 @@ WIRE_INLINE bool binding_find4(const struct table *table, uint16_t address, uint
 }
 
 /* One more session for a binding; false: it has ended, or is about to. */
-WIRE_INLINE bool binding_join(struct record *lead, uint16_t generation)
+TABLE_FUNCTION bool binding_join(struct record *lead, uint16_t generation)
 {
-    for (unsigned tries = 0; tries < JOIN_TRIES; tries++) {
+    if (absent(lead))
+        return false;
+    for (size_t tries = 0; tries < JOIN_TRIES; tries++) {
         uint64_t users = atomic_load64(&lead->users);
         if (users_generation(users) != generation || users_count(users) == 0 || (users & USERS_CLOSING) != 0)
             return false;
@@ -209,48 +247,56 @@ WIRE_INLINE bool binding_join(struct record *lead, uint16_t generation)
     return false;
 }
 
-/* From now on nobody joins the binding; it ends with the sessions it has. */
-WIRE_INLINE void binding_close(struct record *lead, uint16_t generation)
+/* From now on nobody joins the binding; it ends with the sessions it has. False: others kept at its word. */
+TABLE_FUNCTION bool binding_close(struct record *lead, uint16_t generation)
 {
-    for (unsigned tries = 0; tries < JOIN_TRIES; tries++) {
+    if (absent(lead))
+        return false;
+    for (size_t tries = 0; tries < JOIN_TRIES; tries++) {
         uint64_t users = atomic_load64(&lead->users);
         if (users_generation(users) != generation || users_count(users) == 0 ||
             atomic_swap_if64(&lead->users, users, users | USERS_CLOSING))
-            return;
+            return true;
     }
+    return false;
 }
 
 /*
- * Moves the end of a binding's life. Somebody who was stopped in here may raise that of a binding which has
- * the record since: it then seems to live a little longer than its sessions, and ends with the last as ever.
+ * Moves the end of a binding's life; false: others kept at it. Somebody who was stopped in here may raise
+ * that of a binding which has the record since: it then seems to live a little longer than its sessions, and
+ * ends with the last as ever.
  */
-WIRE_INLINE void binding_raise(struct record *lead, uint32_t until)
+TABLE_FUNCTION bool binding_raise(struct record *lead, uint32_t until)
 {
-    for (unsigned tries = 0; tries < JOIN_TRIES; tries++) {
+    if (absent(lead))
+        return false;
+    for (size_t tries = 0; tries < JOIN_TRIES; tries++) {
         uint32_t old = atomic_load32(&lead->until);
         if (old >= until || atomic_swap_if32(&lead->until, old, until))
-            return;
+            return true;
     }
+    return false;
 }
 
 /*
  * A packet of a live session: moves its end and its state. Writes nothing if nothing changes (ticks are whole
- * seconds, so most packets write nothing). False: the word of life is not copy->life any more; look again.
+ * seconds, so most packets write nothing). The binding's end moves first: it must not seem over while one of
+ * its sessions is not. False: the word of life is not copy->life any more; look again.
  */
 WIRE_INLINE bool session_touch(const struct table *table, const struct found *found, uint32_t expires,
                                uint8_t state)
 {
     const struct record *copy = &found->copy;
     uint64_t now = life_make(expires, life_generation(copy->life), state, PHASE_LIVE);
-    struct record *record = record_at(table, found->index);
     if (now == copy->life)
         return true;
-    if (record == NULL || !atomic_swap_if64(&record->life, copy->life, now))
+    struct record *record = record_at(table, found->index);
+    struct record *lead = copy->lead < table->constants.records ? record_at(table, copy->lead) : record;
+    if (absent(record) || absent(lead) || atomic_load64(&record->life) != copy->life)
         return false;
-    struct record *lead = copy->lead < table->constants.records ? record_at(table, copy->lead) : NULL;
-    if (lead != NULL && atomic_load32(&lead->until) < expires)
-        binding_raise(lead, expires);
-    return true;
+    if (atomic_load32(&lead->until) < expires)
+        (void)binding_raise(lead, expires);
+    return atomic_swap_if64(&record->life, copy->life, now);
 }
 
 #endif /* ENGINE_SESSIONS_H */

@@ -10,7 +10,9 @@
  * The count is exact because there is one word a subscriber. Whoever finds none enters one as PENDING, which
  * nobody joins, then looks at all places again: a word that is not pending has won; one that is gets emptied;
  * then PENDING is taken off, which fails if somebody emptied this one meanwhile. As in engine/sessions.h,
- * each enters before it looks, so of two the later sees the earlier.
+ * each enters before it looks, so of two the later sees the earlier. While a word is pending its count is the
+ * lane of who entered it: who was stopped and goes on must not take another's word, entered in the same place
+ * since, for its own.
  *
  * Whoever dies between joining and making a session leaves a count that is too high by one until the next
  * start counts anew; a PENDING word that was left is emptied by the next who comes.
@@ -22,6 +24,7 @@
 
 #define SUBSCRIBER_PENDING 0x100000ull
 _Static_assert(SUBSCRIBER_SESSIONS_MAXIMUM < SUBSCRIBER_PENDING, "the count fits below the flag");
+_Static_assert(LANES_MAXIMUM < SUBSCRIBER_PENDING, "and so does a lane");
 
 enum subscriber_result {
     SUBSCRIBER_JOINED,
@@ -40,11 +43,13 @@ WIRE_INLINE uint32_t subscriber_count(uint64_t word)
     return (uint32_t)(word & SUBSCRIBER_SESSIONS_MAXIMUM);
 }
 
-/* A walk over the words that may be a subscriber's. */
+/* A walk over the words that may be a subscriber's; or the place of one of them. */
 struct subscriber_walk {
     uint64_t fingerprint; /* a word without its lower 21 bits */
+    uint64_t without;     /* words that have this flag are passed over */
     uint32_t home, bucket;
-    unsigned step; /* of the next word, from the home bucket on */
+    size_t probe; /* how many buckets after the home bucket */
+    size_t slot;  /* of the bucket, plus one: the place of the last word; 0: before the first */
 };
 
 WIRE_INLINE struct subscriber_walk subscriber_start(const struct table *table, uint64_t hash)
@@ -53,123 +58,146 @@ WIRE_INLINE struct subscriber_walk subscriber_start(const struct table *table, u
     return (struct subscriber_walk){.fingerprint = subscriber_word(hash, 0), .home = home, .bucket = home};
 }
 
-/* The next word with the fingerprint, and what it was; NULL at the end. */
-WIRE_INLINE uint64_t *subscriber_next(const struct table *table, struct subscriber_walk *walk, uint64_t *word)
+/* The next word with the fingerprint, or 0 at the end. */
+TABLE_FUNCTION uint64_t subscriber_next(const struct table *table, struct subscriber_walk *walk)
 {
-    while (walk->step < PROBE_LIMIT * BUCKET_SLOTS) {
-        unsigned number = walk->step % BUCKET_SLOTS;
-        struct bucket *bucket = bucket_at(table, SEGMENT_SUBSCRIBERS, walk->bucket);
-        if (bucket == NULL)
-            return NULL;
-        *word = atomic_load64(&bucket->slot[number]);
-        bool home = walk->step < BUCKET_SLOTS;
-        walk->step++;
-        if (number == BUCKET_SLOTS - 1) {
-            if (home && atomic_load64(&bucket->strays) == 0)
-                walk->step = PROBE_LIMIT * BUCKET_SLOTS + 1; /* nothing after this one */
-            walk->bucket = index_next_bucket(table, walk->bucket);
+    if (absent(table) || absent(walk))
+        return 0;
+    const uint64_t fingerprint = walk->fingerprint, without = walk->without;
+    uint32_t number = walk->bucket;
+    for (size_t probe = walk->probe, i = walk->slot; probe < PROBE_LIMIT; probe++, i = 0) {
+        struct bucket *bucket = bucket_at(table, SEGMENT_SUBSCRIBERS, number);
+        if (absent(bucket))
+            return 0;
+        while (i < BUCKET_SLOTS) {
+            uint64_t word = atomic_load64(slot_at(bucket, i++));
+            if (word != 0 && (word & ~(2 * SUBSCRIBER_PENDING - 1)) == fingerprint && (word & without) == 0) {
+                walk->bucket = number;
+                walk->probe = probe;
+                walk->slot = i;
+                return word;
+            }
         }
-        if (*word != 0 && (*word & ~(2 * SUBSCRIBER_PENDING - 1)) == walk->fingerprint)
-            return &bucket->slot[number];
+        if (probe == 0 && atomic_load64(&bucket->strays) == 0)
+            return 0;
+        number = index_next_bucket(table, number);
     }
-    return NULL;
+    return 0;
 }
 
-/* Empties a word, if it still is `word`. */
-WIRE_INLINE bool subscriber_clear(const struct table *table, uint32_t home, uint64_t *at, uint64_t word)
+/* Changes the word where the walk stands, if it still is `word`. */
+WIRE_INLINE bool subscriber_swap(const struct table *table, const struct subscriber_walk *at, uint64_t word,
+                                 uint64_t value)
 {
-    struct bucket *bucket = bucket_at(table, SEGMENT_SUBSCRIBERS, home);
-    if (bucket == NULL || !atomic_swap_if64(at, word, 0))
+    struct bucket *bucket = bucket_at(table, SEGMENT_SUBSCRIBERS, at->bucket);
+    return !absent(bucket) && atomic_swap_if64(slot_at(bucket, at->slot - 1), word, value);
+}
+
+/* Empties the word where the walk stands, if it still is `word`. */
+WIRE_INLINE bool subscriber_clear(const struct table *table, const struct subscriber_walk *at, uint64_t word)
+{
+    if (!subscriber_swap(table, at, word, 0))
         return false;
-    if (at < bucket->slot || at >= bucket->slot + BUCKET_SLOTS)
-        atomic_add64(&bucket->strays, (uint64_t)-1);
+    struct bucket *home = bucket_at(table, SEGMENT_SUBSCRIBERS, at->home);
+    if (at->probe != 0 && !absent(home))
+        atomic_add64(&home->strays, (uint64_t)-1);
     return true;
 }
 
-/* Enters a pending word of one session; NULL: no place. */
-WIRE_INLINE uint64_t *subscriber_enter(const struct table *table, const struct subscriber_walk *start)
+/* Enters a word and stands there; false: no place. */
+TABLE_FUNCTION bool subscriber_enter(const struct table *table, struct subscriber_walk *at, uint64_t word)
 {
-    struct bucket *home = bucket_at(table, SEGMENT_SUBSCRIBERS, start->home);
+    if (absent(table) || absent(at))
+        return false;
+    uint32_t number = at->home;
+    struct bucket *home = bucket_at(table, SEGMENT_SUBSCRIBERS, number);
     struct bucket *bucket = home;
-    uint32_t number = start->home;
-    if (home == NULL)
-        return NULL;
-    for (unsigned probe = 0; probe < PROBE_LIMIT; probe++) {
+    if (absent(home))
+        return false;
+    for (size_t probe = 0; probe < PROBE_LIMIT; probe++) {
         if (probe == 1)
             atomic_add64(&home->strays, 1); /* before the word can be looked for */
-        for (unsigned i = 0; bucket != NULL && i < BUCKET_SLOTS; i++)
-            if (atomic_load64(&bucket->slot[i]) == 0 &&
-                atomic_swap_if64(&bucket->slot[i], 0, start->fingerprint | SUBSCRIBER_PENDING | 1))
-                return &bucket->slot[i];
+        if (absent(bucket))
+            break;
+        for (size_t i = 0; i < BUCKET_SLOTS; i++)
+            if (atomic_load64(&bucket->slot[i]) == 0 && atomic_swap_if64(&bucket->slot[i], 0, word)) {
+                at->bucket = number;
+                at->probe = probe;
+                at->slot = i + 1;
+                return true;
+            }
         number = index_next_bucket(table, number);
         bucket = bucket_at(table, SEGMENT_SUBSCRIBERS, number);
     }
     atomic_add64(&home->strays, (uint64_t)-1);
-    return NULL;
+    return false;
 }
 
 /* The subscriber has no word yet: makes one. */
-WIRE_INLINE enum subscriber_result subscriber_make(const struct table *table,
-                                                   const struct subscriber_walk *start)
+TABLE_FUNCTION enum subscriber_result subscriber_make(const struct table *table, uint64_t hash, uint32_t lane)
 {
-    uint64_t pending = start->fingerprint | SUBSCRIBER_PENDING | 1;
-    uint64_t *own = subscriber_enter(table, start);
-    if (own == NULL)
+    if (absent(table))
         return SUBSCRIBER_NO_PLACE;
-    struct subscriber_walk walk = *start;
-    uint64_t word;
-    for (uint64_t *at = subscriber_next(table, &walk, &word); at != NULL;
-         at = subscriber_next(table, &walk, &word)) {
-        if (at == own)
+    struct subscriber_walk own = subscriber_start(table, hash);
+    struct subscriber_walk walk = own;
+    uint64_t pending = own.fingerprint | SUBSCRIBER_PENDING | lane;
+    if (!subscriber_enter(table, &own, pending))
+        return SUBSCRIBER_NO_PLACE;
+    for (size_t step = 0; step < INDEX_PLACES; step++) {
+        uint64_t word = subscriber_next(table, &walk);
+        if (word == 0)
+            break;
+        if (walk.probe == own.probe && walk.slot == own.slot)
             continue;
-        /* One that cannot be emptied may have become a subscriber's meanwhile. */
-        if ((word & SUBSCRIBER_PENDING) == 0 || !subscriber_clear(table, start->home, at, word)) {
-            subscriber_clear(table, start->home, own, pending);
+        /* One that cannot be emptied may have won since it was looked at. */
+        if ((word & SUBSCRIBER_PENDING) == 0 || !subscriber_clear(table, &walk, word)) {
+            (void)subscriber_clear(table, &own, pending);
             return SUBSCRIBER_CONTENTION;
         }
     }
-    return atomic_swap_if64(own, pending, start->fingerprint | 1) ? SUBSCRIBER_JOINED : SUBSCRIBER_CONTENTION;
+    return subscriber_swap(table, &own, pending, own.fingerprint | 1) ? SUBSCRIBER_JOINED
+                                                                      : SUBSCRIBER_CONTENTION;
 }
 
 /* One more session for the subscriber of this hash, unless it has `limit` already. */
-WIRE_INLINE enum subscriber_result subscriber_join(const struct table *table, uint64_t hash, uint32_t limit)
+TABLE_FUNCTION enum subscriber_result subscriber_join(const struct table *table, uint64_t hash,
+                                                      uint32_t limit, uint32_t lane)
 {
-    const struct subscriber_walk start = subscriber_start(table, hash);
-    for (unsigned tries = 0; tries < SUBSCRIBER_TRIES; tries++) {
-        struct subscriber_walk walk = start;
-        uint64_t word = 0;
-        uint64_t *at = subscriber_next(table, &walk, &word);
-        while (at != NULL && (word & SUBSCRIBER_PENDING) != 0)
-            at = subscriber_next(table, &walk, &word);
-        if (at == NULL) {
-            enum subscriber_result made = subscriber_make(table, &start);
+    if (absent(table))
+        return SUBSCRIBER_NO_PLACE;
+    for (size_t tries = 0; tries < SUBSCRIBER_TRIES; tries++) {
+        struct subscriber_walk at = subscriber_start(table, hash);
+        at.without = SUBSCRIBER_PENDING;
+        uint64_t word = subscriber_next(table, &at);
+        if (word == 0) {
+            enum subscriber_result made = subscriber_make(table, hash, lane);
             if (made != SUBSCRIBER_CONTENTION)
                 return made;
         } else if (subscriber_count(word) >= limit) {
             return SUBSCRIBER_AT_LIMIT;
-        } else if (atomic_swap_if64(at, word, word + 1)) {
+        } else if (subscriber_swap(table, &at, word, word + 1)) {
             return SUBSCRIBER_JOINED;
         }
     }
     return SUBSCRIBER_CONTENTION;
 }
 
-/* One session less. */
-WIRE_INLINE void subscriber_leave(const struct table *table, uint64_t hash)
+/* One session less; false: there was no count to take it from, or others kept at its word. */
+TABLE_FUNCTION bool subscriber_leave(const struct table *table, uint64_t hash)
 {
-    const struct subscriber_walk start = subscriber_start(table, hash);
-    for (unsigned tries = 0; tries < JOIN_TRIES; tries++) {
-        struct subscriber_walk walk = start;
-        uint64_t word = 0;
-        uint64_t *at = subscriber_next(table, &walk, &word);
-        while (at != NULL && (word & SUBSCRIBER_PENDING) != 0)
-            at = subscriber_next(table, &walk, &word);
-        if (at == NULL)
-            return;
-        if (subscriber_count(word) > 1 ? atomic_swap_if64(at, word, word - 1)
-                                       : subscriber_clear(table, start.home, at, word))
-            return;
+    if (absent(table))
+        return false;
+    for (size_t tries = 0; tries < JOIN_TRIES; tries++) {
+        struct subscriber_walk at = subscriber_start(table, hash);
+        at.without = SUBSCRIBER_PENDING;
+        uint64_t word = subscriber_next(table, &at);
+        if (word == 0)
+            return false;
+        if (subscriber_count(word) > 1 ? subscriber_swap(table, &at, word, word - 1)
+                                       : subscriber_clear(table, &at, word))
+            return true;
     }
+    return false;
 }
 
 #endif /* ENGINE_SUBSCRIBERS_H */

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
- * Proof that wire/ and the accessors of the session table compile for the BPF target, over maps as the kernel
- * would hold them. Nothing here is run; a header that stops being fit for BPF stops the build.
+ * The session table's own code as BPF programs, over array maps that user space has mapped: what
+ * test/bpf/shared_test.c loads, and what tool/check-bpf compiles together with all of wire/.
+ *
+ * The number of an actor comes in as the packet's mark (programs for TC, which can be repeated and so
+ * measured) or as the only word of the context (for a program that user space calls). Its struct call lies in
+ * `calls`.
  */
 #include <linux/bpf.h>
 
@@ -9,136 +13,197 @@
 
 #include "engine/layout.h"
 
-struct {
-    __uint(type, BPF_MAP_TYPE_ARRAY);
-    __uint(max_entries, 1);
-    __uint(map_flags, BPF_F_MMAPABLE);
-    __type(key, __u32);
-    __type(value, struct table_header);
-} header_map SEC(".maps");
+/* Elements are counted by the test: bpf_map__set_max_entries. */
+#define SEGMENT_MAP(name, element)                                                                           \
+    struct {                                                                                                 \
+        __uint(type, BPF_MAP_TYPE_ARRAY);                                                                    \
+        __uint(max_entries, 1);                                                                              \
+        __uint(map_flags, BPF_F_MMAPABLE);                                                                   \
+        __type(key, __u32);                                                                                  \
+        __type(value, element);                                                                              \
+    } name SEC(".maps")
 
-struct {
-    __uint(type, BPF_MAP_TYPE_ARRAY);
-    __uint(max_entries, 4);
-    __uint(map_flags, BPF_F_MMAPABLE);
-    __type(key, __u32);
-    __type(value, struct lane);
-} lanes_map SEC(".maps");
+SEGMENT_MAP(header, struct table_header);
+SEGMENT_MAP(lanes, struct lane);
+SEGMENT_MAP(records, struct record);
+SEGMENT_MAP(session6, struct bucket);
+SEGMENT_MAP(session4, struct bucket);
+SEGMENT_MAP(bindings, struct bucket);
+SEGMENT_MAP(subscribers, struct bucket);
+SEGMENT_MAP(ports, struct port_map);
+SEGMENT_MAP(owners, struct owner_line);
 
-struct {
-    __uint(type, BPF_MAP_TYPE_ARRAY);
-    __uint(max_entries, 1024);
-    __uint(map_flags, BPF_F_MMAPABLE);
-    __type(key, __u32);
-    __type(value, struct record);
-} records_map SEC(".maps");
-
-struct index_map {
-    __uint(type, BPF_MAP_TYPE_ARRAY);
-    __uint(max_entries, 256);
-    __uint(map_flags, BPF_F_MMAPABLE);
-    __type(key, __u32);
-    __type(value, struct bucket);
-};
-struct index_map session6_map SEC(".maps");
-struct index_map session4_map SEC(".maps");
-struct index_map bindings_map SEC(".maps");
-
-struct {
-    __uint(type, BPF_MAP_TYPE_ARRAY);
-    __uint(max_entries, TRANSPORT_COUNT);
-    __uint(map_flags, BPF_F_MMAPABLE);
-    __type(key, __u32);
-    __type(value, struct port_map);
-} ports_map SEC(".maps");
-
-struct {
-    __uint(type, BPF_MAP_TYPE_ARRAY);
-    __uint(max_entries, 3 * 4096);
-    __uint(map_flags, BPF_F_MMAPABLE);
-    __type(key, __u32);
-    __type(value, struct owner_line);
-} owners_map SEC(".maps");
-
-static inline __attribute__((always_inline)) void *table_at_bpf(enum segment segment, __u32 index)
+WIRE_INLINE void *table_at_bpf(enum segment segment, __u32 index)
 {
     switch (segment) {
     case SEGMENT_HEADER:
-        return bpf_map_lookup_elem(&header_map, &index);
+        return bpf_map_lookup_elem(&header, &index);
     case SEGMENT_LANES:
-        return bpf_map_lookup_elem(&lanes_map, &index);
+        return bpf_map_lookup_elem(&lanes, &index);
     case SEGMENT_RECORDS:
-        return bpf_map_lookup_elem(&records_map, &index);
+        return bpf_map_lookup_elem(&records, &index);
     case SEGMENT_SESSION6:
-        return bpf_map_lookup_elem(&session6_map, &index);
+        return bpf_map_lookup_elem(&session6, &index);
     case SEGMENT_SESSION4:
-        return bpf_map_lookup_elem(&session4_map, &index);
+        return bpf_map_lookup_elem(&session4, &index);
     case SEGMENT_BINDINGS:
-        return bpf_map_lookup_elem(&bindings_map, &index);
+        return bpf_map_lookup_elem(&bindings, &index);
+    case SEGMENT_SUBSCRIBERS:
+        return bpf_map_lookup_elem(&subscribers, &index);
     case SEGMENT_PORTS:
-        return bpf_map_lookup_elem(&ports_map, &index);
+        return bpf_map_lookup_elem(&ports, &index);
     case SEGMENT_OWNERS:
-        return bpf_map_lookup_elem(&owners_map, &index);
+        return bpf_map_lookup_elem(&owners, &index);
+    case SEGMENT_TRAFFIC: /* this table does not count */
     default:
         return NULL;
     }
 }
 
+#include "engine/making.c"
 #include "engine/random.h"
-#include "engine/sessions.h"
+#include "test/bpf/operations.h"
 #include "wire/checksum.h"
 #include "wire/ipv4.h"
 #include "wire/rfc6052.h"
 #include "wire/transport.h"
 
-SEC("tc")
-int look_up(struct __sk_buff *skb)
+struct table table_bpf SEC(".data.table");
+
+struct actors actors SEC(".data.actors");
+
+WIRE_INLINE const struct table *the_table(void)
 {
-    struct table table = {.constants = {.records = 1024, .buckets = 256, .addresses = 1, .lanes = 4}};
-    struct rfc6052_prefix prefix = {.length = 96};
-    struct key6 key = {.client_port = (be16)skb->mark, .transport = TRANSPORT_UDP};
-    struct key4 key4 = {.pool_port = (be16)skb->mark, .transport = TRANSPORT_UDP};
-    struct binding_key binding = {.client_port = key.client_port, .transport = key.transport};
-    struct ipv6_address remote = rfc6052_embed(&prefix, skb->priority);
-    key.remote = rfc6052_extract(&prefix, &remote);
-    __u32 tick = (__u32)(bpf_ktime_get_ns() / 1000000000ull);
-    __u32 found = session_find6(&table, &key, hash_key6(&table, &key), tick);
-    if (found == NO_RECORD)
-        found = session_find4(&table, &key4, hash_key4(&table, &key4), tick);
-    if (found == NO_RECORD)
-        found = binding_find(&table, &binding, tick);
-    if (found == NO_RECORD)
-        found = binding_find4(&table, 0, key.transport, key.client_port, tick);
-    if (found == NO_RECORD)
-        return (int)checksum_fold(checksum_pseudo_tail(8, PROTOCOL_UDP));
-    struct record *record = record_at(&table, found);
-    if (record == NULL)
-        return -1;
-    return session_touch(&table, record, atomic_load64(&record->life), tick + 300, 0);
+    return &table_bpf;
+}
+
+WIRE_INLINE struct call *call_of(__u32 number)
+{
+    return &actors.calls[below(CALLS, number)];
+}
+
+struct number {
+    __u32 number;
+};
+
+/* One operation, asked for by user space. */
+SEC("syscall")
+int call_by_user(struct number *context)
+{
+    struct call *call = call_of(context->number);
+    call->result = call_perform(call);
+    return 0;
+}
+
+/* A static binding of the client's port, on port 80 of the first address. */
+SEC("syscall")
+int make_static(struct number *context)
+{
+    struct call *call = call_of(context->number);
+    struct actor actor = {.lane = call->lane};
+    call_make_key(call);
+    call->request = (struct session_request){
+        .key = call->key, .pool = to_be32(0xc6336400u), .pool_port = to_be16(80), .tick = call->tick};
+    call->result = binding_make_static(&actor, &call->request);
+    return 0;
+}
+
+SEC("syscall")
+int end_static(struct number *context)
+{
+    struct call *call = call_of(context->number);
+    struct actor actor = {.lane = call->lane};
+    call->result = call_find_binding(call) && binding_end_static(&actor, &call->lead);
+    return 0;
+}
+
+/* What such a call costs by itself. */
+SEC("syscall")
+int call_nothing(struct number *context)
+{
+    return (int)context->number;
 }
 
 SEC("tc")
-int make(struct __sk_buff *skb)
+int churn(struct __sk_buff *skb)
 {
-    struct table table = {.constants = {.records = 1024, .buckets = 256, .addresses = 1, .lanes = 4}};
-    struct random random = random_seed(skb->hash);
-    struct port_map *map = port_map_at(&table, 0, TRANSPORT_UDP);
-    if (map == NULL)
-        return -1;
-    int port = ports_claim(map, (be16)skb->mark, random_next(&random));
-    if (port < 0)
-        return -1;
-    __u32 index = records_take(&table, 0);
-    if (index == NO_RECORD) {
-        ports_release(map, (__u16)port);
-        return -1;
-    }
-    __u64 slot = slot_make(skb->hash, 1, index);
-    if (!index_publish(&table, SEGMENT_SESSION6, skb->hash, slot))
-        records_push(&table, 0, index);
+    (void)call_churn(call_of(skb->mark), atomic_load32(&actors.now));
+    return 0;
+}
+
+/* --- measurements, each a run of the program net of `measure_nothing` ------------------------------- */
+
+WIRE_INLINE struct call *choose(struct __sk_buff *skb)
+{
+    struct call *call = call_of(skb->mark);
+    call->client = (__u32)(((call_random(call) >> 32) * call->clients) >> 32);
+    call->remote = call->client & 0xff;
+    return call;
+}
+
+SEC("tc")
+int measure_nothing(struct __sk_buff *skb)
+{
+    call_make_key(choose(skb));
+    return 0;
+}
+
+SEC("tc")
+int measure_find6(struct __sk_buff *skb)
+{
+    struct call *call = choose(skb);
+    call->ended += call_find6(call);
+    return 0;
+}
+
+/* The IPv4 key is known only from the record, so that is read first: two cache misses, as with a packet's. */
+SEC("tc")
+int measure_find4(struct __sk_buff *skb)
+{
+    struct call *call = choose(skb);
+    const struct record *record = record_at(the_table(), call->client);
+    if (absent(record))
+        return 0;
+    call->session.copy.pool = record->pool;
+    call->session.copy.pool_port = record->pool_port;
+    call->session.copy.remote = record->remote;
+    call->session.copy.remote_port = record->remote_port;
+    call->session.copy.transport = record->transport;
+    call->ended += call_find4(call);
+    return 0;
+}
+
+SEC("tc")
+int measure_binding(struct __sk_buff *skb)
+{
+    struct call *call = choose(skb);
+    call->ended += call_find_binding(call);
+    return 0;
+}
+
+/* A session with a binding that is not there yet, and its end. */
+SEC("tc")
+int measure_open_end(struct __sk_buff *skb)
+{
+    struct call *call = choose(skb);
+    call->client += call->clients;
+    if (call_open(call) == MADE)
+        (void)call_end(call, call->session.index, call->session.copy.life);
     else
-        index_withdraw(&table, SEGMENT_SESSION6, skb->hash, slot);
-    return port;
+        call->refused[0]++;
+    return 0;
+}
+
+SEC("tc")
+int measure_claim_release(struct __sk_buff *skb)
+{
+    struct call *call = choose(skb);
+    if (!call_claim(call))
+        return 0;
+    struct port_map *map = port_map_at(the_table(), call->request.address, TRANSPORT_UDP);
+    if (!absent(map))
+        ports_release(map, from_be16(call->request.pool_port));
+    return 0;
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";
