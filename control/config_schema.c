@@ -39,7 +39,7 @@ static_assert(sizeof(transports) / sizeof(transports[0]) == TRANSPORT_COUNT + 1,
     .rule = {.type = VALUE_DURATION, .low = (lowest), .high = DURATION_MAXIMUM, .why = (clause)}
 
 enum {
-    DURATION_MAXIMUM = 7 * 24 * 3600,
+    DURATION_MAXIMUM = LIFETIME_MAXIMUM,
     TCP_MINIMUM_SECONDS = 10,  /* our own: laboratories want to see sessions end */
     ICMP_MINIMUM_SECONDS = 60, /* RFC 5508 REQ-2 */
     MTU_MAXIMUM = 65535,

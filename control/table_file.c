@@ -249,14 +249,11 @@ static bool geometry_is_possible(const struct geometry *geometry)
            geometry->workers <= WORKERS_MAXIMUM && geometry->counters <= 1;
 }
 
-/*
- * Are the segments those of a table of that layout and geometry? Of a layout that is not this version's
- * nothing is known here; one that becomes known gets its sizes here, and is then handed on as the previous
- * table.
- */
+/* Are the segments those of a table of that layout and geometry? The layouts that are known share their
+ * sizes. */
 static bool segments_fit(const struct file_header *header, char reason[static REASON])
 {
-    if (header->layout != TABLE_LAYOUT)
+    if (header->layout < TABLE_LAYOUT_OLDEST || header->layout > TABLE_LAYOUT)
         return refuse(reason, "it was written by another version of isthmus (layout %" PRIu32 ", this is %d)",
                       header->layout, TABLE_LAYOUT);
     for (unsigned i = 0; i < TABLE_SEGMENTS; i++) {
@@ -325,7 +322,7 @@ static struct table *attach(struct mapping *mapping, int fd, const struct file_h
     return table_attach(memory, &header->geometry, reason, REASON);
 }
 
-/* A table of the geometry wanted is used where it is, another one is only read. */
+/* A table of the layout and geometry wanted is used where it is, another one is only read. */
 static bool take_up(struct table_file *file, int fd, const struct geometry *wanted,
                     char reason[static REASON])
 {
@@ -333,7 +330,7 @@ static bool take_up(struct table_file *file, int fd, const struct geometry *want
     uint64_t size = 0;
     if (!file_is_usable(fd, &header, &size, reason))
         return false;
-    bool in_place = same_geometry(&header.geometry, wanted);
+    bool in_place = header.layout == TABLE_LAYOUT && same_geometry(&header.geometry, wanted);
     struct mapping *mapping = in_place ? &file->mapping : &file->previous_mapping;
     if (!mapping_open(mapping, fd, size, in_place))
         return refuse(reason, "it cannot be mapped: %s", strerror(errno));
@@ -356,7 +353,9 @@ static void look_for_old(struct table_file *file, const struct table_file_option
         else if (take_up(file, fd, &options->geometry, reason)) {
             close(fd);
             log_info("found the session table of the last run%s",
-                     file->previous != NULL ? ", of another size; a new one takes its sessions over" : "");
+                     file->previous != NULL
+                         ? ", of another size, order or version; a new one takes its sessions over"
+                         : "");
             return;
         }
         log_warning("the session table of the last run is refused, and its sessions are lost: %s", reason);

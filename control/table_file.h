@@ -7,10 +7,10 @@
  *     -------------                              ------------------
  *     nothing                                    a new file
  *     a table of the geometry that is wanted     it is used where it is
- *     one of another geometry                    a new file beside it; the engine takes its sessions over,
+ *     one of another geometry or older layout    a new file beside it; the engine takes its sessions over,
  *                                                then the new file takes its name
  *     one that is stale, cut short, damaged,     refused with the reason, removed; a new file
- *     or of another version
+ *     or of a version that is not known
  *
  * Whenever the daemon is killed, the next start finds one of these.
  */

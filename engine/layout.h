@@ -149,24 +149,29 @@ struct record {
     uint8_t transport, instance;
     uint16_t lane;   /* of who made it */
     uint64_t users;  /* in a lead: who uses the binding, see below */
-    uint32_t until;  /* in a lead: a tick at or after which its sessions end; see binding_is_alive */
     uint8_t kind;    /* enum record_kind */
     uint8_t counted; /* its subscriber's sessions are counted, this one included */
-    uint8_t spare[2];
+    uint8_t spare[6];
 };
 _Static_assert(sizeof(struct record) == 64, "a record fills one cache line");
 
 /*
- * The users of a binding: generation of the lead (16 bits), flags (16), and how many there are (32): its
- * sessions, plus one for the configuration if it is static. Whoever takes the last one off takes the binding
- * down. While USERS_CLOSING is set nobody may join.
+ * The users of a binding, one word, so that whoever changes one part knows the others: generation of the lead
+ * (16 bits); flags (2); until (22), a second at or after which all its sessions end; and how many users there
+ * are (24): its sessions, plus one for the configuration if it is static. Whoever takes the last one off
+ * takes the binding down. While USERS_CLOSING is set nobody may join, and no session of it is renewed.
+ *
+ * Of `until` there are the lower bits only, so it is compared within LIFETIME_MAXIMUM seconds around now.
  */
-#define USERS_STATIC  0x100000000ull
-#define USERS_CLOSING 0x200000000ull
+#define USERS_STATIC  0x800000000000ull
+#define USERS_CLOSING 0x400000000000ull
+#define USERS_UNTIL   0x3fffffull
+#define USERS_MAXIMUM 0xffffffu
+_Static_assert(LIFETIME_MAXIMUM <= USERS_UNTIL / 2, "two ends of a lifetime can be told apart");
 
-WIRE_INLINE uint64_t users_make(uint16_t generation, uint64_t flags, uint32_t count)
+WIRE_INLINE uint64_t users_make(uint16_t generation, uint64_t flags, uint32_t until, uint32_t count)
 {
-    return ((uint64_t)generation << 48) | flags | count;
+    return ((uint64_t)generation << 48) | flags | ((until & USERS_UNTIL) << 24) | count;
 }
 
 WIRE_INLINE uint16_t users_generation(uint64_t users)
@@ -176,7 +181,21 @@ WIRE_INLINE uint16_t users_generation(uint64_t users)
 
 WIRE_INLINE uint32_t users_count(uint64_t users)
 {
-    return (uint32_t)users;
+    return (uint32_t)users & USERS_MAXIMUM;
+}
+
+/* By how many seconds `until` is past `tick`; negative: it is over. */
+WIRE_INLINE int32_t users_left(uint64_t users, uint32_t tick)
+{
+    return (int32_t)(((uint32_t)(users >> 24) - tick) << 10) >> 10;
+}
+
+/* The same users, of whom one session ends at `until`. */
+WIRE_INLINE uint64_t users_raised(uint64_t users, uint32_t until)
+{
+    if (users_left(users, until) >= 0)
+        return users;
+    return (users & ~(USERS_UNTIL << 24)) | ((until & USERS_UNTIL) << 24);
 }
 
 /*
@@ -287,7 +306,8 @@ WIRE_INLINE void *table_at_bpf(enum segment segment, uint32_t index);
 struct table {
     void *segment[SEGMENT_COUNT];
     struct table_constants constants;
-    bool owned; /* made by table_create */
+    uint32_t layout; /* of what lies there */
+    bool owned;      /* made by table_create */
 };
 #define table_at(table, segment_number, type, index) ((type *)(table)->segment[segment_number] + (index))
 #define TABLE_FUNCTION                               WIRE_INLINE

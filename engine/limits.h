@@ -23,6 +23,8 @@ enum {
     TCP_ESTABLISHED_SECONDS = 2 * 3600 + 4 * 60, /* TCP_EST + TCP_TRANS, RFC 5382 REQ-5 */
     TCP_TRANSITORY_SECONDS = 4 * 60,
 
+    LIFETIME_MAXIMUM = 7 * 24 * 3600, /* seconds: the longest lifetime that may be configured */
+
     ICMPV4_ERROR_LENGTH = 576,    /* bytes at most, RFC 1812 section 4.3.2.3 */
     ICMPV6_ERROR_LENGTH = 1280,   /* bytes at most, RFC 4443 section 2.4 (c) */
     IPV4_FRAGMENTABLE_MTU = 1260, /* up to here DF is cleared, RFC 7915 section 5.1 */

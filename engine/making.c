@@ -216,11 +216,60 @@ TABLE_FUNCTION bool no_rival_session(struct actor *actor, const struct found *se
     return true;
 }
 
+enum rival {
+    RIVAL_NONE,
+    RIVAL_WON,
+    RIVAL_CHANGED, /* while it was being judged: it is to be judged again, from the beginning */
+};
+
+/*
+ * Takes another binding of the client's port out of the way, if all its sessions are past their lifetime.
+ * What it judged by it names in the compare-and-swap that follows, so nobody can join or renew in between.
+ */
+WIRE_INLINE enum rival judge_binding(struct actor *actor, const struct found *rival, uint32_t tick)
+{
+    struct record *record = record_at(table_of(actor), rival->index);
+    uint64_t life = rival->copy.life, users = rival->copy.users;
+    enum phase phase = life_phase(life);
+    if (absent(record) || phase == PHASE_FREE || phase == PHASE_KILLED)
+        return RIVAL_NONE;
+    if (phase == PHASE_MAKING)
+        return atomic_swap_if64(&record->life, life, life_in(life, PHASE_KILLED)) ? RIVAL_NONE
+                                                                                  : RIVAL_CHANGED;
+    if (users_generation(users) != life_generation(life) || users_count(users) == 0 ||
+        (users & USERS_CLOSING) != 0)
+        return RIVAL_NONE; /* nobody joins it any more; its sessions may live on beside the new one's */
+    if (binding_is_alive(&rival->copy, tick))
+        return RIVAL_WON;
+    if (users_count(users) == 1 && phase == PHASE_LIVE) {
+        (void)session_end(actor, rival->index,
+                          life); /* and the binding with it, unless somebody has joined */
+        return RIVAL_CHANGED;
+    }
+    return atomic_swap_if64(&record->users, users, users | USERS_CLOSING) ? RIVAL_NONE : RIVAL_CHANGED;
+}
+
+/* The same of the record that a slot names, until nothing changes meanwhile; false: it has won. */
+TABLE_FUNCTION bool overcome_binding(struct actor *actor, const struct found *self, uint64_t slot,
+                                     uint32_t tick)
+{
+    struct found rival;
+    if (absent(actor) || absent(self))
+        return false;
+    for (size_t tries = 0; tries < OVERCOME_TRIES; tries++) {
+        if (!slot_read(table_of(actor), slot, &rival) || !share_binding(&rival.copy, &self->copy))
+            return true;
+        enum rival judged = judge_binding(actor, &rival, tick);
+        if (judged != RIVAL_CHANGED)
+            return judged == RIVAL_NONE;
+    }
+    return false;
+}
+
 TABLE_FUNCTION bool no_rival_binding(struct actor *actor, const struct found *self, uint64_t hash,
                                      uint32_t tick)
 {
     const struct table *table = table_of(actor);
-    struct found rival;
     if (absent(actor) || absent(self))
         return false;
     struct index_walk walk = index_start(table, SEGMENT_BINDINGS, hash);
@@ -228,17 +277,7 @@ TABLE_FUNCTION bool no_rival_binding(struct actor *actor, const struct found *se
         uint64_t slot = index_next(table, &walk);
         if (slot == 0)
             break;
-        if (slot_index(slot) == self->index)
-            continue;
-        if (!slot_read(table, slot, &rival) || !share_binding(&rival.copy, &self->copy))
-            continue;
-        if ((rival.copy.users & USERS_CLOSING) != 0 &&
-            users_generation(rival.copy.users) == slot_generation(slot))
-            continue; /* nobody joins it any more; its sessions may live on beside the new one's */
-        if (binding_is_alive(&rival.copy, tick) || !overcome(actor, rival.index, slot_generation(slot), tick))
-            return false;
-        /* in case others of its sessions are still to be swept */
-        if (!binding_close(record_at(table, rival.index), slot_generation(slot)))
+        if (slot_index(slot) != self->index && !overcome_binding(actor, self, slot, tick))
             return false;
     }
     return true;
@@ -320,8 +359,7 @@ TABLE_FUNCTION bool fill_record(const struct actor *actor, const struct session_
                                  .transport = request->key.transport,
                                  .instance = request->key.instance,
                                  .lane = (uint16_t)actor->lane,
-                                 .users = users_make(generation, 0, 1),
-                                 .until = request->expires,
+                                 .users = users_make(generation, 0, request->expires, 1),
                                  .kind = RECORD_NAT64,
                                  .counted = request->sessions_per_subscriber != 0};
     if (lead != NULL) {
@@ -329,7 +367,7 @@ TABLE_FUNCTION bool fill_record(const struct actor *actor, const struct session_
         made->copy.pool_port = lead->copy.pool_port;
         made->copy.address = lead->copy.address;
         made->copy.lead = lead->index;
-        made->copy.users = users_make(generation, 0, 0);
+        made->copy.users = users_make(generation, 0, 0, 0);
     }
     atomic_store64(&record->life, made->copy.life);
     record_fill(record, &made->copy);
@@ -371,10 +409,7 @@ WIRE_INLINE void name_owner(const struct table *table, const struct session_requ
 WIRE_INLINE bool join_lead(const struct table *table, const struct found *lead, uint32_t expires)
 {
     struct record *record = record_at(table, lead->index);
-    if (absent(record) || !binding_join(record, life_generation(lead->copy.life)))
-        return false;
-    (void)binding_raise(record, expires);
-    return true;
+    return !absent(record) && binding_join(record, life_generation(lead->copy.life), expires);
 }
 
 MAKING_FUNCTION enum made session_make(struct actor *actor, const struct session_request *request,
@@ -469,7 +504,7 @@ MAKING_FUNCTION bool binding_make_static(struct actor *actor, const struct sessi
     struct record *record = record_at(table, made.index);
     if (absent(record))
         return false;
-    atomic_store64(&record->users, users_make(generation, USERS_STATIC, 1));
+    atomic_store64(&record->users, users_make(generation, USERS_STATIC, request->tick, 1));
     uint64_t hash = hash_record_binding(table, &made.copy);
     bool published = index_publish(table, SEGMENT_BINDINGS, hash, slot_make(hash, generation, made.index));
     atomic_settle();

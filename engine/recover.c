@@ -194,7 +194,7 @@ static void weigh_all(struct recovery *recovery)
         uint16_t generation = life_generation(record->life);
         uint32_t expires = phase == PHASE_LIVE ? sensible_end(recovery, record) : 0;
         uint8_t state = phase == PHASE_LIVE ? life_state(record->life) : 0;
-        record->users = users_make(generation, 0, 0);
+        record->users = users_make(generation, 0, recovery->tick, 0);
         record->life = life_make(expires, generation, state, phase);
     }
 }
@@ -217,8 +217,7 @@ static void count_all(struct recovery *recovery)
             continue;
         struct record *lead = record_at(recovery->table, record->lead);
         if (belongs(record, lead, record->lead)) {
-            lead->users++;
-            binding_raise(lead, life_expires(record->life));
+            lead->users = users_raised(lead->users, life_expires(record->life)) + 1;
         } else {
             recovery->continued->damaged++;
             record->life = life_in(record->life, PHASE_FREE);
@@ -311,7 +310,7 @@ static void bind(struct recovery *recovery, const struct pending *pending)
         return;
     }
     recovery->continued->no_room += users_count(lead->users);
-    lead->users = users_make(life_generation(lead->life), 0, 0);
+    lead->users = users_make(life_generation(lead->life), 0, recovery->tick, 0);
     lead->life = life_in(lead->life, PHASE_FREE);
 }
 
@@ -417,6 +416,18 @@ static bool lives(const struct recovery *recovery, const struct record *record, 
     return life_is_session(record->life, recovery->tick) && record->lead < used;
 }
 
+/* A record as this version has it. In layout 2 `until` was a word in front of `kind` and `counted`. */
+static struct record read_old(const struct table *from, uint32_t index)
+{
+    struct record record = *record_at(from, index);
+    const uint8_t *bytes = (const uint8_t *)record_at(from, index);
+    if (from->layout == 2) {
+        record.kind = bytes[60];
+        record.counted = bytes[61];
+    }
+    return record;
+}
+
 /* Copies one record to the next free place; false: there is none. `moved` tells where, plus one. */
 static bool copy_record(struct recovery *recovery, const struct table *from, uint32_t index, uint32_t *moved)
 {
@@ -425,7 +436,7 @@ static bool copy_record(struct recovery *recovery, const struct table *from, uin
     if (place >= recovery->table->constants.records)
         return false;
     struct record *record = record_at(recovery->table, place);
-    *record = *record_at(from, index);
+    *record = read_old(from, index);
     moved[index] = place + 1;
     record->lead = moved[record->lead] - 1;
     if (recovery->table->constants.counters && from->constants.counters)

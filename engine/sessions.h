@@ -123,7 +123,7 @@ WIRE_INLINE struct binding_key record_binding_key(const struct record *record)
 /*
  * True if a whole copy of a record says that its binding can be used at `tick`: it is static, or has a
  * session that is not past its lifetime, though the sweeper may not have come by yet. With one session that
- * session tells; with more, `until`, which was raised with each of them.
+ * session tells; with more, `until`, which was raised with each of them before it was renewed or made.
  */
 WIRE_INLINE bool binding_is_alive(const struct record *copy, uint32_t tick)
 {
@@ -136,7 +136,7 @@ WIRE_INLINE bool binding_is_alive(const struct record *copy, uint32_t tick)
         return true;
     if (users_count(copy->users) == 1 && phase == PHASE_LIVE)
         return life_expires(copy->life) >= tick;
-    return copy->until >= tick;
+    return users_left(copy->users, tick) >= 0;
 }
 
 /* A record found in the table: which it is, and what was in it. */
@@ -232,16 +232,17 @@ WIRE_INLINE bool binding_find4(const struct table *table, uint16_t address, uint
     return true;
 }
 
-/* One more session for a binding; false: it has ended, or is about to. */
-TABLE_FUNCTION bool binding_join(struct record *lead, uint16_t generation)
+/* One more session for a binding, which ends at `until`; false: the binding has ended, or is about to. */
+TABLE_FUNCTION bool binding_join(struct record *lead, uint16_t generation, uint32_t until)
 {
     if (absent(lead))
         return false;
     for (size_t tries = 0; tries < JOIN_TRIES; tries++) {
         uint64_t users = atomic_load64(&lead->users);
-        if (users_generation(users) != generation || users_count(users) == 0 || (users & USERS_CLOSING) != 0)
+        if (users_generation(users) != generation || users_count(users) == 0 ||
+            users_count(users) == USERS_MAXIMUM || (users & USERS_CLOSING) != 0)
             return false;
-        if (atomic_swap_if64(&lead->users, users, users + 1))
+        if (atomic_swap_if64(&lead->users, users, users_raised(users, until) + 1))
             return true;
     }
     return false;
@@ -261,27 +262,39 @@ TABLE_FUNCTION bool binding_close(struct record *lead, uint16_t generation)
     return false;
 }
 
+enum renewal {
+    RENEWAL_DONE,
+    RENEWAL_CLOSING, /* the binding takes no renewals */
+    RENEWAL_CHANGED, /* the session is not as it was found */
+};
+
 /*
- * Moves the end of a binding's life; false: others kept at it. Somebody who was stopped in here may raise
- * that of a binding which has the record since: it then seems to live a little longer than its sessions, and
- * ends with the last as ever.
+ * Has the binding of a session end no sooner than at `until`. The users are read before the session is looked
+ * at once more: while it lives, so does its binding, and the word is that of its lead.
  */
-TABLE_FUNCTION bool binding_raise(struct record *lead, uint32_t until)
+TABLE_FUNCTION enum renewal binding_renew(const struct record *session, uint64_t life, struct record *lead,
+                                          uint32_t until)
 {
-    if (absent(lead))
-        return false;
+    if (absent(session) || absent(lead))
+        return RENEWAL_CHANGED;
     for (size_t tries = 0; tries < JOIN_TRIES; tries++) {
-        uint32_t old = atomic_load32(&lead->until);
-        if (old >= until || atomic_swap_if32(&lead->until, old, until))
-            return true;
+        uint64_t users = atomic_load64(&lead->users);
+        if (atomic_load64(&session->life) != life)
+            return RENEWAL_CHANGED;
+        if ((users & USERS_CLOSING) != 0)
+            return RENEWAL_CLOSING;
+        uint64_t raised = users_raised(users, until);
+        if (raised == users || atomic_swap_if64(&lead->users, users, raised))
+            return RENEWAL_DONE;
     }
-    return false;
+    return RENEWAL_CHANGED;
 }
 
 /*
  * A packet of a live session: moves its end and its state. Writes nothing if nothing changes (ticks are whole
  * seconds, so most packets write nothing). The binding's end moves first: it must not seem over while one of
- * its sessions is not. False: the word of life is not copy->life any more; look again.
+ * its sessions is not; one that is closing has its sessions run out. False: the word of life is not
+ * copy->life any more; look again.
  */
 WIRE_INLINE bool session_touch(const struct table *table, const struct found *found, uint32_t expires,
                                uint8_t state)
@@ -292,10 +305,11 @@ WIRE_INLINE bool session_touch(const struct table *table, const struct found *fo
         return true;
     struct record *record = record_at(table, found->index);
     struct record *lead = copy->lead < table->constants.records ? record_at(table, copy->lead) : record;
-    if (absent(record) || absent(lead) || atomic_load64(&record->life) != copy->life)
+    if (absent(record) || absent(lead))
         return false;
-    if (atomic_load32(&lead->until) < expires)
-        (void)binding_raise(lead, expires);
+    enum renewal renewal = binding_renew(record, copy->life, lead, expires);
+    if (renewal != RENEWAL_DONE)
+        return renewal == RENEWAL_CLOSING;
     return atomic_swap_if64(&record->life, copy->life, now);
 }
 

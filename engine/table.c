@@ -79,6 +79,7 @@ struct table *table_format(void *const memory[TABLE_SEGMENTS], const struct geom
     header->constants = constants_of(geometry);
     for (unsigned i = 0; i < sizeof(header->constants.key) / sizeof(header->constants.key[0]); i++)
         header->constants.key[i] = (uint32_t)random_next(&random);
+    table->layout = TABLE_LAYOUT;
     table->constants = header->constants;
     atomic_store64(&header->magic, TABLE_MAGIC); /* last: a header that was not finished is no header */
     return table;
@@ -106,7 +107,7 @@ struct table *table_attach(void *const memory[TABLE_SEGMENTS], const struct geom
     struct table *table = NULL;
     if (header->magic != TABLE_MAGIC)
         explain(error, size, "it holds no session table");
-    else if (header->layout != TABLE_LAYOUT)
+    else if (header->layout < TABLE_LAYOUT_OLDEST || header->layout > TABLE_LAYOUT)
         explain(error, size, "its sessions are laid out as another version does it");
     else if (!same_geometry(&header->geometry, geometry))
         explain(error, size, "its size is not what its header says");
@@ -114,6 +115,7 @@ struct table *table_attach(void *const memory[TABLE_SEGMENTS], const struct geom
         explain(error, size, "not enough memory");
     if (table == NULL)
         return NULL;
+    table->layout = header->layout;
     table->constants = constants_of(geometry);
     for (unsigned i = 0; i < sizeof(header->constants.key) / sizeof(header->constants.key[0]); i++)
         table->constants.key[i] = header->constants.key[i];

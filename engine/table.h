@@ -24,7 +24,9 @@ struct geometry {
 
 enum {
     TABLE_SEGMENTS = 10,
-    TABLE_LAYOUT = 2, /* raised with every change of the structures in engine/layout.h */
+    TABLE_LAYOUT = 3, /* raised with every change of the structures in engine/layout.h */
+    TABLE_LAYOUT_OLDEST =
+        2, /* of those that engine_create can take over; their segments have the same sizes */
 };
 
 struct extent {
@@ -50,9 +52,9 @@ struct table *table_format(void *const memory[TABLE_SEGMENTS], const struct geom
 
 /*
  * The table that somebody formatted over this memory, of the very geometry given (which the caller knows from
- * where it keeps the memory). NULL with a sentence in `error` if its header says otherwise: another layout,
- * another geometry, or no table. What the header does not tell is not believed either: engine_create()
- * builds everything but the records anew.
+ * where it keeps the memory). One of an older layout is good for engine_options.previous only. NULL with a
+ * sentence in `error` if its header says otherwise: another layout, another geometry, or no table. What the
+ * header does not tell is not believed either: engine_create() builds everything but the records anew.
  */
 struct table *table_attach(void *const memory[TABLE_SEGMENTS], const struct geometry *geometry, char *error,
                            size_t size);

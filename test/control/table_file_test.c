@@ -171,11 +171,11 @@ static void test_same_geometry_is_used_in_place(void **context)
     assert_false(exists("table.new"));
     /* What is written is in the file. */
     struct record *record = table_file_table(file)->segment[SEGMENT_RECORDS];
-    record[79].until = 12345;
+    record[79].remote = 12345;
     table_file_close(file);
     file = open_table(&small, false);
     record = table_file_table(file)->segment[SEGMENT_RECORDS];
-    assert_int_equal(record[79].until, 12345);
+    assert_int_equal(record[79].remote, 12345);
     assert_true(table_file_keep(file, error, sizeof(error))); /* nothing to do */
     table_file_close(file);
 }

@@ -100,7 +100,7 @@ static inline void audit_session(struct audit *audit, uint32_t index)
              lead->address != session->address)
         audit_complain(audit, "session %u and its lead %u are of different bindings", index, session->lead);
     audit->users[session->lead]++;
-    audit->late_ends += life_expires(session->life) > lead->until;
+    audit->late_ends += users_left(lead->users, life_expires(session->life)) < 0;
 }
 
 static inline void audit_records(struct audit *audit)

@@ -228,7 +228,7 @@ static void static_bindings_stay(void **state)
     assert_true(binding_find4(table, 0, TRANSPORT_UDP, to_be16(80), 100, &binding));
     binding_end_static(&actor, &binding);
     assert_int_equal(find_port(to_be16(80), 100), NO_RECORD);
-    assert_false(binding_join(record_at(table, lead), life_generation(binding.copy.life)));
+    assert_false(binding_join(record_at(table, lead), life_generation(binding.copy.life), 110));
     end_everything(&actor);
     nothing_is_left();
     assert_true(ports_claim(port_map_at(table, 0, TRANSPORT_UDP), to_be16(80), 1) >= 1024);

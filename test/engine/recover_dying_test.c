@@ -181,7 +181,7 @@ static void collect(struct outcome *outcome)
         *copy = *record;
         copy->life &= 0xffffffff0000ff00ull; /* its end and its state */
         copy->lead = copy->lane = 0;
-        copy->users = copy->until = 0;
+        copy->users = 0;
         memset(copy->spare, 0, sizeof(copy->spare));
     }
     qsort(outcome->session, outcome->n, sizeof(outcome->session[0]), compare_records);

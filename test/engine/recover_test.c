@@ -134,6 +134,41 @@ static void all_of_it_lives_on(void **state)
     assert_int_equal(after.copy.pool_port, port_of(0, 2));
 }
 
+/*
+ * A table as the version before wrote it: `until` a word of its own behind the users, whose count had 32
+ * bits, and behind that kind and counted.
+ */
+static void become_layout_2(struct table *table)
+{
+    for (uint32_t i = 0; i < records_used(table); i++) {
+        struct record *record = record_at(table, i);
+        uint8_t *bytes = (uint8_t *)record;
+        uint32_t until = now + 10;
+        uint8_t kind = record->kind, counted = record->counted;
+        record->users = (uint64_t)users_generation(record->users) << 48 | users_count(record->users);
+        memset(bytes + 56, 0, 8);
+        memcpy(bytes + 56, &until, sizeof(until));
+        bytes[60] = kind;
+        bytes[61] = counted;
+    }
+    header_of(table)->layout = 2;
+    table->layout = 2;
+}
+
+static void the_layout_before_is_taken_over(void **state)
+{
+    (void)state;
+    open_sessions(4, REMOTES);
+    be16 port = port_of(1, 2);
+    become_layout_2(stage.table);
+    start_in(512, 2, 0);
+    assert_int_equal(continued.sessions, 8 * REMOTES);
+    assert_int_equal(continued.bindings, 8);
+    assert_int_equal(continued.damaged, 0);
+    assert_int_equal(live_in(0) + live_in(1), 8 * REMOTES);
+    assert_int_equal(port_of(1, 2), port);
+}
+
 static void an_empty_table_has_nothing(void **state)
 {
     (void)state;
@@ -497,6 +532,7 @@ int main(void)
 #define WITH_STAGE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         WITH_STAGE(all_of_it_lives_on),
+        WITH_STAGE(the_layout_before_is_taken_over),
         WITH_STAGE(an_empty_table_has_nothing),
         WITH_STAGE(what_expired_is_gone),
         WITH_STAGE(a_lifetime_is_cut_to_the_settings),

@@ -184,6 +184,8 @@ static void touch(unsigned endpoint, unsigned remote)
     uint8_t state = (uint8_t)dice(TCP_STATE_COUNT);
     bool changes = expires != session->expires || state != session->state;
     assert_true(session_touch(model.table, &found, expires, state));
+    if (model.binding[session->binding].closed) /* which has its sessions run out */
+        return;
     session->expires = expires;
     session->state = state;
     if (changes && model.binding[session->binding].until < expires)
@@ -405,7 +407,7 @@ static void follow_records(void)
             assert_true(binding->is_static && users_count(found.copy.users) == 1);
         binding->lead = found.index;
         binding->generation = life_generation(found.copy.life);
-        binding->until = found.copy.until;
+        binding->until = model.tick + (uint32_t)users_left(found.copy.users, model.tick);
     }
 }
 
