@@ -88,8 +88,10 @@ def test_a_program_that_is_not_there(tmp_path):
 
 def test_an_interrupt_ends_what_runs(tmp_path):
     script = f"trap 'echo ended >{tmp_path}/trace; exit 1' INT; touch {tmp_path}/up; sleep 60 & wait"
+    # Whoever is started in the background by a shell has the signal ignored, and so have its children.
     runner = subprocess.Popen(command_for(tmp_path, [["/bin/bash", "-c", script]], timeout=90),
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                              preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     deadline = time.monotonic() + 20
     while not (tmp_path / "up").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
