@@ -1,0 +1,185 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""compare.py: the engine against a second implementation, written from the RFC texts alone.
+
+    test/oracle/compare.py --driver build/oracle_driver [--packets N] [--seed S] [--keep-going] [-v]
+
+Makes sequences of packets from the seed, asks the oracle (nat64.py, siit.py, errors.py) what must and what
+may become of each, puts it through the engine (driver.c) and compares: verdict, every byte that came out,
+ICMP errors and probes that the engine made, and, at each jump of time, its lists of sessions and bindings.
+Where the RFCs leave a choice, every choice they leave is accepted; where a packet has several things wrong
+with it, the engine may name any of them. See FEATURES for what is left out for now; --with turns it on.
+The first difference is shrunk to the few steps that are needed for it and printed with the clause of the RFC;
+exit status 1. --self-test instead checks the oracle against the examples of the RFCs and against scapy.
+"""
+
+import argparse
+import collections
+import pathlib
+import random
+import sys
+import time
+
+import generate
+import self_test
+from sequence import Difference, Driver, Sequence, describe
+
+# What the engine does not do yet, each with what it does instead. Turn on what has landed.
+FEATURES = {
+    # The verdict `fragment` for every fragment but atomic ones; RFC 6146 3.4 wants them translated.
+    "fragments": False,
+    # Too large without DF: `needs-fragmenting` above plane.mtu.ipv6; RFC 7915 4.1 wants fragments above
+    # translation.lowest-ipv6-mtu.
+    "fragment-towards-ipv6": False,
+    # A SYN from the IPv4 side without a binding is `no-binding`; RFC 6146 3.5.2.2 wants it stored.
+    "stored-syn": False,
+    # nat64.filtering is not there; the oracle knows address-dependent filtering.
+    "address-dependent-filtering": False,
+    # A packet to a pool address leaves on the IPv4 side and the kernel returns it; RFC 6146 3.8.
+    "hairpinning-inside": False,
+    # There is no siit mode; Stateless in stateless.py is tested by --self-test only.
+    "siit": False,
+}
+
+# What the engine does otherwise than the oracle reads the RFCs, for the time being; True is the oracle's way.
+FEATURES |= {
+    # IPv6 with another protocol is answered with Parameter Problem 4/1; RFC 6146 3.4 says SHOULD, Destination
+    # Unreachable, code 4 (Port Unreachable).
+    "protocol-is-port-unreachable": False,
+    # Only the first MSS option of a SYN is lowered; receivers take the last (or refuse both).
+    "mss-every-option": False,
+    # An ICMPv6 error goes to where it was sent to even if it quotes a packet from elsewhere; RFC 6146 3.7 has
+    # it go to the source of the packet it quotes.
+    "error-to-quoted-source": False,
+    # Which pool address a client gets does not follow from the bindings it has: where the addresses have
+    # different ports, or one has none left, it may get a second one although the first has ports of the kind;
+    # RFC 6146 3.5.1.1, 3.5.2.3 and 3.5.3 have it keep the first.
+    "pairing-by-bindings": False,
+    # A TCP binding whose sessions were cut short by RST or FINs lives on after them until it is swept up, for
+    # up to 10 seconds; RFC 6146 3.1 has it end with the last of them.
+    "binding-ends-with-its-sessions": False,
+}
+
+
+# Differences
+
+def attempt(driver, seed, steps):
+    """The difference that the steps lead to, or None, and the sequence."""
+    sequence = Sequence(driver, seed, FEATURES, collections.Counter())
+    try:
+        sequence.run(steps)
+    except Difference as difference:
+        return str(difference), sequence
+    return None, sequence
+
+
+def same(one, other):
+    """Whether two differences are about the same thing, as far as their words tell."""
+    return one is not None and one.split(" ")[:3] == other.split(" ")[:3]
+
+
+def shrink(make_driver, seed, steps, text):
+    """Fewer steps with the same difference: halves first, then one by one."""
+    size = max(len(steps) // 2, 1)
+    driver = make_driver()
+    while True:
+        at = 0
+        while at < len(steps):
+            fewer = steps[:at] + steps[at + size:]
+            if driver.process.poll() is not None:
+                driver = make_driver()
+            found, _ = attempt(driver, seed, fewer)
+            if same(found, text):
+                steps = fewer
+            else:
+                at += size
+        if size == 1:
+            driver.end()
+            return steps
+        size //= 2
+
+
+def scapy_show(data):
+    try:
+        from scapy.layers.inet import IP
+        from scapy.layers.inet6 import IPv6
+    except ImportError:
+        return "(python3-scapy is not installed)"
+    return (IPv6 if data[0] >> 4 == 6 else IP)(data).show(dump=True)
+
+
+def report(make_driver, seed, steps, text, brief):
+    print(f"difference: sequence {seed}: {text}")
+    if brief:
+        return
+    steps = shrink(make_driver, seed, steps, text)
+    driver = make_driver()
+    text, sequence = attempt(driver, seed, steps)
+    print(f"\nshrunk to {len(steps)} steps: {steps}")
+    for line in sequence.setup.lines:
+        print("  " + line)
+    print(text)
+    for data, verdict, out in sequence.history[:-1]:
+        print(f"before: {data.hex()}\n        {verdict} {out.hex()}")
+    if sequence.last is not None:
+        data, prediction, verdict = sequence.last
+        print(f"packet in: {data.hex()}\nverdict: {verdict}\nby the oracle it {describe(prediction.defects)}")
+        if data:
+            print(scapy_show(data))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--driver", default=str(pathlib.Path(__file__).parents[2] / "build/oracle_driver"))
+    parser.add_argument("--packets", type=int, default=100000)
+    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--sequence", type=int, help="only this one, by its own seed")
+    parser.add_argument("--length", type=int, default=40, help="packets a sequence")
+    parser.add_argument("--keep-going", action="store_true", help="print differences briefly and go on")
+    parser.add_argument("--with", dest="features", action="append", default=[], choices=FEATURES,
+                        help="turn on what FEATURES has off")
+    parser.add_argument("--self-test", action="store_true", help="the oracle alone, against RFCs and scapy")
+    parser.add_argument("-v", "--verbose", action="store_true")
+    arguments = parser.parse_args()
+    seed = random.SystemRandom().getrandbits(32) if arguments.seed is None else arguments.seed
+    FEATURES.update(dict.fromkeys(arguments.features, True))
+    print(f"seed {seed}", flush=True)
+    if arguments.self_test:
+        return self_test.run(seed)
+    return compare(arguments, seed)
+
+
+def compare(arguments, seed):
+    def make_driver():
+        return Driver(arguments.driver)
+
+    source, statistics = random.Random(seed), collections.Counter()
+    driver, begin, packets, sequences, differences = make_driver(), time.monotonic(), 0, 0, 0
+    while packets < arguments.packets:
+        own = source.getrandbits(48) if arguments.sequence is None else arguments.sequence
+        steps = generate.steps(random.Random(own ^ 1), arguments.length, FEATURES, generate.theme(own))
+        sequence = Sequence(driver, own, FEATURES, statistics)
+        try:
+            sequence.run(steps)
+        except Difference as difference:
+            differences += 1
+            if driver.process.poll() is not None:
+                driver = make_driver()
+            report(make_driver, own, steps, str(difference), arguments.keep_going)
+            if not arguments.keep_going:
+                break
+        packets += sum(step[0] != generate.JUMP for step in steps)
+        sequences += 1
+        if arguments.sequence is not None:
+            break
+    driver.end()
+    seconds = time.monotonic() - begin
+    if arguments.verbose:
+        for name, number in statistics.most_common():
+            print(f"{number:9} {name}")
+    print(f"{packets} packets in {sequences} sequences, {differences} differences, {seconds:.1f} s")
+    return int(differences > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
