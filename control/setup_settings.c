@@ -12,9 +12,8 @@
  *                      shorter way round the translator
  *
  * And on the machine: forwarding of both families. That has side effects, which are undone as well:
- *
- *   Turning forwarding on or off for `all` does so for every interface, and for `default`; those that
- * forwarded before are recorded, to be turned on again. For IPv4 it also resets accept_redirects of `all`. An
+ * turning forwarding on or off for `all` does so for every interface, and for `default`; those that forwarded
+ * before are recorded, to be turned on again. For IPv4 it also resets accept_redirects of `all`. An
  * interface that forwards no longer heeds router advertisements unless accept_ra is 2, and would lose its
  * default route and addresses; so where it is 1 it is set to 2 first.
  */

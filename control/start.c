@@ -119,8 +119,11 @@ static bool open_changes(struct daemon *daemon, char *error, size_t size)
         usable ? changes_continue(daemon->state.directory, &list) : changes_create(daemon->state.directory);
     problem = errno;
     changes_free(&list);
-    if (daemon->changes != NULL)
+    if (daemon->changes != NULL) {
+        if (daemon->options->stay && daemon->device_left)
+            keeper_leave(&daemon->keeper); /* what was to stay stays, if this start fails as well */
         return true;
+    }
     snprintf(error, size, "cannot keep a list of changes in %s: %s", daemon->state.path, strerror(problem));
     return false;
 }
@@ -406,7 +409,7 @@ static bool (*const steps[])(struct daemon *daemon, char *error, size_t size) = 
     make_engine,        /* needs the table, MTUs and addresses */
     open_socket,        /* while its directory may be written */
     daemon_watch,       /* from here on a signal stops the daemon in order */
-    finish_change_over, /* as late as there are rights to: until here the earlier run's table stands */
+    finish_change_over, /* as late as there are rights to: until here an earlier run's file stands */
     drop_rights,        /* before the first packet is read, and while there is one thread */
     start_threads,      /* packets flow */
     open_service,       /* status can be asked for */

@@ -59,8 +59,9 @@ enum {
     SESSIONS_MINIMUM = 64, /* as engine/table.h has it */
     SESSIONS_MAXIMUM = 1 << 28,
     ADDRESSES_MAXIMUM = 4096,
-    BOOT_ID = 36,     /* characters */
-    HUGE_SECONDS = 2, /* spent on huge pages at most, give or take one step */
+    BOOT_ID = 36,      /* characters */
+    LEASE_TRIES = 100, /* at being alone with the file, for two seconds */
+    HUGE_SECONDS = 2,  /* spent on huge pages at most, give or take one step */
     REASON = 160,
 };
 
@@ -308,6 +309,22 @@ static bool same_geometry(const struct geometry *a, const struct geometry *b)
            a->counters == b->counters && a->instances == b->instances;
 }
 
+/*
+ * Has everybody who had the file mapped let go of it? What is judged in a moment must not change meanwhile. A
+ * lease to write is given only to who is alone with the file; mappings count, descriptors closed or not.
+ */
+static bool nobody_else_has(int fd)
+{
+    struct timespec pause = {.tv_nsec = 20000000};
+    for (unsigned tries = 0; tries < LEASE_TRIES; tries++, nanosleep(&pause, NULL)) {
+        if (fcntl(fd, F_SETLEASE, F_WRLCK) == 0)
+            return fcntl(fd, F_SETLEASE, F_UNLCK) == 0;
+        if (errno != EAGAIN)
+            return true; /* a file system that knows no leases */
+    }
+    return false;
+}
+
 /* The table in a file whose header is sound, or NULL. */
 static struct table *attach(struct mapping *mapping, int fd, const struct file_header *header,
                             char reason[static REASON])
@@ -330,6 +347,8 @@ static bool take_up(struct table_file *file, int fd, const struct geometry *want
     uint64_t size = 0;
     if (!file_is_usable(fd, &header, &size, reason))
         return false;
+    if (!nobody_else_has(fd))
+        return refuse(reason, "another process still uses it");
     bool in_place = header.layout == TABLE_LAYOUT && same_geometry(&header.geometry, wanted);
     struct mapping *mapping = in_place ? &file->mapping : &file->previous_mapping;
     if (!mapping_open(mapping, fd, size, in_place))
@@ -414,6 +433,8 @@ static int check_room(const struct table_file *file)
     struct statvfs room;
     if (fstatvfs(file->fd, &room) != 0)
         return errno;
+    if (room.f_blocks == 0) /* a ramfs, or a tmpfs without a limit */
+        return 0;
     return (uint64_t)room.f_bavail * room.f_frsize < memory_needed(&file->header) ? ENOSPC : 0;
 }
 

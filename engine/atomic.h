@@ -142,13 +142,6 @@ WIRE_INLINE void atomic_settle(void)
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
-/* Sets a word that announces a reader; nothing the reader loads later may be loaded before it. */
-WIRE_INLINE void atomic_announce64(uint64_t *at, uint64_t value)
-{
-    __atomic_store_n(at, value, __ATOMIC_RELAXED);
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
-}
-
 #endif
 
 #endif /* ENGINE_ATOMIC_H */

@@ -33,7 +33,7 @@ struct engine;
 struct worker;
 
 struct engine_options {
-    struct table *table;             /* made with table_create; must outlive the engine */
+    struct table *table;             /* from table.h; must outlive the engine */
     const struct settings *settings; /* must outlive the engine, or until replaced */
     const struct table *previous;    /* another table to take the sessions of, or NULL; see engine_create */
     uint32_t workers;                /* 1 to WORKERS_MAXIMUM, as in the table's geometry */

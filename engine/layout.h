@@ -288,9 +288,9 @@ enum segment {
  *   absent()        tells that NULL; every pointer into the table is put to it before it is used
  *   below()         a number that is known to be under a power of two, but not to the verifier
  *   TABLE_FUNCTION  marks what is a function of its own in BPF. The verifier looks at such a function once,
- *                   whoever calls it, so that the ways through several of them add up in place of
- * multiplying. It knows the types of their arguments and nothing else, so the pointers among them are put to
- *                   absent() as well.
+ *                   whoever calls it, so that the ways through several of them add up and do not
+ *                   multiply. It knows the types of their arguments and nothing else, so the pointers among
+ *                   them are put to absent() as well.
  *
  * For the same reason each loop has a bound that can be seen.
  */
@@ -308,6 +308,7 @@ struct table {
     struct table_constants constants;
     uint32_t layout; /* of what lies there */
     bool owned;      /* made by table_create */
+    bool found;      /* somebody else may have written all of it */
 };
 #define table_at(table, segment_number, type, index) ((type *)(table)->segment[segment_number] + (index))
 #define TABLE_FUNCTION                               WIRE_INLINE

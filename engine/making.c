@@ -476,7 +476,7 @@ TABLE_FUNCTION bool convert_to_static(const struct table *table, const struct se
     for (size_t tries = 0; !absent(record) && tries < JOIN_TRIES; tries++) {
         uint64_t users = atomic_load64(&record->users);
         if (users_generation(users) != life_generation(lead.copy.life) || users_count(users) == 0 ||
-            (users & (USERS_CLOSING | USERS_STATIC)) != 0)
+            users_count(users) == USERS_MAXIMUM || (users & (USERS_CLOSING | USERS_STATIC)) != 0)
             return false;
         if (atomic_swap_if64(&record->users, users, (users | USERS_STATIC) + 1))
             return true;

@@ -143,6 +143,12 @@ bool nat64_claim_ahead(struct worker *worker, const struct description *descript
     *request = new_request(worker, key, true);
     if (!pool_claim(worker, request))
         return false;
+    /* Nearly the last ports are left to those who are sure to use one. */
+    const struct port_map *map = port_map_at(table, request->address, key->transport);
+    if (atomic_load32(&map->free) < BURST_MAXIMUM * table->constants.lanes) {
+        nat64_unclaim(worker, request);
+        return false;
+    }
     struct key4 key4 = {.pool = request->pool,
                         .remote = key->remote,
                         .pool_port = request->pool_port,

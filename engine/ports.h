@@ -56,6 +56,7 @@ WIRE_INLINE void ports_note_empty(struct port_map *map, unsigned word)
         if ((atomic_load64(&map->available[word]) & parity) != 0 || (atomic_load64(summary) & bit) == 0)
             continue;
         atomic_and64(summary, ~bit);
+        atomic_settle();
         if ((atomic_load64(&map->available[word]) & parity) != 0)
             atomic_or64(summary, bit);
     }
@@ -72,6 +73,7 @@ WIRE_INLINE void ports_release(struct port_map *map, uint16_t port)
     uint64_t bit = 1ull << (word % 64);
     atomic_add32(&map->free, 1);
     atomic_or64(&map->available[word], 1ull << (port % 64));
+    atomic_settle();
     if ((atomic_load64(summary) & bit) == 0)
         atomic_or64(summary, bit);
 }

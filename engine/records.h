@@ -43,6 +43,8 @@ TABLE_FUNCTION uint32_t records_pop(const struct table *table, uint32_t lane_num
         uint64_t old = atomic_load64(&lane->free);
         if ((uint32_t)old == 0)
             return NO_RECORD;
+        if ((uint32_t)old - 1 >= table->constants.records)
+            return NO_RECORD;
         const struct record *record = record_at(table, (uint32_t)old - 1);
         if (absent(record))
             return NO_RECORD;

@@ -5,9 +5,9 @@
  * However that run ended, what it left is taken apart and put together again: there is no clean end to tell
  * from a crash, and so no path that only a crash takes. The truth is in the records alone. A record is kept
  *
- *   as a session   if it is LIVE, not past its lifetime, makes sense, is still allowed by the settings, and
- * the record it names as its lead carries the binding it says as a binding   if sessions kept have it as
- * their lead
+ *   as a session   if it is LIVE, not past its lifetime, makes sense, is still allowed by the settings,
+ *                  and the record that it names as its lead carries the binding that it says
+ *   as a binding   if sessions kept have it as their lead
  *
  * and freed otherwise: so go the half-made (MAKING, KILLED) and the half-ended (ENDING). Then indexes, port
  * maps, owner cells, counts and stacks are built from what is kept, in passes over the records:
@@ -204,9 +204,10 @@ static void weigh_all(struct recovery *recovery)
 static bool belongs(const struct record *session, const struct record *lead, uint32_t lead_index)
 {
     return lead->lead == lead_index && life_phase(lead->life) != PHASE_FREE &&
-           ipv6_equal(&session->client, &lead->client) && session->client_port == lead->client_port &&
-           session->transport == lead->transport && session->instance == lead->instance &&
-           session->pool == lead->pool && session->pool_port == lead->pool_port;
+           users_count(lead->users) < USERS_MAXIMUM && ipv6_equal(&session->client, &lead->client) &&
+           session->client_port == lead->client_port && session->transport == lead->transport &&
+           session->instance == lead->instance && session->pool == lead->pool &&
+           session->pool_port == lead->pool_port;
 }
 
 static void count_all(struct recovery *recovery)
@@ -493,6 +494,31 @@ static bool copy_all(struct recovery *recovery, const struct table *from)
     return true;
 }
 
+/*
+ * Empties all that is built anew. What lies in the memory of a table that was found says nothing about what
+ * is there: its last owner had no rights and talked to the network.
+ */
+static void clear(const struct recovery *recovery)
+{
+    const struct table *table = recovery->table;
+    struct table_header *header = header_of(table);
+    if (!table->found && header->instance[0].prefix_length == 0)
+        return; /* nobody has used it */
+    header->fresh = recovery->used;
+    for (uint32_t i = recovery->used; table->found && i < table->constants.records; i++)
+        record_at(table, i)->life = 0;
+    clear_segment(table, &header->geometry, SEGMENT_LANES);
+    for (enum segment i = SEGMENT_SESSION6; i <= SEGMENT_OWNERS; i++)
+        clear_segment(table, &header->geometry, i);
+}
+
+/* A table's keys also choose each subscriber's pool address, which is to stay. */
+static void take_keys(struct table *table, const struct table *previous)
+{
+    for (unsigned i = 0; i < sizeof(table->constants.key) / sizeof(table->constants.key[0]); i++)
+        table->constants.key[i] = header_of(table)->constants.key[i] = previous->constants.key[i];
+}
+
 const char *recover(struct engine *engine, const struct engine_options *options)
 {
     struct table *table = engine->table;
@@ -506,12 +532,10 @@ const char *recover(struct engine *engine, const struct engine_options *options)
     match_instances(&recovery, copies ? header_of(options->previous) : header);
     if (copies && !copy_all(&recovery, options->previous))
         return "not enough memory to take the sessions over";
+    if (copies)
+        take_keys(table, options->previous);
     recovery.used = records_used(table);
-    if (header->instance[0].prefix_length != 0) { /* somebody used the table before */
-        clear_segment(table, &header->geometry, SEGMENT_LANES);
-        for (enum segment i = SEGMENT_SESSION6; i <= SEGMENT_OWNERS; i++)
-            clear_segment(table, &header->geometry, i);
-    }
+    clear(&recovery);
     for (uint32_t i = 0; i < NAT64_INSTANCES_MAXIMUM; i++)
         header->sessions[i] = 0;
     pool_open_ports(engine, options->settings);

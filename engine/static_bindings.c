@@ -111,7 +111,9 @@ static void make_way(struct worker *control, const struct binding_key *key,
         lead.index = owner;
         const struct record *record = record_at(table, owner);
         if (record_read(record, life_generation(atomic_load64(&record->life)), &lead.copy) &&
-            users_count(lead.copy.users) != 0 && !suits(&lead, binding))
+            users_count(lead.copy.users) != 0 && lead.copy.lead == owner && lead.copy.address == place &&
+            lead.copy.transport == binding->transport && lead.copy.pool_port == binding->port4 &&
+            !suits(&lead, binding))
             evict(control, &lead);
     }
     if (binding_find(table, key, control->tick, &lead) && !suits(&lead, binding))

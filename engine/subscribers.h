@@ -143,6 +143,7 @@ TABLE_FUNCTION enum subscriber_result subscriber_make(const struct table *table,
     uint64_t pending = own.fingerprint | SUBSCRIBER_PENDING | lane;
     if (!subscriber_enter(table, &own, pending))
         return SUBSCRIBER_NO_PLACE;
+    atomic_settle();
     for (size_t step = 0; step < INDEX_PLACES; step++) {
         uint64_t word = subscriber_next(table, &walk);
         if (word == 0)

@@ -116,6 +116,7 @@ struct table *table_attach(void *const memory[TABLE_SEGMENTS], const struct geom
     if (table == NULL)
         return NULL;
     table->layout = header->layout;
+    table->found = true;
     table->constants = constants_of(geometry);
     for (unsigned i = 0; i < sizeof(header->constants.key) / sizeof(header->constants.key[0]); i++)
         table->constants.key[i] = header->constants.key[i];

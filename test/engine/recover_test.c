@@ -459,6 +459,9 @@ static void corrupt_header(struct random *random)
     struct table_header *header = header_of(stage.table);
     uint64_t noise = random_next(random);
     header->fresh = noise % 4 == 0 ? noise : noise % (stage.table->constants.records + 8);
+    stage.table->found = true; /* as table_attach says of one that another program wrote */
+    if (noise % 8 == 1)
+        header->instance[0].prefix_length = 0;
     for (unsigned i = 0; i < NAT64_INSTANCES_MAXIMUM; i++)
         header->sessions[i] = (uint32_t)random_next(random);
     for (unsigned i = 2; i < NAT64_INSTANCES_MAXIMUM; i++)
