@@ -139,7 +139,8 @@ int main(int count, char **arguments)
         const char *label;
     } sizes[] = {{1000, "1k"}, {MILLION, "1M"}, {10 * MILLION, "10M"}};
     if (count == 4)
-        return run_one(arguments[1], (uint32_t)atoi(arguments[2]), (uint32_t)atoi(arguments[3]));
+        return run_one(arguments[1], (uint32_t)strtoul(arguments[2], NULL, 10),
+                       (uint32_t)strtoul(arguments[3], NULL, 10));
     for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
         for (enum backing backing = 0; backing < BACKING_COUNT; backing++)
             if (sessions_fit(sizes[i].sessions))

@@ -228,6 +228,16 @@ void sender_open(struct sender *sender, struct bench *bench, uint32_t worker)
     sender->random = 88172645463325252ull + worker;
 }
 
+/* The number behind a name at the start of a line of smaps; false: it is another line. */
+static bool read_field(const char *line, const char *name, unsigned long *value)
+{
+    size_t length = strlen(name);
+    if (strncmp(line, name, length) != 0)
+        return false;
+    *value = strtoul(line + length, NULL, 10);
+    return true;
+}
+
 /* Of the mapping that holds the records, /proc/self/smaps says how much lies in huge pages. */
 unsigned page_size(const struct bench *bench)
 {
@@ -235,15 +245,16 @@ unsigned page_size(const struct bench *bench)
     FILE *file = fopen("/proc/self/smaps", "re");
     char line[512];
     bool inside = false;
-    unsigned long present = 0, huge = 0;
+    unsigned long present = 0, huge = 0, value;
     while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
-        unsigned long low, high, value;
-        if (sscanf(line, "%lx-%lx ", &low, &high) == 2)
-            inside = records >= low && records < high;
-        else if (inside && sscanf(line, "Rss: %lu", &value) == 1)
+        char *end;
+        uintptr_t low = strtoul(line, &end, 16);
+        if (end > line && *end == '-')
+            inside = records >= low && records < strtoul(end + 1, NULL, 16);
+        else if (inside && read_field(line, "Rss:", &value))
             present = value;
-        else if (inside && (sscanf(line, "AnonHugePages: %lu", &value) == 1 ||
-                            sscanf(line, "ShmemPmdMapped: %lu", &value) == 1))
+        else if (inside &&
+                 (read_field(line, "AnonHugePages:", &value) || read_field(line, "ShmemPmdMapped:", &value)))
             huge += value;
     }
     if (file != NULL)

@@ -67,6 +67,7 @@ static bool fail(struct encoder *encoder, const char *format, ...)
     va_list arguments;
     if (!encoder->failed) {
         va_start(arguments, format);
+        /* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): va_start stands in the line before */
         vsnprintf(encoder->encoding->error, VECTOR_ERROR, format, arguments);
         va_end(arguments);
     }

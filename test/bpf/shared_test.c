@@ -362,7 +362,8 @@ static void let_them_collide(struct crowd *crowd)
         crowd->child[i] = start_user(BPF_ACTORS + i, random_next(&crowd->random));
     for (uintptr_t i = 0; i < BPF_ACTORS; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, act_in_bpf, (void *)i), 0);
-    for (double now = start; now < start + RUN_MILLISECONDS; now = milliseconds()) {
+    double now = start;
+    while (now < start + RUN_MILLISECONDS) {
         uint32_t tick = 1000 + (uint32_t)(now - start) / TICK_MILLISECONDS;
         atomic_store32(shared.now, tick);
         look_on(tick);
@@ -370,6 +371,7 @@ static void let_them_collide(struct crowd *crowd)
         see_progress(crowd);
         crowd->looks++;
         usleep(1000);
+        now = milliseconds();
     }
     atomic_store32(&actors_of()->stop, 1);
     for (uintptr_t i = 0; i < BPF_ACTORS; i++) {

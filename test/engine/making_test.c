@@ -224,7 +224,7 @@ static void static_bindings_stay(void **state)
     assert_int_equal(find_port(to_be16(80), 200), lead);
     /* A closed binding takes nobody in and ends with the session it has. */
     assert_int_equal(open_session(&actor, &random, &key, 100, &index), MADE);
-    struct found binding;
+    struct found binding = {.index = NO_RECORD};
     assert_true(binding_find4(table, 0, TRANSPORT_UDP, to_be16(80), 100, &binding));
     binding_end_static(&actor, &binding);
     assert_int_equal(find_port(to_be16(80), 100), NO_RECORD);
