@@ -303,12 +303,6 @@ static bool file_is_usable(int fd, struct file_header *header, uint64_t *size, c
     return header_is_usable(header, *size, reason);
 }
 
-static bool same_geometry(const struct geometry *a, const struct geometry *b)
-{
-    return a->sessions == b->sessions && a->addresses == b->addresses && a->workers == b->workers &&
-           a->counters == b->counters && a->instances == b->instances;
-}
-
 /*
  * Has everybody who had the file mapped let go of it? What is judged in a moment must not change meanwhile. A
  * lease to write is given only to who is alone with the file; mappings count, descriptors closed or not.
@@ -349,7 +343,7 @@ static bool take_up(struct table_file *file, int fd, const struct geometry *want
         return false;
     if (!nobody_else_has(fd))
         return refuse(reason, "another process still uses it");
-    bool in_place = header.layout == TABLE_LAYOUT && same_geometry(&header.geometry, wanted);
+    bool in_place = header.layout == TABLE_LAYOUT && geometry_equal(&header.geometry, wanted);
     struct mapping *mapping = in_place ? &file->mapping : &file->previous_mapping;
     if (!mapping_open(mapping, fd, size, in_place))
         return refuse(reason, "it cannot be mapped: %s", strerror(errno));

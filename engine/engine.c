@@ -10,6 +10,7 @@
  */
 #include "engine/engine.h"
 
+#include "engine/explain.h"
 #include "engine/memory.h"
 #include "engine/worker.h"
 #include "wire/ipv4.h"
@@ -34,15 +35,6 @@ struct item {
 static size_t engine_size(uint32_t workers)
 {
     return sizeof(struct engine) + (workers + 1) * sizeof(struct worker);
-}
-
-static void explain(char *error, size_t size, const char *sentence)
-{
-    size_t i = 0;
-    for (; i + 1 < size && sentence[i] != '\0'; i++)
-        error[i] = sentence[i];
-    if (size > 0)
-        error[i] = '\0';
 }
 
 struct engine *engine_create(const struct engine_options *options, char *error, size_t size)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "engine/explain.h"
 #include "engine/layout.h"
 #include "engine/memory.h"
 #include "engine/random.h"
@@ -85,21 +86,6 @@ struct table *table_format(void *const memory[TABLE_SEGMENTS], const struct geom
     return table;
 }
 
-static void explain(char *error, size_t size, const char *sentence)
-{
-    size_t i = 0;
-    for (; i + 1 < size && sentence[i] != '\0'; i++)
-        error[i] = sentence[i];
-    if (size > 0)
-        error[i] = '\0';
-}
-
-static bool same_geometry(const struct geometry *a, const struct geometry *b)
-{
-    return a->sessions == b->sessions && a->addresses == b->addresses && a->workers == b->workers &&
-           a->counters == b->counters && a->instances == b->instances;
-}
-
 struct table *table_attach(void *const memory[TABLE_SEGMENTS], const struct geometry *geometry, char *error,
                            size_t size)
 {
@@ -109,7 +95,7 @@ struct table *table_attach(void *const memory[TABLE_SEGMENTS], const struct geom
         explain(error, size, "it holds no session table");
     else if (header->layout < TABLE_LAYOUT_OLDEST || header->layout > TABLE_LAYOUT)
         explain(error, size, "its sessions are laid out as another version does it");
-    else if (!same_geometry(&header->geometry, geometry))
+    else if (!geometry_equal(&header->geometry, geometry))
         explain(error, size, "its size is not what its header says");
     else if ((table = new_handle(memory)) == NULL)
         explain(error, size, "not enough memory");

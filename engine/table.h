@@ -22,11 +22,16 @@ struct geometry {
     uint32_t instances; /* engine_instances() of the settings: which instance each number in a record means */
 };
 
+static inline bool geometry_equal(const struct geometry *a, const struct geometry *b)
+{
+    return a->sessions == b->sessions && a->addresses == b->addresses && a->workers == b->workers &&
+           a->counters == b->counters && a->instances == b->instances;
+}
+
 enum {
     TABLE_SEGMENTS = 10,
-    TABLE_LAYOUT = 3, /* raised with every change of the structures in engine/layout.h */
-    TABLE_LAYOUT_OLDEST =
-        2, /* of those that engine_create can take over; their segments have the same sizes */
+    TABLE_LAYOUT = 3,        /* raised with every change of the structures in engine/layout.h */
+    TABLE_LAYOUT_OLDEST = 2, /* that engine_create can take over; its segments have the same sizes */
 };
 
 struct extent {
