@@ -97,10 +97,10 @@ static enum verdict describe_transport(const struct view *view, struct descripti
     bool enough;
 
     description->transport_length = view->end - description->transport;
-    if (description->kind == PACKET_FRAGMENT)
-        return view->quoted ? VERDICT_ICMP_INNER : VERDICT_COUNT;
     if (view->quoted && present < sizeof(struct icmp_header))
         return VERDICT_ICMP_INNER;
+    if (description->kind == PACKET_FRAGMENT)
+        return VERDICT_COUNT;
     switch (description->protocol) {
     case PROTOCOL_TCP:
         enough = present >= 8 && describe_tcp(at, present, view->quoted, description);
@@ -316,7 +316,7 @@ static bool partial_fits(const struct packet *packet, const struct description *
         return !description->fragmented && offload->checksum_start == description->transport &&
                offload->checksum_offset == offsetof(struct udp_header, checksum);
     case PACKET_OTHER:
-        /* Never translated, so that it only has to be possible. */
+        /* Which protocol has its checksum where is not known, so that it only has to be possible. */
         return (uint32_t)offload->checksum_start + offload->checksum_offset + 2 <= packet->length;
     default:
         return false;

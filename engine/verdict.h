@@ -75,6 +75,10 @@
       "An IPv4 source route that has not ended; the sender got Source Route Failed.", "RFC 7915 4.1")        \
     V(FRAGMENT, "fragment", DROPPED, "A fragment; this version translates whole packets only.",              \
       "RFC 6146 3.4")                                                                                        \
+    V(ICMP_FRAGMENT, "icmp-fragment", DROPPED,                                                               \
+      "A fragment of an ICMP message, whose checksum cannot be translated piece by piece.", "RFC 7915 1.2")  \
+    V(UDP_FRAGMENT, "udp-fragment-checksum-zero", DROPPED,                                                   \
+      "A fragment of UDP without a checksum: it cannot be computed piece by piece.", "RFC 7915 4.5")         \
     V(PROTOCOL, "protocol", REFUSED, "NAT64 carries TCP, UDP and ICMP only.", "RFC 6146 3.5")                \
     V(UDP_CHECKSUM_ZERO, "udp-checksum-zero", DROPPED,                                                       \
       "UDP without a checksum, and translation.amend-udp-checksum-zero is off.", "RFC 7915 4.5")             \

@@ -57,6 +57,8 @@ static const struct {
 } unreachable[] = {
     {VERDICT_CONTENTION, "needs several workers that create the same session at the same moment"},
     {VERDICT_INDEX_FULL, "needs many flows whose seeded hashes collide; the table's own tests do that"},
+    {VERDICT_ICMP_FRAGMENT, "nat64 takes no fragments to the translator; the translator's own tests do"},
+    {VERDICT_UDP_FRAGMENT, "likewise"},
 };
 
 struct queued {

@@ -317,7 +317,9 @@ static void quoted_packets_need_eight_bytes(void **state)
     assert_true(found.whole);
     assert_int_equal(packet_describe_quoted(packet_data(&packet), 27, &found), VERDICT_ICMP_INNER);
     put(packet_data(&packet) + 6, 2, 1);
-    assert_int_equal(packet_describe_quoted(packet_data(&packet), 60, &found), VERDICT_ICMP_INNER);
+    assert_int_equal(packet_describe_quoted(packet_data(&packet), 60, &found), VERDICT_COUNT);
+    assert_int_equal(found.kind, PACKET_FRAGMENT);
+    assert_int_equal(packet_describe_quoted(packet_data(&packet), 27, &found), VERDICT_ICMP_INNER);
     packet_data(&packet)[0] = 0x35;
     assert_int_equal(packet_describe_quoted(packet_data(&packet), 60, &found), VERDICT_ICMP_INNER);
 
