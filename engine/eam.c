@@ -188,6 +188,11 @@ uint32_t eam_count(const struct eam_table *table)
     return table != NULL ? table->count : 0;
 }
 
+size_t eam_memory(const struct eam_table *table)
+{
+    return table != NULL ? table->size : 0;
+}
+
 /* --- looking up ---------------------------------------------------------------------------------- */
 
 bool eam_to6(const struct eam_table *table, be32 from, struct ipv6_address *to)

@@ -42,6 +42,9 @@ void eam_free(struct eam_table *table);
 
 uint32_t eam_count(const struct eam_table *table);
 
+/* Bytes that it takes. */
+size_t eam_memory(const struct eam_table *table);
+
 /* RFC 7757 sections 3.3.1 and 3.3.2. False: no mapping matches; *to is unchanged. The table may be NULL. */
 bool eam_to6(const struct eam_table *table, be32 from, struct ipv6_address *to);
 bool eam_to4(const struct eam_table *table, const struct ipv6_address *from, be32 *to);

@@ -203,7 +203,7 @@ static bool is_skipped_header(uint8_t protocol)
            protocol == PROTOCOL_DESTINATION_OPTIONS;
 }
 
-static bool is_extension_header(uint8_t protocol)
+bool packet_is_extension_header(uint8_t protocol)
 {
     return is_skipped_header(protocol) || protocol == PROTOCOL_AUTHENTICATION ||
            protocol == PROTOCOL_MOBILITY || protocol == PROTOCOL_HIP || protocol == PROTOCOL_SHIM6;
@@ -222,7 +222,7 @@ static enum verdict step_over_fragment(const struct view *view, struct extension
         description->kind = PACKET_FRAGMENT;
     walk->next = at[0];
     walk->at += (uint32_t)sizeof(struct ipv6_fragment_header);
-    return is_extension_header(walk->next) ? VERDICT_EXTENSION_HEADER : VERDICT_COUNT;
+    return packet_is_extension_header(walk->next) ? VERDICT_EXTENSION_HEADER : VERDICT_COUNT;
 }
 
 static enum verdict step_over_extension(const struct view *view, struct extension_walk *walk,
