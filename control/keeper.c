@@ -220,7 +220,7 @@ bool keeper_gone(const struct keeper *keeper)
 
 static int open_numbered(const struct keeper *keeper, unsigned number)
 {
-    uint8_t request[2] = {MESSAGE_OPEN, (uint8_t)number};
+    uint8_t request[2] = {MESSAGE_OPEN, number < UINT8_MAX ? (uint8_t)number : UINT8_MAX};
     struct answer answer;
     int file = -1, status = EPIPE;
     if (!keeper_gone(keeper)) {

@@ -5,6 +5,7 @@
  */
 #include "control/setup_siit.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,10 +79,32 @@ bool setup_siit_routes(const struct setup *setup, char *error, size_t size)
     return done;
 }
 
+struct spans {
+    const struct ipv4_span *at;
+    uint32_t count;
+};
+
+/* The kernel keeps packets for its own addresses, whatever the routes say. */
+static void warn_if_mapped(void *context, const struct netlink_address *address)
+{
+    const struct spans *spans = context;
+    uint32_t own = from_be32(load_be32(address->network.address));
+    if (address->network.family != AF_INET)
+        return;
+    for (uint32_t i = 0; i < spans->count; i++)
+        if (own >= spans->at[i].first && own <= spans->at[i].last &&
+            spans->at[i].last - spans->at[i].first < PROXIES_MAXIMUM)
+            log_warning("%u.%u.%u.%u, which siit maps, is this machine's own address: packets for it do not "
+                        "reach the translator",
+                        own >> 24, own >> 16 & 255, own >> 8 & 255, own & 255);
+}
+
 void setup_siit_proxies(const struct setup *setup)
 {
     uint32_t count, ranges = 0;
     struct ipv4_span *spans = config_siit_spans(setup->config, &count);
+    struct spans all = {.at = spans, .count = count};
+    netlink_addresses(setup->netlink, warn_if_mapped, &all);
     struct pool_range *range = spans != NULL ? calloc((size_t)count + 1, sizeof(*range)) : NULL;
     for (uint32_t i = 0; range != NULL && i < count; i++)
         if (spans[i].last - spans[i].first < PROXIES_MAXIMUM)
