@@ -31,16 +31,18 @@ struct eam_table {
 static bits128 number_of(const struct ipv6_address *address)
 {
     bits128 number = 0;
-    for (unsigned i = 0; i < 16; i++)
-        number = number << 8 | address->bytes[i];
+#pragma GCC unroll 4
+    for (unsigned i = 0; i < 16; i += 4)
+        number = number << 32 | from_be32(load_be32(address->bytes + i));
     return number;
 }
 
 static struct ipv6_address address_of(bits128 number)
 {
     struct ipv6_address address;
-    for (unsigned i = 16; i-- > 0; number >>= 8)
-        address.bytes[i] = (uint8_t)number;
+#pragma GCC unroll 4
+    for (unsigned i = 16; i > 0; i -= 4, number >>= 32)
+        store_be32(address.bytes + i - 4, to_be32((uint32_t)number));
     return address;
 }
 
