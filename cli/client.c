@@ -39,7 +39,7 @@ bool client_find(struct client *client, const struct options *options)
     struct config *config = NULL;
     /* Who may use the socket need not be able to read the configuration. */
     if (socket == NULL && (options->config != NULL || access(path, R_OK) == 0)) {
-        config = config_load(path, &error);
+        config = config_load_keys(path, &error);
         if (config == NULL && options->config != NULL) {
             fprintf(stderr, "isthmus: error: %s\n", error.text);
             return false;

@@ -32,6 +32,7 @@ struct status {
     const char *device;
     uint64_t uptime_seconds;
     uint64_t sessions, bindings, sessions_limit;
+    uint64_t nat64_instances, siit_instances, mappings;
     uint32_t workers, mtu_ipv6, mtu_ipv4;
 };
 struct entry_record {

@@ -14,6 +14,10 @@
 
 static const char *const plane_types[] = {[PLANE_AUTO] = "auto", [PLANE_TUN] = "tun", NULL};
 static const char *const booleans[] = {"false", "true", NULL};
+static const char *const hairpins[] = {[SIIT_HAIRPIN_INTRINSIC] = "intrinsic",
+                                       [SIIT_HAIRPIN_SIMPLE] = "simple",
+                                       [SIIT_HAIRPIN_OFF] = "off",
+                                       NULL};
 static const char *const non_global[] = {"refuse", "translate", NULL};
 static const char *const transports[] = {
     [TRANSPORT_TCP] = "tcp", [TRANSPORT_UDP] = "udp", [TRANSPORT_ICMP] = "icmp", NULL};
@@ -23,6 +27,7 @@ static_assert(sizeof(transports) / sizeof(transports[0]) == TRANSPORT_COUNT + 1,
 #define IN_CONFIG(member)     .home = HOME_CONFIG, .offset = offsetof(struct config, member)
 #define IN_NAT64(member)      .home = HOME_ENTRY, .offset = offsetof(struct nat64_settings, member)
 #define IN_POOL(member)       .home = HOME_ENTRY, .offset = offsetof(struct pool_range, member)
+#define IN_SIIT(member)       .home = HOME_ENTRY, .offset = offsetof(struct config_siit, member)
 #define IN_STATIC(member)     .home = HOME_ENTRY, .offset = offsetof(struct static_binding, member)
 #define GROUP                 .rule = {.type = VALUE_GROUP}
 #define NUMBER(lowest, highest)                                                                              \
@@ -45,6 +50,7 @@ enum {
     MTU_MAXIMUM = 65535,
     IPV4_MINIMUM_MTU = 68, /* RFC 791 section 3.2 */
     POOL_ENTRIES_MAXIMUM = 1024,
+    EAM_ENTRIES_MAXIMUM = 65536,     /* more belong in a file of their own */
     STATIC_ENTRIES_MAXIMUM = 4096,   /* a new binding goes through them all */
     SUBSCRIBER_PREFIX_SHORTEST = 32, /* with fewer bits whole providers would be one subscriber */
 };
@@ -89,12 +95,10 @@ const struct config_key config_keys[] = {
      .help = "add routes for prefixes and pools to the device"},
 
     {.path = "nat64",
-     .rule = {.type = VALUE_LIST,
-              .low = 1,
-              .high = NAT64_INSTANCES_MAXIMUM,
-              .size = sizeof(struct nat64_settings)},
+     .rule = {.type = VALUE_LIST, .high = NAT64_INSTANCES_MAXIMUM, .size = sizeof(struct nat64_settings)},
      IN_CONFIG(settings.nat64),
      .count_offset = offsetof(struct config, settings.nat64_count),
+     .fallback = "[]",
      .help = "translators, each with a prefix and a pool"},
     {.path = "nat64[].name",
      .rule = {.type = VALUE_NAME, .size = SIZE_OF(struct nat64_settings, name)},
@@ -225,6 +229,78 @@ const struct config_key config_keys[] = {
      .live = true, /* while the table has room for counts; see config_reloadable */
      .fallback = "false",
      .help = "count packets and bytes of each session"},
+
+    {.path = "siit",
+     .rule = {.type = VALUE_LIST, .high = SIIT_INSTANCES_MAXIMUM, .size = sizeof(struct config_siit)},
+     IN_CONFIG(siit),
+     .count_offset = offsetof(struct config, siit_count),
+     .fallback = "[]",
+     .help = "stateless translators, each with a prefix, mappings, or both"},
+    {.path = "siit[].name",
+     .rule = {.type = VALUE_NAME, .size = SIZE_OF(struct siit_settings, name)},
+     IN_SIIT(settings.name),
+     .fallback = "siit",
+     .help = "tells several entries apart"},
+    {.path = "siit[].prefix",
+     .rule = {.type = VALUE_PREFIX, .nullable = true, .size = sizeof(struct rfc6052_prefix)},
+     IN_SIIT(settings.prefix),
+     .fallback = "null",
+     .help = "for addresses that no mapping covers; null: those are not translated"},
+    {.path = "siit[].address", GROUP, .help = "sources of the ICMP errors that isthmus makes itself"},
+    {.path = "siit[].address.ipv6",
+     .rule = {.type = VALUE_IPV6, .nullable = true, .size = sizeof(struct ipv6_address)},
+     IN_SIIT(settings.address6),
+     .live = true,
+     .fallback = "null",
+     .help = "null: an address of the egress interface"},
+    {.path = "siit[].address.ipv4",
+     .rule = {.type = VALUE_IPV4, .nullable = true, .size = sizeof(be32)},
+     IN_SIIT(settings.address4),
+     .live = true,
+     .fallback = "null",
+     .help = "null: an address of the egress interface"},
+    {.path = "siit[].eam",
+     .rule = {.type = VALUE_LIST, .high = EAM_ENTRIES_MAXIMUM, .size = sizeof(struct eam)},
+     IN_SIIT(eam),
+     .count_offset = offsetof(struct config_siit, eam_count),
+     .allocated = true,
+     .live = true,
+     .fallback = "[]",
+     .help = "explicit address mappings"},
+    {.path = "siit[].eam[].ipv6",
+     .rule = {.type = VALUE_MAPPED6},
+     .home = HOME_ENTRY,
+     .live = true,
+     .help = "an address or prefix of the IPv6 side"},
+    {.path = "siit[].eam[].ipv4",
+     .rule = {.type = VALUE_MAPPED4},
+     .home = HOME_ENTRY,
+     .live = true,
+     .help = "the address or prefix that it is on the IPv4 side"},
+    {.path = "siit[].eam-file",
+     .rule = {.type = VALUE_PATH, .nullable = true, .size = SIZE_OF(struct config_siit, eam_file)},
+     IN_SIIT(eam_file),
+     .live = true,
+     .fallback = "null",
+     .help = "a file of more mappings, one a line: IPv4, IPv6"},
+    {.path = "siit[].hairpin",
+     .rule = {.type = VALUE_WORD, .words = hairpins, .size = SIZE_OF(struct siit_settings, hairpin)},
+     IN_SIIT(settings.hairpin),
+     .live = true,
+     .fallback = "intrinsic",
+     .help = "traffic between two hosts that both have mappings"},
+    {.path = "siit[].icmp-source-ipv4",
+     .rule = {.type = VALUE_BLOCK, .nullable = true, .size = sizeof(struct pool_range)},
+     IN_SIIT(settings.icmp_source),
+     .live = true,
+     .fallback = "null",
+     .help = "sources of ICMP errors of IPv6 routers without IPv4; null: address.ipv4"},
+    {.path = "siit[].non-global",
+     .rule = {.type = VALUE_WORD, .words = non_global, .size = sizeof(bool)},
+     IN_SIIT(settings.translate_non_global),
+     .live = true,
+     .fallback = "refuse",
+     .help = "IPv4 addresses that may not stand behind 64:ff9b::/96"},
 
     {.path = "translation", GROUP, .help = "what RFC 7915 leaves to the operator"},
     {.path = "translation.zeroize-traffic-class",

@@ -41,7 +41,8 @@ struct daemon_options {
 
 struct daemon {
     const struct daemon_options *options;
-    char config_path[4096]; /* absolute, for the keeper has another directory */
+    char config_path[4096];                      /* absolute, for the keeper has another directory */
+    char eam_files[SIIT_INSTANCES_MAXIMUM][200]; /* that the configuration named at the start */
     struct config *config;
     struct config *retired; /* replaced by reload, perhaps still in use by a worker */
     struct state state;

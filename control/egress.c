@@ -157,6 +157,13 @@ void egress_apply(const struct egress *egress, struct config *config)
         if (nat64->address4 == 0)
             nat64->address4 = egress->address4;
     }
+    for (uint32_t i = 0; i < config->settings.siit_count; i++) {
+        struct siit_settings *siit = &config->settings.siit[i];
+        if (ipv6_equal(&siit->address6, &none6))
+            siit->address6 = egress->address6;
+        if (siit->address4 == 0)
+            siit->address4 = egress->address4;
+    }
 }
 
 struct search {

@@ -11,6 +11,7 @@
 #include "engine/engine.h"
 
 #include "engine/memory.h"
+#include "engine/siit.h"
 #include "engine/worker.h"
 #include "wire/ipv4.h"
 #include "wire/transport.h"
@@ -20,6 +21,7 @@ struct item {
     struct description description;
     enum verdict verdict; /* VERDICT_COUNT while undecided */
     bool keyed;           /* has a key of its own: not an ICMP error */
+    bool stateless;       /* of a siit instance, by `claim` */
     uint32_t length;      /* as received */
     uint64_t candidate;   /* a slot of the home bucket with the right tag; 0: none */
     struct session_request request;
@@ -28,6 +30,7 @@ struct item {
     union {
         struct key6 key6;
         struct key4 key4;
+        struct siit_claim claim;
     };
 };
 
@@ -150,6 +153,14 @@ static enum verdict refuse_kind(const struct description *description)
     }
 }
 
+/* What is not for nat64 may be for siit. */
+static enum verdict claim_stateless(const struct worker *worker, const struct packet *packet,
+                                    struct item *item)
+{
+    item->stateless = siit_claim(worker->settings, packet_data(packet), &item->claim);
+    return item->stateless ? VERDICT_COUNT : VERDICT_NOT_OURS;
+}
+
 /* Whose an IPv6 packet is (RFC 6146 sections 3.5 and 5.4), and its key. */
 static enum verdict classify6(const struct worker *worker, const struct packet *packet, struct item *item)
 {
@@ -158,7 +169,7 @@ static enum verdict classify6(const struct worker *worker, const struct packet *
     const struct ipv6_header *header = (const void *)packet_data(packet);
     int instance = instance_of(settings, &header->destination);
     if (instance < 0)
-        return VERDICT_NOT_OURS;
+        return claim_stateless(worker, packet, item);
     if (ipv6_illegal_source(&header->source) || ipv6_is_link_local(&header->source))
         return VERDICT_BAD_SOURCE;
     if (instance_of(settings, &header->source) >= 0)
@@ -197,6 +208,8 @@ static enum verdict classify4(const struct worker *worker, const struct packet *
 {
     const struct description *description = &item->description;
     const struct ipv4_header *header = (const void *)packet_data(packet);
+    if (worker->settings->siit_count > 0 && pool_find(worker->engine, header->destination) < 0)
+        return claim_stateless(worker, packet, item);
     enum verdict verdict = refuse_kind(description);
     bool error = verdict == VERDICT_COUNT && description->kind == PACKET_ICMP_ERROR;
     bool ends_here = header->ttl <= 1;
@@ -224,7 +237,7 @@ static enum verdict classify4(const struct worker *worker, const struct packet *
 
 static void describe(struct worker *worker, struct packet *packet, struct item *item)
 {
-    item->keyed = false;
+    item->keyed = item->stateless = false;
     item->length = packet->length;
     item->candidate = 0;
     item->claimed = false;
@@ -235,6 +248,7 @@ static void describe(struct worker *worker, struct packet *packet, struct item *
         bool ours = item->description.version == 6
                         ? instance_of(worker->settings, (const void *)(packet_data(packet) + 24)) >= 0
                         : pool_find(worker->engine, load_be32(packet_data(packet) + 16)) >= 0;
+        ours = ours || siit_claim(worker->settings, packet_data(packet), &item->claim);
         item->verdict = ours ? why : VERDICT_NOT_OURS;
     }
     if (item->verdict == VERDICT_COUNT)
@@ -316,20 +330,28 @@ static void count_traffic(const struct worker *worker, const struct item *item, 
     (void)__atomic_fetch_add(six ? &traffic->bytes6 : &traffic->bytes4, item->length, __ATOMIC_RELAXED);
 }
 
+enum verdict describe_quoted(const struct packet *packet, const struct description *error,
+                             struct description *quoted)
+{
+    uint32_t start = (uint32_t)error->transport + (uint32_t)sizeof(struct icmp_header);
+    if (packet->length < start)
+        return VERDICT_ICMP_INNER;
+    enum verdict verdict =
+        packet_describe_quoted(packet_data(packet) + start, packet->length - start, quoted);
+    if (verdict != VERDICT_COUNT)
+        return verdict;
+    return quoted->version != error->version || quoted->kind == PACKET_ICMP_ERROR ? VERDICT_ICMP_INNER
+                                                                                  : VERDICT_COUNT;
+}
+
 static enum verdict translate_error(struct worker *worker, struct packet *packet,
                                     const struct description *error)
 {
     const struct translation_settings *translation = &worker->settings->translation;
-    uint32_t start = (uint32_t)error->transport + (uint32_t)sizeof(struct icmp_header);
     struct description quoted;
-    if (packet->length < start)
-        return VERDICT_ICMP_INNER;
-    enum verdict verdict =
-        packet_describe_quoted(packet_data(packet) + start, packet->length - start, &quoted);
+    enum verdict verdict = describe_quoted(packet, error, &quoted);
     if (verdict != VERDICT_COUNT)
         return verdict;
-    if (quoted.version != error->version || quoted.kind == PACKET_ICMP_ERROR)
-        return VERDICT_ICMP_INNER;
     if (error->version == 6) {
         struct error_endpoints4 to;
         verdict = nat64_outgoing_error(worker, packet, error, &quoted, &to);
@@ -340,16 +362,6 @@ static enum verdict translate_error(struct worker *worker, struct packet *packet
     verdict = nat64_incoming_error(worker, packet, error, &quoted, &to);
     return verdict != VERDICT_COUNT ? verdict
                                     : translate_error_4to6(packet, error, &quoted, &to, translation);
-}
-
-/* The kernel numbers the segments of a super-packet from its identification on. */
-static uint16_t next_identification(struct worker *worker, const struct packet *packet)
-{
-    uint16_t first = worker->identification;
-    uint32_t segments =
-        packet->offload.gso_type == OFFLOAD_GSO_NONE ? 1 : packet->length / packet->offload.gso_size + 1;
-    worker->identification = (uint16_t)(first + segments);
-    return first;
 }
 
 static enum verdict translate_outgoing(struct worker *worker, struct packet *packet, struct item *item)
@@ -388,6 +400,8 @@ static enum verdict translate_incoming(struct worker *worker, struct packet *pac
 
 static enum verdict translate(struct worker *worker, struct packet *packet, struct item *item)
 {
+    if (item->stateless)
+        return siit_translate(worker, packet, &item->description, &item->claim);
     if (!item->keyed)
         return translate_error(worker, packet, &item->description);
     return item->description.version == 6 ? translate_outgoing(worker, packet, item)

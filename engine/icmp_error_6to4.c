@@ -47,7 +47,7 @@ static enum verdict judge(const uint8_t *data, struct error *error)
     if (((const struct ipv6_header *)data)->hop_limit <= 1)
         return VERDICT_HOP_LIMIT;
     if (error->description->fragmented)
-        return VERDICT_FRAGMENT;
+        return VERDICT_ICMP_FRAGMENT;
     if (!checksum_right(data, error->description))
         return VERDICT_ICMP_CHECKSUM;
     if (!quote_translatable(error->description, quoted) ||

@@ -7,6 +7,7 @@ enum {
     BURST_MAXIMUM = 32,            /* packets a call to engine_receive */
     WORKERS_MAXIMUM = 64,          /* threads of a plane */
     NAT64_INSTANCES_MAXIMUM = 16,  /* nat64 entries */
+    SIIT_INSTANCES_MAXIMUM = 16,   /* siit entries */
     INSTANCE_NAME_SIZE = 32,       /* bytes, with the final zero */
     OUTPUT_QUEUE = 64,             /* packets an engine worker has made and not yet handed out */
     OUTPUT_PACKET = 1280 + 64,     /* bytes of such a packet's buffer: IPv6's minimum MTU and headroom */

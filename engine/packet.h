@@ -104,6 +104,9 @@ enum verdict packet_describe(struct packet *packet, struct description *descript
  */
 enum verdict packet_describe_quoted(const uint8_t *data, uint32_t available, struct description *description);
 
+/* Is the protocol number that of an IPv6 extension header, by RFC 7045 section 4? ESP is none here. */
+bool packet_is_extension_header(uint8_t protocol);
+
 /* Bytes of the largest packet this one becomes on the wire: a super-packet is cut into segments. */
 uint32_t packet_segment_length(const struct packet *packet, const struct description *description);
 

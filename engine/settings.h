@@ -6,6 +6,7 @@
 #ifndef ENGINE_SETTINGS_H
 #define ENGINE_SETTINGS_H
 
+#include "engine/eam.h"
 #include "engine/limits.h"
 #include "wire/ipv6.h"
 #include "wire/rfc6052.h"
@@ -65,10 +66,31 @@ struct translation_settings {
     uint32_t mtu6, mtu4; /* of the networks on either side */
 };
 
+/* What becomes of traffic between two IPv6 hosts that know each other by IPv4 (RFC 7757 section 4). */
+enum siit_hairpin {
+    SIIT_HAIRPIN_INTRINSIC, /* turned round within the translator */
+    SIIT_HAIRPIN_SIMPLE,    /* leaves as IPv4, and is right when routes bring it back */
+    SIIT_HAIRPIN_OFF,
+};
+
+struct siit_settings {
+    char name[INSTANCE_NAME_SIZE];
+    struct rfc6052_prefix prefix; /* for addresses that no mapping covers; length 0: there is none */
+    struct ipv6_address address6; /* sources of ICMP errors made here; all zero: none are made */
+    be32 address4;
+    const struct eam_table *eam; /* may be NULL */
+    uint8_t hairpin;             /* enum siit_hairpin */
+    bool translate_non_global;
+    struct pool_range
+        icmp_source; /* addresses for errors of hops that have no IPv4 (RFC 6791); count 0: none */
+};
+
 struct settings {
     struct translation_settings translation;
     uint32_t nat64_count;
     struct nat64_settings nat64[NAT64_INSTANCES_MAXIMUM];
+    uint32_t siit_count;
+    struct siit_settings siit[SIIT_INSTANCES_MAXIMUM];
 };
 
 #endif /* ENGINE_SETTINGS_H */

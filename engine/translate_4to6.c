@@ -7,10 +7,29 @@
  *
  *     before              | IPv4, 20 bytes | options | transport header, payload |
  *     after      | IPv6 header, 40 bytes             | transport header, payload |
+ *
+ * A fragment gets a fragment header between the two.
  */
 #include "engine/icmp_map.h"
 #include "engine/translate_header.h"
 #include "engine/transport_update.h"
+
+/* The fragment header of what is a fragment already. */
+static void write_fragment_header(uint8_t *at, const struct header_4to6 *header)
+{
+    uint32_t flags_offset = from_be16(header->old->flags_offset);
+    uint32_t more = (flags_offset & IPV4_MORE_FRAGMENTS) != 0 ? IPV6_MORE_FRAGMENTS : 0;
+
+    /* Next header: the protocol. */
+    at[0] = header->protocol;
+    at[1] = 0;
+
+    /* Fragment offset and M flag: both copied; IPv6 has the offset in the upper bits. */
+    store_be16(at + 2, to_be16((uint16_t)((flags_offset & IPV4_OFFSET_MASK) << 3 | more)));
+
+    /* Identification: that of IPv4 in the low half. */
+    store_be32(at + 4, to_be32(from_be16(header->old->identification)));
+}
 
 /* The IPv6 header, field by field in the order of the header. */
 WIRE_INLINE void write_header(uint8_t *at, const struct header_4to6 *header)
@@ -20,11 +39,12 @@ WIRE_INLINE void write_header(uint8_t *at, const struct header_4to6 *header)
     /* Version, traffic class and flow label: 6; the type of service with its ECN bits, or zero; zero. */
     store_be32(at, ipv6_first_word(header->settings->zeroize_traffic_class ? 0 : old->tos));
 
-    /* Payload length: without the IPv4 header and its options. */
-    store_be16(at + 4, to_be16((uint16_t)header->payload));
+    /* Payload length: without the IPv4 header and its options, with the fragment header. */
+    uint32_t payload = header->length + (header->fragmented ? (uint32_t)FRAGMENT_HEADER : 0);
+    store_be16(at + 4, to_be16((uint16_t)payload));
 
     /* Next header: the protocol, or what stands in front of it. */
-    at[6] = header->next_header;
+    at[6] = header->fragmented ? PROTOCOL_FRAGMENT : header->protocol;
 
     /* Hop limit: one less for a packet on its way. */
     at[7] = (uint8_t)(old->ttl - header->hops);
@@ -32,6 +52,9 @@ WIRE_INLINE void write_header(uint8_t *at, const struct header_4to6 *header)
     /* Source and destination address: the policy's choice. */
     __builtin_memcpy(at + 8, &header->to->source, sizeof(header->to->source));
     __builtin_memcpy(at + 24, &header->to->destination, sizeof(header->to->destination));
+
+    if (header->fragmented)
+        write_fragment_header(at + IPV6_HEADER, header);
 }
 
 void translate_header_4to6(uint8_t *at, const struct header_4to6 *header)
@@ -52,22 +75,31 @@ WIRE_INLINE enum verdict judge(const struct packet *packet, const struct descrip
 {
     bool may_fragment = (from_be16(header->old->flags_offset) & IPV4_DONT_FRAGMENT) == 0;
     uint32_t segment = packet_segment_length(packet, description);
+    uint32_t headers = header_length_4to6(description);
 
-    if (description->kind > PACKET_ICMP_QUERY)
-        return VERDICT_PROTOCOL;
-    if (description->fragmented)
-        return VERDICT_FRAGMENT;
+    if (description->kind > PACKET_ICMP_QUERY || description->fragmented) {
+        enum verdict verdict = judge_kind(description);
+        if (verdict != VERDICT_COUNT)
+            return verdict;
+        if (!partial_beyond_transport(packet, description))
+            return VERDICT_BAD_OFFLOAD;
+    }
     if (header->old->ttl <= 1)
         return VERDICT_HOP_LIMIT;
     /* With DF set the RFC counts options too, as does the sender who hears of mtu6 - 20. */
-    if (segment + IPV6_HEADER - IPV4_HEADER > header->settings->mtu6 && !may_fragment)
+    if (segment + headers - IPV4_HEADER > header->settings->mtu6 && !may_fragment)
         return VERDICT_TOO_BIG_IPV4;
-    if (segment + IPV6_HEADER - description->transport > header->settings->mtu6)
+    if (segment + headers - description->transport > header->settings->mtu6)
         return VERDICT_NEEDS_FRAGMENTING;
-    if (packet->offset + description->transport < IPV6_HEADER)
+    if (packet->offset + description->transport < headers)
         return VERDICT_NO_ROOM;
-    if (!header->settings->amend_udp_checksum_zero && lacks_checksum(packet, description))
-        return VERDICT_UDP_CHECKSUM_ZERO;
+    if (lacks_checksum(packet, description)) {
+        /* What the other fragments hold is not known (RFC 7915 section 4.5). */
+        if (description->fragmented)
+            return VERDICT_UDP_FRAGMENT;
+        if (!header->settings->amend_udp_checksum_zero)
+            return VERDICT_UDP_CHECKSUM_ZERO;
+    }
     return VERDICT_COUNT;
 }
 
@@ -84,7 +116,7 @@ static void amend_udp_checksum(uint8_t *udp, const struct ipv4_header *old)
 }
 
 WIRE_INLINE void update_transport(uint8_t *at, const struct description *description,
-                                  const struct header_4to6 *header, bool partial)
+                                  const struct header_4to6 *header, const struct offload *offload)
 {
     const struct endpoints6 *to = header->to;
     struct transport_change change = {
@@ -92,17 +124,19 @@ WIRE_INLINE void update_transport(uint8_t *at, const struct description *descrip
         .came = checksum_add_address(checksum_add_address(0, &to->source), &to->destination),
         .source_port = to->source_port,
         .destination_port = to->destination_port,
-        .partial = partial,
+        .partial = (offload->flags & OFFLOAD_PARTIAL) != 0,
     };
 
     if (description->kind == PACKET_UDP) {
         udp_update(at, &change);
     } else if (description->kind == PACKET_TCP) {
         tcp_update(at, &change, header->settings->mss_clamp ? tcp_mss_limit(header->settings) : UINT32_MAX);
-    } else {
+    } else if (description->kind == PACKET_ICMP_QUERY) {
         change.gone = 0;
         change.came += checksum_pseudo_tail(description->transport_length, PROTOCOL_ICMPV6);
         icmp_query_update(at, &change, icmp_query_4to6(description->icmp_type));
+    } else if (change.partial && offload->checksum_start == description->transport) {
+        other_update(at + offload->checksum_offset, &change);
     }
 }
 
@@ -115,21 +149,23 @@ enum verdict translate_4to6(struct packet *packet, const struct description *des
         .old = &old,
         .settings = settings,
         .to = to,
-        .payload = packet->length - description->transport,
-        .next_header = description->protocol == PROTOCOL_ICMPV4 ? PROTOCOL_ICMPV6 : description->protocol,
+        .length = packet->length - description->transport,
+        .protocol = description->protocol == PROTOCOL_ICMPV4 ? PROTOCOL_ICMPV6 : description->protocol,
         .hops = HOPS_FORWARDED,
+        .fragmented = description->fragmented,
     };
+    uint32_t headers = header_length_4to6(description);
     enum verdict verdict = judge(packet, description, &header);
 
     if (verdict != VERDICT_COUNT)
         return verdict;
     if (lacks_checksum(packet, description))
         amend_udp_checksum(transport, &old);
-    update_transport(transport, description, &header, (packet->offload.flags & OFFLOAD_PARTIAL) != 0);
-    write_header(transport - IPV6_HEADER, &header);
-    packet->offset = packet->offset + description->transport - IPV6_HEADER;
-    packet->length = header.payload + IPV6_HEADER;
-    offload_move(packet, description->transport, IPV6_HEADER);
+    update_transport(transport, description, &header, &packet->offload);
+    write_header(transport - headers, &header);
+    packet->offset = packet->offset + description->transport - headers;
+    packet->length = header.length + headers;
+    offload_move(packet, description->transport, headers);
     offload_set_family(&packet->offload, OFFLOAD_GSO_TCPV4, OFFLOAD_GSO_TCPV6);
     return VERDICT_TRANSLATED_4TO6;
 }

@@ -73,10 +73,13 @@ void translate_header_6to4(uint8_t *at, const struct header_6to4 *header)
 WIRE_INLINE enum verdict judge(const struct packet *packet, const struct description *description,
                                const struct header_6to4 *header)
 {
-    if (description->kind > PACKET_ICMP_QUERY)
-        return VERDICT_PROTOCOL;
-    if (description->fragmented)
-        return VERDICT_FRAGMENT;
+    if (description->kind > PACKET_ICMP_QUERY || description->fragmented) {
+        enum verdict verdict = judge_kind(description);
+        if (verdict != VERDICT_COUNT)
+            return verdict;
+        if (!partial_beyond_transport(packet, description))
+            return VERDICT_BAD_OFFLOAD;
+    }
     if (header->old->hop_limit <= 1)
         return VERDICT_HOP_LIMIT;
     if (header->segment > header->settings->mtu4 &&
@@ -89,7 +92,7 @@ WIRE_INLINE enum verdict judge(const struct packet *packet, const struct descrip
 }
 
 WIRE_INLINE void update_transport(uint8_t *at, const struct description *description,
-                                  const struct header_6to4 *header, bool partial)
+                                  const struct header_6to4 *header, const struct offload *offload)
 {
     struct transport_change change = {
         .gone =
@@ -97,17 +100,19 @@ WIRE_INLINE void update_transport(uint8_t *at, const struct description *descrip
         .came = (uint64_t)header->to->source + header->to->destination,
         .source_port = header->to->source_port,
         .destination_port = header->to->destination_port,
-        .partial = partial,
+        .partial = (offload->flags & OFFLOAD_PARTIAL) != 0,
     };
 
     if (description->kind == PACKET_UDP) {
         udp_update(at, &change);
     } else if (description->kind == PACKET_TCP) {
         tcp_update(at, &change, header->settings->mss_clamp ? tcp_mss_limit(header->settings) : UINT32_MAX);
-    } else {
+    } else if (description->kind == PACKET_ICMP_QUERY) {
         change.gone += checksum_pseudo_tail(description->transport_length, PROTOCOL_ICMPV6);
         change.came = 0;
         icmp_query_update(at, &change, icmp_query_6to4(description->icmp_type));
+    } else if (change.partial && offload->checksum_start == description->transport) {
+        other_update(at + offload->checksum_offset, &change);
     }
 }
 
@@ -137,7 +142,7 @@ enum verdict translate_6to4(struct packet *packet, const struct description *des
         fragment = *(const struct ipv6_fragment_header *)(data + description->fragment_header);
         header.fragment = &fragment;
     }
-    update_transport(transport, description, &header, (packet->offload.flags & OFFLOAD_PARTIAL) != 0);
+    update_transport(transport, description, &header, &packet->offload);
     write_header(transport - IPV4_HEADER, &header);
     packet->offset += shrinks;
     packet->length -= shrinks;

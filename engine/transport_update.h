@@ -131,6 +131,12 @@ WIRE_INLINE void icmp_query_update(uint8_t *icmp, const struct transport_change 
     header->checksum = checksum_update(header->checksum, checksum_delta(segment.gone, segment.came));
 }
 
+/* A protocol of which only the place of its partial checksum is known; its addresses enter there. */
+WIRE_INLINE void other_update(uint8_t *field, const struct transport_change *change)
+{
+    store_be16(field, checksum_update_partial(load_be16(field), checksum_delta(change->gone, change->came)));
+}
+
 /* The quoted part of a TCP header, of which `present` bytes are there, at least 8. */
 WIRE_INLINE void tcp_update_quoted(uint8_t *tcp, const struct transport_change *change, uint32_t present)
 {

@@ -119,6 +119,12 @@ enum verdict nat64_incoming_error(struct worker *worker, const struct packet *pa
                                   const struct description *description, const struct description *quoted,
                                   struct error_endpoints6 *to);
 
+/* --- engine.c --- */
+
+/* Describes the packet that an ICMP error quotes; VERDICT_COUNT, or ICMP_INNER. */
+enum verdict describe_quoted(const struct packet *packet, const struct description *error,
+                             struct description *quoted);
+
 /* --- expire.c --- */
 
 /* Ends what is past its lifetime among the next few records: a new session needs the room (or what it held)
@@ -159,6 +165,16 @@ WIRE_INLINE int instance_of(const struct settings *settings, const struct ipv6_a
         if (rfc6052_contains(&settings->nat64[i].prefix, address))
             return (int)i;
     return -1;
+}
+
+/* The kernel numbers the segments of a super-packet from its identification on. */
+WIRE_INLINE uint16_t next_identification(struct worker *worker, const struct packet *packet)
+{
+    uint16_t first = worker->identification;
+    uint32_t segments =
+        packet->offload.gso_type == OFFLOAD_GSO_NONE ? 1 : packet->length / packet->offload.gso_size + 1;
+    worker->identification = (uint16_t)(first + segments);
+    return first;
 }
 
 /*

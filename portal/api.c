@@ -76,10 +76,14 @@ static void answer_status(void *context, struct http_reply *reply)
         .sessions = live(continued.sessions, counters.sessions_created, counters.sessions_ended),
         .bindings = live(continued.bindings, counters.bindings_created, counters.bindings_ended),
         .sessions_limit = daemon->config->geometry.sessions,
+        .nat64_instances = daemon->config->settings.nat64_count,
+        .siit_instances = daemon->config->settings.siit_count,
         .workers = daemon->workers,
         .mtu_ipv6 = translation->mtu6,
         .mtu_ipv4 = translation->mtu4,
     };
+    for (uint32_t i = 0; i < daemon->config->settings.siit_count; i++)
+        status.mappings += eam_count(daemon->config->settings.siit[i].eam);
     reply_record(reply, &status_columns, &status);
 }
 

@@ -14,6 +14,7 @@
 enum {
     VECTOR_RANGES = 8,
     VECTOR_STATICS = 8,
+    VECTOR_MAPPINGS = 16, /* of each siit instance */
 };
 
 struct vector_settings {
@@ -21,6 +22,8 @@ struct vector_settings {
     struct pool_range ranges[VECTOR_RANGES];
     struct static_binding statics[VECTOR_STATICS];
     bool own_pool; /* a pool line has replaced the standard one */
+    struct eam mappings[SIIT_INSTANCES_MAXIMUM][VECTOR_MAPPINGS];
+    uint32_t mapping_count[SIIT_INSTANCES_MAXIMUM];
 };
 
 static inline void vector_settings_standard(struct vector_settings *settings)
@@ -106,6 +109,10 @@ static inline bool vector_set(struct vector_settings *settings, const char *text
         return false;
     if (strcmp(key, "prefix") == 0)
         return vector_set_prefix(&nat64->prefix, value);
+    if (strcmp(key, "nat64") == 0) {
+        settings->all.nat64_count = 0;
+        return strcmp(value, "none") == 0;
+    }
     if (strcmp(key, "address6") == 0)
         return inet_pton(AF_INET6, value, nat64->address6.bytes) == 1;
     if (strcmp(key, "address4") == 0)
@@ -176,6 +183,95 @@ static inline bool vector_static(struct vector_settings *settings, const char *t
         return false;
     settings->statics[nat64->static_count++] = binding;
     return true;
+}
+
+static inline bool vector_block(const char *value, struct pool_range *block)
+{
+    char address[64];
+    unsigned length = 32;
+    int words = sscanf(value, "%63[^/]/%u", address, &length);
+    block->count = 1u << (32 - length % 33);
+    return words >= 1 && length > 0 && length <= 32 && inet_pton(AF_INET, address, &block->first) == 1;
+}
+
+/* `siit name NAME` begins an instance, the rest is about the last one begun. */
+static inline bool vector_siit(struct vector_settings *settings, const char *text)
+{
+    static const char *const hairpins[] = {"intrinsic", "simple", "off"};
+    char key[64], value[128];
+    if (sscanf(text, "%63s %127s", key, value) != 2)
+        return false;
+    if (strcmp(key, "name") == 0) {
+        if (settings->all.siit_count == SIIT_INSTANCES_MAXIMUM || strlen(value) >= INSTANCE_NAME_SIZE)
+            return false;
+        strcpy(settings->all.siit[settings->all.siit_count++].name, value);
+        return true;
+    }
+    if (settings->all.siit_count == 0)
+        return false;
+    struct siit_settings *siit = &settings->all.siit[settings->all.siit_count - 1];
+    if (strcmp(key, "prefix") == 0)
+        return vector_set_prefix(&siit->prefix, value);
+    if (strcmp(key, "address6") == 0)
+        return inet_pton(AF_INET6, value, siit->address6.bytes) == 1;
+    if (strcmp(key, "address4") == 0)
+        return inet_pton(AF_INET, value, &siit->address4) == 1;
+    if (strcmp(key, "icmp-source") == 0)
+        return vector_block(value, &siit->icmp_source);
+    if (strcmp(key, "non-global") == 0)
+        return vector_set_flag(&siit->translate_non_global, value, "translate", "refuse");
+    if (strcmp(key, "hairpin") == 0)
+        for (siit->hairpin = 0; siit->hairpin < 3; siit->hairpin++)
+            if (strcmp(value, hairpins[siit->hairpin]) == 0)
+                return true;
+    return false;
+}
+
+/* `eam IPV4[/LENGTH] IPV6[/LENGTH]`, of the last siit instance begun */
+static inline bool vector_eam(struct vector_settings *settings, const char *text)
+{
+    uint32_t instance = settings->all.siit_count - 1;
+    char four[64], six[64];
+    unsigned length4 = 32, length6 = 128;
+    struct eam mapping;
+    if (settings->all.siit_count == 0 || settings->mapping_count[instance] == VECTOR_MAPPINGS ||
+        sscanf(text, "%63s %63s", four, six) != 2)
+        return false;
+    char *slash4 = strchr(four, '/'), *slash6 = strchr(six, '/');
+    if (slash4 != NULL) {
+        length4 = (unsigned)atoi(slash4 + 1);
+        *slash4 = '\0';
+    }
+    if (slash6 != NULL) {
+        length6 = (unsigned)atoi(slash6 + 1);
+        *slash6 = '\0';
+    }
+    if (inet_pton(AF_INET, four, &mapping.ipv4) != 1 || inet_pton(AF_INET6, six, mapping.ipv6.bytes) != 1)
+        return false;
+    mapping.length4 = (uint8_t)length4;
+    mapping.length6 = (uint8_t)length6;
+    settings->mappings[instance][settings->mapping_count[instance]++] = mapping;
+    return true;
+}
+
+/* Builds the tables of mappings; false if one is impossible. */
+static inline bool vector_build_mappings(struct vector_settings *settings)
+{
+    struct eam_problem problem;
+    for (uint32_t i = 0; i < settings->all.siit_count; i++) {
+        settings->all.siit[i].eam = eam_build(settings->mappings[i], settings->mapping_count[i], &problem);
+        if (settings->all.siit[i].eam == NULL)
+            return false;
+    }
+    return true;
+}
+
+static inline void vector_free_mappings(struct vector_settings *settings)
+{
+    for (uint32_t i = 0; i < settings->all.siit_count; i++) {
+        eam_free((struct eam_table *)(uintptr_t)settings->all.siit[i].eam);
+        settings->all.siit[i].eam = NULL;
+    }
 }
 
 #endif /* TEST_VECTOR_SETTINGS_H */
