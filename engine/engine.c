@@ -57,6 +57,7 @@ struct engine *engine_create(const struct engine_options *options, char *error, 
     }
     engine->table = options->table;
     engine->settings = options->settings;
+    engine->paths = options->paths;
     engine->workers = options->workers;
     struct random seeds = random_seed(options->seed);
     for (uint32_t i = 0; i <= options->workers; i++) {
@@ -67,6 +68,7 @@ struct engine *engine_create(const struct engine_options *options, char *error, 
         worker->identification = (uint16_t)random_next(&seeds);
         worker->sweep = i * SWEEP_RECORDS;
         worker->settings = options->settings;
+        worker_find_mtus(worker, options->paths);
     }
     engine->worker[options->workers].tick = (uint32_t)(options->now / NANOSECONDS);
     const char *problem = pool_set_up(engine, options->settings);
@@ -110,12 +112,19 @@ bool engine_replace_settings(struct engine *engine, const struct settings *setti
     return problem == NULL;
 }
 
+void engine_replace_paths(struct engine *engine, const struct paths *paths)
+{
+    __atomic_store_n(&engine->paths, paths, __ATOMIC_SEQ_CST);
+}
+
 bool engine_quiet(struct engine *engine)
 {
     const struct settings *current = __atomic_load_n(&engine->settings, __ATOMIC_SEQ_CST);
+    const struct paths *paths = __atomic_load_n(&engine->paths, __ATOMIC_SEQ_CST);
     for (uint32_t i = 0; i <= engine->workers; i++) {
         const struct settings *holds = __atomic_load_n(&engine->worker[i].holds, __ATOMIC_SEQ_CST);
-        if (holds != NULL && holds != current)
+        const struct paths *holds_paths = __atomic_load_n(&engine->worker[i].holds_paths, __ATOMIC_SEQ_CST);
+        if ((holds != NULL && holds != current) || (holds_paths != NULL && holds_paths != paths))
             return false;
     }
     return true;
@@ -347,7 +356,7 @@ enum verdict describe_quoted(const struct packet *packet, const struct descripti
 static enum verdict translate_error(struct worker *worker, struct packet *packet,
                                     const struct description *error)
 {
-    const struct translation_settings *translation = &worker->settings->translation;
+    const struct translation_settings *translation = &worker->translation;
     struct description quoted;
     enum verdict verdict = describe_quoted(packet, error, &quoted);
     if (verdict != VERDICT_COUNT)
@@ -376,8 +385,10 @@ static enum verdict translate_outgoing(struct worker *worker, struct packet *pac
     if (flow.ahead != NULL)
         nat64_unclaim(worker, flow.ahead);
     if (verdict == VERDICT_COUNT)
-        verdict = translate_6to4(packet, &item->description, &to, &worker->settings->translation,
+        verdict = translate_6to4(packet, &item->description, &to, &worker->translation,
                                  next_identification(worker, packet));
+    if (verdict == VERDICT_TOO_BIG_IPV6)
+        item->description.mtu = path_mtu4(&worker->translation, to.destination);
     if (verdict_texts[verdict].class == VERDICT_FORWARDED)
         count_traffic(worker, item, &flow.session);
     return verdict;
@@ -392,16 +403,28 @@ static enum verdict translate_incoming(struct worker *worker, struct packet *pac
     confirm(worker, item, &flow.session);
     enum verdict verdict = nat64_incoming(worker, &item->description, &flow, &to);
     if (verdict == VERDICT_COUNT)
-        verdict = translate_4to6(packet, &item->description, &to, &worker->settings->translation);
-    if (verdict_texts[verdict].class == VERDICT_FORWARDED)
+        verdict = translate_4to6(packet, &item->description, &to, &worker->translation);
+    if (verdict == VERDICT_TOO_BIG_IPV4)
+        item->description.mtu = path_mtu6(&worker->translation, &to.destination);
+    if (verdict_texts[verdict].class <= VERDICT_DIVIDED)
         count_traffic(worker, item, &flow.session);
+    return verdict;
+}
+
+static enum verdict translate_stateless(struct worker *worker, struct packet *packet, struct item *item)
+{
+    enum verdict verdict = siit_translate(worker, packet, &item->description, &item->claim);
+    if (verdict == VERDICT_TOO_BIG_IPV6)
+        item->description.mtu = path_mtu4(&worker->translation, item->claim.destination.ipv4);
+    else if (verdict == VERDICT_TOO_BIG_IPV4)
+        item->description.mtu = path_mtu6(&worker->translation, &item->claim.destination.ipv6);
     return verdict;
 }
 
 static enum verdict translate(struct worker *worker, struct packet *packet, struct item *item)
 {
     if (item->stateless)
-        return siit_translate(worker, packet, &item->description, &item->claim);
+        return translate_stateless(worker, packet, item);
     if (!item->keyed)
         return translate_error(worker, packet, &item->description);
     return item->description.version == 6 ? translate_outgoing(worker, packet, item)
@@ -415,6 +438,7 @@ void engine_receive(struct worker *worker, struct packet packets[], unsigned n, 
     if (n > BURST_MAXIMUM)
         n = BURST_MAXIMUM;
     worker_enter(worker, now);
+    worker->divisions.first = worker->divisions.count = 0;
     for (unsigned i = 0; i < n; i++)
         describe(worker, &packets[i], &items[i]);
     bool opening = false;
@@ -426,6 +450,8 @@ void engine_receive(struct worker *worker, struct packet packets[], unsigned n, 
         enum verdict verdict = items[i].verdict;
         if (verdict == VERDICT_COUNT)
             verdict = translate(worker, &packets[i], &items[i]);
+        if (verdict == VERDICT_FRAGMENTED_4TO6)
+            divide_begin(worker, i, &packets[i]);
         if (verdict_texts[verdict].class == VERDICT_REFUSED)
             reply_error(worker, &packets[i], &items[i].description, verdict);
         atomic_count(&worker->counters.packets[verdict], 1);

@@ -84,6 +84,7 @@ struct description {
     uint16_t transport;        /* position of the transport header */
     uint32_t transport_length; /* bytes from there to the end that the IP header states */
     uint16_t problem;          /* VERDICT_ROUTING_HEADER: position of Segments Left */
+    uint32_t mtu;              /* VERDICT_TOO_BIG_...: of the path on the other side; 0: the least there is */
 };
 
 /*

@@ -84,7 +84,7 @@ void reply_error(struct worker *worker, const struct packet *packet, const struc
     struct icmp_sources sources = concerned_sources(worker, packet, description);
     struct packet reply;
     if (!has_source(&sources, description->version) || !next_output(worker, &reply) || !rate_allows(worker) ||
-        !icmp_reply_build(&reply, packet, description, why, &sources, &worker->settings->translation)) {
+        !icmp_reply_build(&reply, packet, description, why, &sources, &worker->translation)) {
         atomic_count(&worker->counters.icmp_errors_suppressed, 1);
         return;
     }
@@ -125,7 +125,7 @@ void reply_probe(struct worker *worker, const struct record *record)
     atomic_count(&worker->counters.probes_sent, 1);
 }
 
-bool engine_pull(struct worker *worker, struct packet *packet)
+bool reply_pull(struct worker *worker, struct packet *packet)
 {
     struct output *output = &worker->output;
     if (output->count == 0)

@@ -57,13 +57,19 @@ struct nat64_settings {
     struct nat64_timeouts timeouts;
 };
 
+struct path_table; /* engine/paths.h */
+
 struct translation_settings {
     bool zeroize_traffic_class;   /* IPv4 to IPv6: traffic class 0 instead of the TOS */
     int tos;                      /* IPv6 to IPv4: the TOS to set; -1: copy the traffic class */
     bool amend_udp_checksum_zero; /* compute a missing UDP checksum; else drop */
     bool mss_clamp;
     uint32_t icmp_errors_per_second;
-    uint32_t mtu6, mtu4; /* of the networks on either side */
+    uint32_t lowest_ipv6_mtu; /* to which IPv4 packets without DF are fragmented; below 1280: 1280 */
+    uint32_t mtu6, mtu4;      /* of all paths on either side; 0: as the table of paths says */
+    /* Set by the worker alone: the paths of either side, of which mtu6 and mtu4 are the least then; NULL: all
+     * have that. */
+    const struct path_table *paths6, *paths4;
 };
 
 /* What becomes of traffic between two IPv6 hosts that know each other by IPv4 (RFC 7757 section 4). */

@@ -229,7 +229,8 @@ static enum verdict incoming(const struct passage *passage)
 static struct translation_settings settings_of_hairpin(const struct translation_settings *settings)
 {
     struct translation_settings hairpin = *settings;
-    hairpin.mtu6 = hairpin.mtu4 = PACKET_MAXIMUM;
+    hairpin.mtu6 = hairpin.mtu4 = hairpin.lowest_ipv6_mtu = PACKET_MAXIMUM;
+    hairpin.paths6 = hairpin.paths4 = NULL;
     return hairpin;
 }
 
@@ -349,7 +350,7 @@ enum verdict siit_translate(struct worker *worker, struct packet *packet,
                               .packet = packet,
                               .description = description,
                               .claim = claim,
-                              .settings = &worker->settings->translation,
+                              .settings = &worker->translation,
                               .returns = claim->siit->hairpin == SIIT_HAIRPIN_SIMPLE};
     return description->version == 6 ? outgoing(&passage) : incoming(&passage);
 }

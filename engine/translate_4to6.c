@@ -8,13 +8,14 @@
  *     before              | IPv4, 20 bytes | options | transport header, payload |
  *     after      | IPv6 header, 40 bytes             | transport header, payload |
  *
- * A fragment gets a fragment header between the two.
+ * A fragment gets a fragment header between the two, and so does a packet that is to become several.
  */
+#include "engine/divide.h"
 #include "engine/icmp_map.h"
 #include "engine/translate_header.h"
 #include "engine/transport_update.h"
 
-/* The fragment header of what is a fragment already. */
+/* The fragment header of what is a fragment already, or is to be cut into some. */
 static void write_fragment_header(uint8_t *at, const struct header_4to6 *header)
 {
     uint32_t flags_offset = from_be16(header->old->flags_offset);
@@ -69,13 +70,75 @@ static bool lacks_checksum(const struct packet *packet, const struct description
            ((const struct udp_header *)udp)->checksum == 0;
 }
 
+/* What a packet has to become to get through the IPv6 side. */
+struct fit {
+    bool divided;      /* several fragments */
+    uint16_t gso_size; /* of a super-packet */
+};
+
+/* Length of all headers in front of the transport header. */
+WIRE_INLINE uint32_t new_headers(const struct description *description, const struct fit *fit)
+{
+    return fit->divided ? (uint32_t)(IPV6_HEADER + FRAGMENT_HEADER) : header_length_4to6(description);
+}
+
+WIRE_INLINE bool may_fragment(const struct header_4to6 *header)
+{
+    return (from_be16(header->old->flags_offset) & IPV4_DONT_FRAGMENT) == 0;
+}
+
+/* The last byte of a fragment lies within the longest datagram there can be, and so will all its pieces. */
+static bool end_is_possible(const struct header_4to6 *header)
+{
+    uint32_t offset = (from_be16(header->old->flags_offset) & IPV4_OFFSET_MASK) * 8u;
+    return offset + header->length <= IPV4_MAXIMUM_LENGTH;
+}
+
+/*
+ * A packet without DF whose segments have `length` bytes in IPv6, more than need be carried there: it is cut
+ * into fragments. A super-packet cannot be. But TCP is a stream of bytes, whose segments may as well be
+ * smaller; and the datagrams of UDP, which have to stay what they are, go whole if the path carries them,
+ * since lowest-ipv6-mtu is only recommended.
+ */
+static enum verdict fit_fragmentable(const struct packet *packet, const struct description *description,
+                                     const struct header_4to6 *header, uint32_t length, struct fit *fit)
+{
+    uint32_t limit = divide_limit(header->settings, &header->to->destination);
+
+    if (length <= limit)
+        return VERDICT_COUNT;
+    if (packet->offload.gso_type == OFFLOAD_GSO_NONE) {
+        fit->divided = true;
+        return end_is_possible(header) ? VERDICT_COUNT : VERDICT_BAD_HEADER;
+    }
+    if (packet->offload.gso_type == OFFLOAD_GSO_UDP)
+        return length <= path_mtu6(header->settings, &header->to->destination) ? VERDICT_COUNT
+                                                                               : VERDICT_NEEDS_FRAGMENTING;
+    const uint8_t *tcp = packet_data(packet) + description->transport;
+    fit->gso_size = (uint16_t)(limit - IPV6_HEADER - tcp_header_length((const struct tcp_header *)tcp));
+    return VERDICT_COUNT;
+}
+
+/* With DF set the RFC counts options too, as does the sender who hears of the MTU less 20. */
+static __attribute__((noinline)) enum verdict judge_large(const struct packet *packet,
+                                                          const struct description *description,
+                                                          const struct header_4to6 *header, struct fit *fit)
+{
+    uint32_t length = packet_segment_length(packet, description) + header_length_4to6(description);
+
+    if (may_fragment(header))
+        return fit_fragmentable(packet, description, header, length - description->transport, fit);
+    return length - IPV4_HEADER <= path_mtu6(header->settings, &header->to->destination)
+               ? VERDICT_COUNT
+               : VERDICT_TOO_BIG_IPV4;
+}
+
 /* All reasons not to translate the packet. */
 WIRE_INLINE enum verdict judge(const struct packet *packet, const struct description *description,
-                               const struct header_4to6 *header)
+                               const struct header_4to6 *header, struct fit *fit)
 {
-    bool may_fragment = (from_be16(header->old->flags_offset) & IPV4_DONT_FRAGMENT) == 0;
-    uint32_t segment = packet_segment_length(packet, description);
-    uint32_t headers = header_length_4to6(description);
+    uint32_t length =
+        packet_segment_length(packet, description) + header_length_4to6(description) - IPV4_HEADER;
 
     if (description->kind > PACKET_ICMP_QUERY || description->fragmented) {
         enum verdict verdict = judge_kind(description);
@@ -86,12 +149,13 @@ WIRE_INLINE enum verdict judge(const struct packet *packet, const struct descrip
     }
     if (header->old->ttl <= 1)
         return VERDICT_HOP_LIMIT;
-    /* With DF set the RFC counts options too, as does the sender who hears of mtu6 - 20. */
-    if (segment + headers - IPV4_HEADER > header->settings->mtu6 && !may_fragment)
-        return VERDICT_TOO_BIG_IPV4;
-    if (segment + headers - description->transport > header->settings->mtu6)
-        return VERDICT_NEEDS_FRAGMENTING;
-    if (packet->offset + description->transport < headers)
+    /* Most packets are small enough for anything, or for everything that there is. */
+    if (length > IPV6_MINIMUM_MTU && (length > header->settings->mtu6 || may_fragment(header))) {
+        enum verdict verdict = judge_large(packet, description, header, fit);
+        if (verdict != VERDICT_COUNT)
+            return verdict;
+    }
+    if (packet->offset + description->transport < new_headers(description, fit))
         return VERDICT_NO_ROOM;
     if (lacks_checksum(packet, description)) {
         /* What the other fragments hold is not known (RFC 7915 section 4.5). */
@@ -105,7 +169,7 @@ WIRE_INLINE enum verdict judge(const struct packet *packet, const struct descrip
 
 /*
  * Gives a UDP datagram without a checksum one: the sum of its old words, which udp_update then takes on to
- * the new ones like any other. It is the only place where a payload is read.
+ * the new ones like any other. Only here and in complete_checksum is a payload read.
  */
 static void amend_udp_checksum(uint8_t *udp, const struct ipv4_header *old)
 {
@@ -113,6 +177,29 @@ static void amend_udp_checksum(uint8_t *udp, const struct ipv4_header *old)
     uint64_t sum = checksum_pseudo_tail(length, PROTOCOL_UDP);
     uint16_t folded = checksum_fold(checksum_add_bytes(sum + old->source + old->destination, udp, length));
     ((struct udp_header *)udp)->checksum = folded == 0xffff ? 0xffff : (be16)~folded;
+}
+
+/* A partial checksum can be left to nobody if the packet is to become several: of the translated packet. */
+static void complete_checksum(struct packet *packet)
+{
+    const struct offload *offload = &packet->offload;
+    uint8_t *start = packet_data(packet) + offload->checksum_start, *field = start + offload->checksum_offset;
+    uint64_t sum = checksum_add_bytes(0, start, packet->length - offload->checksum_start);
+    be16 checksum = (be16)~checksum_fold(sum);
+
+    if ((offload->flags & OFFLOAD_PARTIAL) == 0)
+        return;
+    store_be16(field, checksum == 0 ? 0xffff : checksum);
+    packet->offload = (struct offload){0};
+}
+
+/* The answers to a SYN come the way back: from the IPv6 destination to the IPv4 source. */
+WIRE_INLINE uint32_t mss_limit(const struct description *description, const struct header_4to6 *header)
+{
+    if ((description->tcp_flags & TCP_SYN) == 0 || !header->settings->mss_clamp)
+        return UINT32_MAX;
+    return tcp_mss_limit(path_mtu6(header->settings, &header->to->destination),
+                         path_mtu4(header->settings, header->old->source));
 }
 
 WIRE_INLINE void update_transport(uint8_t *at, const struct description *description,
@@ -130,7 +217,7 @@ WIRE_INLINE void update_transport(uint8_t *at, const struct description *descrip
     if (description->kind == PACKET_UDP) {
         udp_update(at, &change);
     } else if (description->kind == PACKET_TCP) {
-        tcp_update(at, &change, header->settings->mss_clamp ? tcp_mss_limit(header->settings) : UINT32_MAX);
+        tcp_update(at, &change, mss_limit(description, header));
     } else if (description->kind == PACKET_ICMP_QUERY) {
         change.gone = 0;
         change.came += checksum_pseudo_tail(description->transport_length, PROTOCOL_ICMPV6);
@@ -154,11 +241,13 @@ enum verdict translate_4to6(struct packet *packet, const struct description *des
         .hops = HOPS_FORWARDED,
         .fragmented = description->fragmented,
     };
-    uint32_t headers = header_length_4to6(description);
-    enum verdict verdict = judge(packet, description, &header);
+    struct fit fit = {.gso_size = packet->offload.gso_size};
+    enum verdict verdict = judge(packet, description, &header, &fit);
 
     if (verdict != VERDICT_COUNT)
         return verdict;
+    header.fragmented = description->fragmented || fit.divided;
+    uint32_t headers = new_headers(description, &fit);
     if (lacks_checksum(packet, description))
         amend_udp_checksum(transport, &old);
     update_transport(transport, description, &header, &packet->offload);
@@ -167,5 +256,9 @@ enum verdict translate_4to6(struct packet *packet, const struct description *des
     packet->length = header.length + headers;
     offload_move(packet, description->transport, headers);
     offload_set_family(&packet->offload, OFFLOAD_GSO_TCPV4, OFFLOAD_GSO_TCPV6);
-    return VERDICT_TRANSLATED_4TO6;
+    packet->offload.gso_size = fit.gso_size;
+    if (!fit.divided)
+        return VERDICT_TRANSLATED_4TO6;
+    complete_checksum(packet);
+    return VERDICT_FRAGMENTED_4TO6;
 }

@@ -11,6 +11,7 @@
  *     after                                 | IPv4, 20 bytes | transport header, payload |
  */
 #include "engine/icmp_map.h"
+#include "engine/paths.h"
 #include "engine/translate_header.h"
 #include "engine/transport_update.h"
 
@@ -83,12 +84,22 @@ WIRE_INLINE enum verdict judge(const struct packet *packet, const struct descrip
     if (header->old->hop_limit <= 1)
         return VERDICT_HOP_LIMIT;
     if (header->segment > header->settings->mtu4 &&
-        packet_segment_length(packet, description) > IPV6_MINIMUM_MTU)
+        packet_segment_length(packet, description) > IPV6_MINIMUM_MTU &&
+        header->segment > path_mtu4(header->settings, header->to->destination))
         return VERDICT_TOO_BIG_IPV6;
     /* The longest IPv6 super-packets are a few bytes too long for the length field of IPv4. */
     if (header->length > IPV4_MAXIMUM_LENGTH)
         return VERDICT_BAD_OFFLOAD;
     return VERDICT_COUNT;
+}
+
+/* The answers to a SYN come the way back: from the IPv4 destination to the IPv6 source. */
+WIRE_INLINE uint32_t mss_limit(const struct description *description, const struct header_6to4 *header)
+{
+    if ((description->tcp_flags & TCP_SYN) == 0 || !header->settings->mss_clamp)
+        return UINT32_MAX;
+    return tcp_mss_limit(path_mtu6(header->settings, &header->old->source),
+                         path_mtu4(header->settings, header->to->destination));
 }
 
 WIRE_INLINE void update_transport(uint8_t *at, const struct description *description,
@@ -106,7 +117,7 @@ WIRE_INLINE void update_transport(uint8_t *at, const struct description *descrip
     if (description->kind == PACKET_UDP) {
         udp_update(at, &change);
     } else if (description->kind == PACKET_TCP) {
-        tcp_update(at, &change, header->settings->mss_clamp ? tcp_mss_limit(header->settings) : UINT32_MAX);
+        tcp_update(at, &change, mss_limit(description, header));
     } else if (description->kind == PACKET_ICMP_QUERY) {
         change.gone += checksum_pseudo_tail(description->transport_length, PROTOCOL_ICMPV6);
         change.came = 0;

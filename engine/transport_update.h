@@ -26,11 +26,11 @@ enum {
     TCP_CHECKSUM_END = 18, /* bytes of a TCP header up to and with its checksum */
 };
 
-/* The MSS whose segments fit the networks of both sides. */
-WIRE_INLINE uint32_t tcp_mss_limit(const struct translation_settings *settings)
+/* The MSS whose segments fit the paths of both sides. */
+WIRE_INLINE uint32_t tcp_mss_limit(uint32_t mtu6, uint32_t mtu4)
 {
-    uint32_t limit6 = settings->mtu6 - TCP_HEADERS_OVER_IPV6;
-    uint32_t limit4 = settings->mtu4 - TCP_HEADERS_OVER_IPV4;
+    uint32_t limit6 = mtu6 - TCP_HEADERS_OVER_IPV6;
+    uint32_t limit4 = mtu4 - TCP_HEADERS_OVER_IPV4;
     return limit6 < limit4 ? limit6 : limit4;
 }
 

@@ -9,6 +9,7 @@
  *   V(identifier, "name", class, "sentence", "clause")
  *
  * class: FORWARDED  translated, to be sent on
+ *        DIVIDED    translated, to be sent on in pieces that the engine hands out
  *        REFUSED    not sent on; if the sender can act on it and the rate allows, it gets an ICMP error
  *        DROPPED    not sent on, silently for the sender
  */
@@ -23,15 +24,21 @@
     V(TRANSLATED_HAIRPIN, "translated-hairpin", FORWARDED,                                                   \
       "Translated to IPv4 and at once back to IPv6: both hosts are mapped by one siit entry.",               \
       "RFC 7757 4.2.2")                                                                                      \
+    V(FRAGMENTED_4TO6, "fragmented-4to6", DIVIDED,                                                           \
+      "Translated from IPv4 to IPv6 and fragmented: DF was not set, and the IPv6 side need not carry more "  \
+      "than translation.lowest-ipv6-mtu.",                                                                   \
+      "RFC 7915 4.1")                                                                                        \
     V(HOP_LIMIT, "hop-limit", REFUSED, "The hop limit or TTL ran out here; the sender got Time Exceeded.",   \
       "RFC 7915 4.1, 5.1")                                                                                   \
     V(TOO_BIG_IPV6, "too-big-ipv6", REFUSED,                                                                 \
-      "Too large for the IPv4 side (plane.mtu.ipv4); the sender got Packet Too Big.", "RFC 7915 5.1")        \
+      "Larger than the route to the IPv4 side carries, or plane.mtu.ipv4; the sender got Packet Too Big.",   \
+      "RFC 7915 5.1")                                                                                        \
     V(TOO_BIG_IPV4, "too-big-ipv4", REFUSED,                                                                 \
-      "Too large for the IPv6 side (plane.mtu.ipv6) and DF set; the sender got Fragmentation Needed.",       \
+      "Larger than the route to the IPv6 side carries, or plane.mtu.ipv6, and DF set; the sender got "       \
+      "Fragmentation Needed.",                                                                               \
       "RFC 7915 4.1")                                                                                        \
     V(NEEDS_FRAGMENTING, "needs-fragmenting", DROPPED,                                                       \
-      "Larger than the other side carries, DF not set, and this version does not fragment.", "RFC 7915 4.1") \
+      "A UDP super-packet whose datagrams are larger than the IPv6 side carries.", "RFC 7915 4.1")           \
     V(PORTS_EXHAUSTED, "ports-exhausted", REFUSED,                                                           \
       "No free port is left in any pool address for this protocol; enlarge nat64.pool.", "RFC 6146 3.5.1.1") \
     V(TABLE_FULL, "table-full", REFUSED, "The session table is full; raise nat64.limits.sessions.",          \
@@ -102,6 +109,7 @@
 
 enum verdict_class {
     VERDICT_FORWARDED,
+    VERDICT_DIVIDED,
     VERDICT_REFUSED,
     VERDICT_DROPPED,
 };

@@ -5,6 +5,7 @@
 #ifndef ENGINE_WORKER_H
 #define ENGINE_WORKER_H
 
+#include "engine/divide.h"
 #include "engine/engine.h"
 #include "engine/making.h"
 #include "engine/random.h"
@@ -21,12 +22,20 @@ struct output {
     } packet[OUTPUT_QUEUE];
 };
 
+/* Packets of the last burst that are being cut up, in order. */
+struct divisions {
+    uint32_t first, count; /* those from `first` to `count` - 1 are not at their end */
+    struct division division[BURST_MAXIMUM];
+};
+
 struct worker {
     struct engine *engine;
     struct actor actor;
     struct random random;
     const struct settings *settings; /* those in force when the burst began */
     const struct settings *holds;    /* atomic; the same while a burst or sweep is under way, else NULL */
+    const struct paths *holds_paths; /* atomic; likewise */
+    struct translation_settings translation; /* of the settings and paths in force */
     nanoseconds now;
     uint32_t tick;           /* `now` in whole seconds */
     uint16_t identification; /* of the next IPv4 packet made from IPv6 */
@@ -35,6 +44,7 @@ struct worker {
     nanoseconds deadline;    /* of the next sweep */
     struct engine_counters counters;
     struct output output;
+    struct divisions divisions;
 } __attribute__((aligned(64)));
 
 /* Pool addresses in ascending order; the place in this list numbers port maps and owner cells. */
@@ -54,6 +64,7 @@ struct pool {
 struct engine {
     struct table *table;
     const struct settings *settings; /* atomic */
+    const struct paths *paths;       /* atomic; may be NULL */
     uint32_t workers;
     struct pool pool;
     struct engine_continued continued;
@@ -152,11 +163,19 @@ const char *statics_change(struct worker *control, const struct settings *old, c
 void reply_error(struct worker *worker, const struct packet *packet, const struct description *description,
                  enum verdict why);
 
+/* Takes the next packet off the queue, see engine_pull. */
+bool reply_pull(struct worker *worker, struct packet *packet);
+
 /* Is there room for another packet in the queue? */
 bool reply_has_room(const struct worker *worker);
 
 /* Queues the probe of RFC 6146 section 3.5.2.2 to the client of an established session. */
 void reply_probe(struct worker *worker, const struct record *record);
+
+/* --- divide.c: packets cut into fragments --- */
+
+/* Packet `number` of the burst, translated and with a fragment header, is to be cut up. */
+void divide_begin(struct worker *worker, unsigned number, const struct packet *packet);
 
 /* The nat64 instance whose prefix the address lies under, or -1. */
 WIRE_INLINE int instance_of(const struct settings *settings, const struct ipv6_address *address)
@@ -177,23 +196,49 @@ WIRE_INLINE uint16_t next_identification(struct worker *worker, const struct pac
     return first;
 }
 
+/* What all paths of a side have where settings and table leave it open. */
+enum { PATH_MTU_UNKNOWN = 1500 };
+
+/* Puts what the settings say of MTUs and what the table of paths says together. */
+WIRE_INLINE void worker_find_mtus(struct worker *worker, const struct paths *paths)
+{
+    struct translation_settings *translation = &worker->translation;
+    *translation = worker->settings->translation;
+    if (translation->mtu6 == 0) {
+        translation->mtu6 = paths != NULL ? paths->ipv6.least : PATH_MTU_UNKNOWN;
+        translation->paths6 = paths != NULL ? &paths->ipv6 : NULL;
+    }
+    if (translation->mtu4 == 0) {
+        translation->mtu4 = paths != NULL ? paths->ipv4.least : PATH_MTU_UNKNOWN;
+        translation->paths4 = paths != NULL ? &paths->ipv4 : NULL;
+    }
+}
+
 /*
- * A burst or sweep begins: the settings in force now stay whole until worker_leave. Announced first and
- * looked at again after that, so that whoever replaces them sees the announcement or this sees the new ones.
+ * A burst or sweep begins: the settings and paths in force now stay whole until worker_leave. Announced first
+ * and looked at again after that, so that whoever replaces them sees the announcement or this sees the new
+ * ones.
  */
 WIRE_INLINE void worker_enter(struct worker *worker, nanoseconds now)
 {
-    const struct settings *const *current = (const struct settings *const *)&worker->engine->settings;
+    struct engine *engine = worker->engine;
+    const struct paths *paths;
     do {
-        worker->settings = __atomic_load_n(current, __ATOMIC_ACQUIRE);
-        __atomic_store_n(&worker->holds, worker->settings, __ATOMIC_SEQ_CST);
-    } while (worker->settings != __atomic_load_n(current, __ATOMIC_SEQ_CST));
+        worker->settings = __atomic_load_n(&engine->settings, __ATOMIC_ACQUIRE);
+        paths = __atomic_load_n(&engine->paths, __ATOMIC_ACQUIRE);
+        __atomic_store_n(&worker->holds_paths, paths, __ATOMIC_RELAXED);
+        __atomic_store_n(&worker->holds, worker->settings, __ATOMIC_RELAXED);
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    } while (worker->settings != __atomic_load_n(&engine->settings, __ATOMIC_RELAXED) ||
+             paths != __atomic_load_n(&engine->paths, __ATOMIC_RELAXED));
+    worker_find_mtus(worker, paths);
     worker->now = now;
     worker->tick = (uint32_t)(now / NANOSECONDS);
 }
 
 WIRE_INLINE void worker_leave(struct worker *worker)
 {
+    __atomic_store_n(&worker->holds_paths, NULL, __ATOMIC_RELEASE);
     __atomic_store_n(&worker->holds, NULL, __ATOMIC_RELEASE);
 }
 

@@ -156,7 +156,7 @@ struct activity {
 };
 
 enum {
-    ACTIVITIES = 11,
+    ACTIVITIES = 12,
 };
 
 static void read_activities(const struct daemon *daemon, const struct engine_counters *engine,
@@ -171,6 +171,8 @@ static void read_activities(const struct daemon *daemon, const struct engine_cou
          engine->icmp_errors_suppressed},
         {"probes-sent", "engine", "TCP probes that ask whether an idle connection still lives.",
          engine->probes_sent},
+        {"pieces-made", "engine", "IPv6 fragments made of packets that were fragmented.",
+         engine->pieces_made},
         {"sessions-created", "engine", "Sessions created.", engine->sessions_created},
         {"sessions-ended", "engine", "Sessions ended.", engine->sessions_ended},
         {"bindings-created", "engine", "Bindings created.", engine->bindings_created},
@@ -193,8 +195,10 @@ struct count {
 
 static size_t next_counters(void *context, char *text, size_t size)
 {
-    static const char *const classes[] = {
-        [VERDICT_FORWARDED] = "forwarded", [VERDICT_REFUSED] = "refused", [VERDICT_DROPPED] = "dropped"};
+    static const char *const classes[] = {[VERDICT_FORWARDED] = "forwarded",
+                                          [VERDICT_DIVIDED] = "divided",
+                                          [VERDICT_REFUSED] = "refused",
+                                          [VERDICT_DROPPED] = "dropped"};
     struct count *count = context;
     size_t at = 0;
     for (; count->next < VERDICT_COUNT + ACTIVITIES && size - at > LINE_MAXIMUM; count->next++) {

@@ -3,6 +3,7 @@
 #ifndef TEST_VECTOR_SETTINGS_H
 #define TEST_VECTOR_SETTINGS_H
 
+#include "engine/paths.h"
 #include "engine/settings.h"
 #include "test/vector.h"
 
@@ -15,12 +16,15 @@ enum {
     VECTOR_RANGES = 8,
     VECTOR_STATICS = 8,
     VECTOR_MAPPINGS = 16, /* of each siit instance */
+    VECTOR_PATHS = 8,
 };
 
 struct vector_settings {
     struct settings all;
     struct pool_range ranges[VECTOR_RANGES];
     struct static_binding statics[VECTOR_STATICS];
+    struct path_route paths[2][VECTOR_PATHS]; /* IPv6, IPv4 */
+    uint32_t path_count[2];
     bool own_pool; /* a pool line has replaced the standard one */
     struct eam mappings[SIIT_INSTANCES_MAXIMUM][VECTOR_MAPPINGS];
     uint32_t mapping_count[SIIT_INSTANCES_MAXIMUM];
@@ -90,6 +94,7 @@ static inline bool vector_set_number(struct settings *settings, const char *key,
         {"tcp-established", &nat64->timeouts.tcp_established},
         {"tcp-transitory", &nat64->timeouts.tcp_transitory},
         {"icmp-errors-per-second", &translation->icmp_errors_per_second},
+        {"lowest-ipv6-mtu", &translation->lowest_ipv6_mtu},
         {"mtu6", &translation->mtu6},
         {"mtu4", &translation->mtu4},
     };
@@ -161,6 +166,39 @@ static inline bool vector_pool(struct vector_settings *settings, const char *tex
                                  (strstr(transports, "icmp") != NULL) << TRANSPORT_ICMP);
     settings->ranges[nat64->pool_count++] = range;
     return range.transports != 0;
+}
+
+/* `path PREFIX MTU`; from the first one on the MTUs are those of paths */
+static inline bool vector_path(struct vector_settings *settings, const char *text)
+{
+    char address[64];
+    unsigned length, mtu;
+    uint8_t bytes[16] = {0};
+    if (sscanf(text, "%63[^/]/%u %u", address, &length, &mtu) != 3)
+        return false;
+    bool four = strchr(address, ':') == NULL;
+    uint32_t *count = &settings->path_count[four];
+    if (inet_pton(four ? AF_INET : AF_INET6, address, bytes) != 1 || length > (four ? 32 : 128) ||
+        *count == VECTOR_PATHS)
+        return false;
+    struct path_route *route = &settings->paths[four][(*count)++];
+    *route = (struct path_route){.length = (uint8_t)length, .mtu = mtu};
+    for (unsigned i = 0; i < 8; i++) {
+        route->to.high = route->to.high << 8 | bytes[i];
+        route->to.low = route->to.low << 8 | bytes[8 + i];
+    }
+    settings->all.translation.mtu6 = settings->all.translation.mtu4 = 0;
+    return true;
+}
+
+static inline struct paths *vector_paths(struct vector_settings *settings)
+{
+    struct path_routes routes[2];
+    for (unsigned i = 0; i < 2; i++) {
+        routes[i] = (struct path_routes){settings->paths[i], settings->path_count[i], 1500};
+        qsort(settings->paths[i], settings->path_count[i], sizeof(struct path_route), path_route_order);
+    }
+    return paths_create(&routes[0], &routes[1]);
 }
 
 /* `static TRANSPORT [IPV6]:PORT IPV4:PORT` */

@@ -182,7 +182,6 @@ static void what_cannot_be_translated_is_left_alone(void **state)
     packet_data(&packet)[20] = 13;
     assert_refused(packet, VERDICT_ICMP_TYPE);
     packet = make4(17, 1461);
-    assert_refused(packet, VERDICT_NEEDS_FRAGMENTING);
     set_flags(&packet, 0x4000);
     assert_refused(packet, VERDICT_TOO_BIG_IPV4);
     packet = make4(17, 1460);
@@ -262,8 +261,6 @@ static void super_packets_stay_whole(void **state)
     packet.offload.gso_type = OFFLOAD_GSO_TCPV4;
     packet.offload.gso_size = 1441;
     assert_refused(packet, VERDICT_TOO_BIG_IPV4);
-    set_flags(&packet, 0);
-    assert_refused(packet, VERDICT_NEEDS_FRAGMENTING);
 
     packet = make4(17, 60000);
     make_partial(&packet, 17, 60000);
@@ -272,6 +269,62 @@ static void super_packets_stay_whole(void **state)
     assert_int_equal(translate(&packet), VERDICT_TRANSLATED_4TO6);
     assert_int_equal(packet.offload.gso_type, OFFLOAD_GSO_UDP);
     assert_completes(&packet, 17, 60000);
+}
+
+/* Without DF: TCP in smaller segments; datagrams as they are, as long as the path carries them. */
+static void super_packets_without_df(void **state)
+{
+    struct packet packet = make4(6, 60000);
+    (void)state;
+    make_partial(&packet, 6, 60000);
+    packet.offload.gso_type = OFFLOAD_GSO_TCPV4;
+    packet.offload.gso_size = 1221;
+    assert_int_equal(translate(&packet), VERDICT_TRANSLATED_4TO6);
+    assert_int_equal(packet.offload.gso_size, 1220); /* 1280 less 40 and 20 */
+    assert_completes(&packet, 6, 60000);
+
+    packet = make4(17, 60000);
+    make_partial(&packet, 17, 60000);
+    packet.offload.gso_type = OFFLOAD_GSO_UDP;
+    packet.offload.gso_size = 1452;
+    assert_int_equal(translate(&packet), VERDICT_TRANSLATED_4TO6);
+    assert_int_equal(packet.offload.gso_size, 1452);
+    packet = make4(17, 60000);
+    make_partial(&packet, 17, 60000);
+    packet.offload.gso_type = OFFLOAD_GSO_UDP;
+    packet.offload.gso_size = 1453;
+    assert_refused(packet, VERDICT_NEEDS_FRAGMENTING);
+}
+
+/* Without DF and longer than 1280 bytes of IPv6: whole still, but with a fragment header, to be cut. */
+static void what_is_to_be_cut_has_a_fragment_header(void **state)
+{
+    static const uint8_t whole[8] = {17, 0, 0, 0, 0, 0, 0x12, 0x34};
+    static const uint8_t middle[8] = {17, 0, 0x00, 0x09, 0, 0, 0x12, 0x34};
+    struct packet packet = make4(17, 1240);
+    (void)state;
+    assert_int_equal(translate(&packet), VERDICT_TRANSLATED_4TO6);
+    assert_int_equal(packet.length, 1280);
+    packet = make4(17, 1241);
+    assert_int_equal(translate(&packet), VERDICT_FRAGMENTED_4TO6);
+    assert_int_equal(packet.length, 1289);
+    assert_int_equal(be(packet_data(&packet) + 4, 2), 1249);
+    assert_memory_equal(packet_data(&packet) + 40, whole, 8);
+    assert_int_equal(transport_sum(packet_data(&packet), 48, 17, 1241), 0xffff);
+
+    packet = make4(17, 1241);
+    make_partial(&packet, 17, 1241);
+    assert_int_equal(translate(&packet), VERDICT_FRAGMENTED_4TO6);
+    assert_int_equal(packet.offload.flags, 0);
+    assert_int_equal(transport_sum(packet_data(&packet), 48, 17, 1241), 0xffff);
+
+    packet = make4(17, 1233);
+    set_flags(&packet, 0x2001);
+    assert_int_equal(translate(&packet), VERDICT_FRAGMENTED_4TO6);
+    assert_memory_equal(packet_data(&packet) + 40, middle, 8);
+    packet = make4(17, 1233);
+    set_flags(&packet, 0x1fff);
+    assert_refused(packet, VERDICT_BAD_HEADER);
 }
 
 static void mss_is_clamped(void **state)
@@ -320,9 +373,6 @@ static void fragments_stay_fragments(void **state)
     put(packet_data(&packet) + 26, 2, 0);
     set_flags(&packet, 0x2000);
     assert_refused(packet, VERDICT_UDP_FRAGMENT);
-    packet = make4(17, 1453);
-    set_flags(&packet, 0x0001);
-    assert_refused(packet, VERDICT_NEEDS_FRAGMENTING);
     packet = make4(17, 28);
     set_flags(&packet, 0x0001);
     packet.offset = 27;
@@ -380,6 +430,8 @@ int main(void)
         cmocka_unit_test_setup(headroom_is_needed, start),
         cmocka_unit_test_setup(partial_checksums_stay_partial, start),
         cmocka_unit_test_setup(super_packets_stay_whole, start),
+        cmocka_unit_test_setup(super_packets_without_df, start),
+        cmocka_unit_test_setup(what_is_to_be_cut_has_a_fragment_header, start),
         cmocka_unit_test_setup(mss_is_clamped, start),
         cmocka_unit_test_setup(fragments_stay_fragments, start),
         cmocka_unit_test_setup(other_protocols_pass, start),
