@@ -44,7 +44,7 @@ struct config {
         enum plane_type type;
         char name[IFNAMSIZ]; /* the TUN device; also names state under /run/isthmus */
         uint32_t workers;    /* as configured, or the number of CPUs */
-        uint32_t mtu6, mtu4; /* 0: take them from the egress routes */
+        uint32_t mtu6, mtu4; /* 0: that of each destination is its route's */
         bool routes;
     } plane;
     /* As written. What is absent (translation.mtu6 and mtu4, address6, address4: 0) the daemon fills in a

@@ -15,6 +15,7 @@
 #include "control/config.h"
 #include "control/egress.h"
 #include "control/keeper.h"
+#include "control/paths_watch.h"
 #include "control/state.h"
 #include "control/table_file.h"
 #include "engine/engine.h"
@@ -50,6 +51,7 @@ struct daemon {
     struct keeper keeper;
     struct netlink *netlink, *link_watch;
     struct egress egress;
+    struct paths_watch paths;
     struct tun *tun;
     struct table_file *table;
     struct engine *engine;

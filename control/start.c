@@ -229,9 +229,12 @@ static void warn_of_addresses(const char *list, const char *name, const struct i
 
 static bool look_at_egress(struct daemon *daemon, char *error, size_t size)
 {
-    (void)error;
-    (void)size;
-    int problem = egress_find(daemon->netlink, tun_index(daemon->tun), &daemon->egress);
+    int problem = paths_watch_open(&daemon->paths, tun_index(daemon->tun));
+    if (problem != 0) {
+        snprintf(error, size, "cannot read this machine's routes: %s", strerror(problem));
+        return false;
+    }
+    problem = egress_find(daemon->netlink, tun_index(daemon->tun), &daemon->egress);
     if (problem != 0)
         log_warning("cannot list this machine's routes and addresses: %s", strerror(problem));
     egress_apply(&daemon->egress, daemon->config);
@@ -306,6 +309,7 @@ static bool make_engine(struct daemon *daemon, char *error, size_t size)
     struct progress progress = progress_begin("looking through the sessions of the last run");
     struct engine_options options = {.table = table_file_table(daemon->table),
                                      .settings = &daemon->config->settings,
+                                     .paths = daemon->paths.current,
                                      .previous = table_file_previous(daemon->table),
                                      .workers = daemon->workers,
                                      .now = uv_hrtime(),
@@ -412,10 +416,11 @@ static bool become_ready(struct daemon *daemon, char *error, size_t size)
     for (uint32_t i = 0; i < config->settings.siit_count; i++)
         say_siit(&config->settings.siit[i]);
     log_info("ready: version " ISTHMUS_VERSION
-             ", device %s, %u worker%s, MTU %u (IPv6) and %u (IPv4), %u sessions "
+             ", device %s, %u worker%s, MTU from %u (IPv6) and %u (IPv4), %u sessions "
              "at most, control socket %s",
              config->plane.name, daemon->workers, daemon->workers == 1 ? "" : "s",
-             config->settings.translation.mtu6, config->settings.translation.mtu4, config->geometry.sessions,
+             paths_watch_least6(&daemon->paths, config->plane.mtu6),
+             paths_watch_least4(&daemon->paths, config->plane.mtu4), config->geometry.sessions,
              config->control.socket);
     let_go_of_input();
     notify_supervisor("READY=1");
@@ -483,6 +488,7 @@ void daemon_stop(struct daemon *daemon)
     if (daemon->listener >= 0)
         close(daemon->listener);
     engine_destroy(daemon->engine);
+    paths_watch_close(&daemon->paths);
     table_file_close(daemon->table);
     if (daemon->tun != NULL)
         tun_close(daemon->tun);

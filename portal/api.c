@@ -79,8 +79,8 @@ static void answer_status(void *context, struct http_reply *reply)
         .nat64_instances = daemon->config->settings.nat64_count,
         .siit_instances = daemon->config->settings.siit_count,
         .workers = daemon->workers,
-        .mtu_ipv6 = translation->mtu6,
-        .mtu_ipv4 = translation->mtu4,
+        .mtu_ipv6 = paths_watch_least6(&daemon->paths, translation->mtu6),
+        .mtu_ipv4 = paths_watch_least4(&daemon->paths, translation->mtu4),
     };
     for (uint32_t i = 0; i < daemon->config->settings.siit_count; i++)
         status.mappings += eam_count(daemon->config->settings.siit[i].eam);
