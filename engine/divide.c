@@ -58,9 +58,7 @@ void divide_begin(struct worker *worker, unsigned number, const struct packet *p
                           .number = number};
 }
 
-/* The next piece of the first packet that is not at its end; of that numbered `only`, unless that is
- * negative.
- */
+/* The next piece of the first packet not yet at its end; of that numbered `only`, unless that is negative. */
 static bool pull_piece(struct worker *worker, int only, struct packet *packet)
 {
     struct divisions *divisions = &worker->divisions;

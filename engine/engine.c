@@ -387,10 +387,10 @@ static enum verdict translate_outgoing(struct worker *worker, struct packet *pac
     if (verdict == VERDICT_COUNT)
         verdict = translate_6to4(packet, &item->description, &to, &worker->translation,
                                  next_identification(worker, packet));
-    if (verdict == VERDICT_TOO_BIG_IPV6)
-        item->description.mtu = path_mtu4(&worker->translation, to.destination);
     if (verdict_texts[verdict].class == VERDICT_FORWARDED)
         count_traffic(worker, item, &flow.session);
+    else if (verdict == VERDICT_TOO_BIG_IPV6)
+        item->description.mtu = path_mtu4(&worker->translation, to.destination);
     return verdict;
 }
 
@@ -404,10 +404,10 @@ static enum verdict translate_incoming(struct worker *worker, struct packet *pac
     enum verdict verdict = nat64_incoming(worker, &item->description, &flow, &to);
     if (verdict == VERDICT_COUNT)
         verdict = translate_4to6(packet, &item->description, &to, &worker->translation);
-    if (verdict == VERDICT_TOO_BIG_IPV4)
-        item->description.mtu = path_mtu6(&worker->translation, &to.destination);
     if (verdict_texts[verdict].class <= VERDICT_DIVIDED)
         count_traffic(worker, item, &flow.session);
+    else if (verdict == VERDICT_TOO_BIG_IPV4)
+        item->description.mtu = path_mtu6(&worker->translation, &to.destination);
     return verdict;
 }
 
@@ -431,6 +431,16 @@ static enum verdict translate(struct worker *worker, struct packet *packet, stru
                                           : translate_incoming(worker, packet, item);
 }
 
+/* What becomes of a packet that does not go on as it is: an answer, or pieces. */
+static __attribute__((noinline)) void follow_up(struct worker *worker, unsigned number,
+                                                const struct packet *packet, const struct item *item)
+{
+    if (verdict_texts[item->verdict].class == VERDICT_REFUSED)
+        reply_error(worker, packet, &item->description, item->verdict);
+    else if (verdict_texts[item->verdict].class == VERDICT_DIVIDED)
+        divide_begin(worker, number, packet);
+}
+
 void engine_receive(struct worker *worker, struct packet packets[], unsigned n, nanoseconds now,
                     enum verdict verdicts[])
 {
@@ -450,10 +460,10 @@ void engine_receive(struct worker *worker, struct packet packets[], unsigned n, 
         enum verdict verdict = items[i].verdict;
         if (verdict == VERDICT_COUNT)
             verdict = translate(worker, &packets[i], &items[i]);
-        if (verdict == VERDICT_FRAGMENTED_4TO6)
-            divide_begin(worker, i, &packets[i]);
-        if (verdict_texts[verdict].class == VERDICT_REFUSED)
-            reply_error(worker, &packets[i], &items[i].description, verdict);
+        if (verdict_texts[verdict].class != VERDICT_FORWARDED) {
+            items[i].verdict = verdict;
+            follow_up(worker, i, &packets[i], &items[i]);
+        }
         atomic_count(&worker->counters.packets[verdict], 1);
         atomic_count(&worker->counters.bytes[verdict], items[i].length);
         verdicts[i] = verdict;

@@ -72,15 +72,10 @@ static bool lacks_checksum(const struct packet *packet, const struct description
 
 /* What a packet has to become to get through the IPv6 side. */
 struct fit {
+    uint32_t headers;  /* length of all that comes in front of the transport header */
+    uint16_t gso_size; /* of a super-packet; 0: as it is */
     bool divided;      /* several fragments */
-    uint16_t gso_size; /* of a super-packet */
 };
-
-/* Length of all headers in front of the transport header. */
-WIRE_INLINE uint32_t new_headers(const struct description *description, const struct fit *fit)
-{
-    return fit->divided ? (uint32_t)(IPV6_HEADER + FRAGMENT_HEADER) : header_length_4to6(description);
-}
 
 WIRE_INLINE bool may_fragment(const struct header_4to6 *header)
 {
@@ -109,6 +104,7 @@ static enum verdict fit_fragmentable(const struct packet *packet, const struct d
         return VERDICT_COUNT;
     if (packet->offload.gso_type == OFFLOAD_GSO_NONE) {
         fit->divided = true;
+        fit->headers = IPV6_HEADER + FRAGMENT_HEADER;
         return end_is_possible(header) ? VERDICT_COUNT : VERDICT_BAD_HEADER;
     }
     if (packet->offload.gso_type == OFFLOAD_GSO_UDP)
@@ -124,7 +120,7 @@ static __attribute__((noinline)) enum verdict judge_large(const struct packet *p
                                                           const struct description *description,
                                                           const struct header_4to6 *header, struct fit *fit)
 {
-    uint32_t length = packet_segment_length(packet, description) + header_length_4to6(description);
+    uint32_t length = packet_segment_length(packet, description) + fit->headers;
 
     if (may_fragment(header))
         return fit_fragmentable(packet, description, header, length - description->transport, fit);
@@ -137,8 +133,7 @@ static __attribute__((noinline)) enum verdict judge_large(const struct packet *p
 WIRE_INLINE enum verdict judge(const struct packet *packet, const struct description *description,
                                const struct header_4to6 *header, struct fit *fit)
 {
-    uint32_t length =
-        packet_segment_length(packet, description) + header_length_4to6(description) - IPV4_HEADER;
+    uint32_t length = packet_segment_length(packet, description) + fit->headers - IPV4_HEADER;
 
     if (description->kind > PACKET_ICMP_QUERY || description->fragmented) {
         enum verdict verdict = judge_kind(description);
@@ -151,11 +146,15 @@ WIRE_INLINE enum verdict judge(const struct packet *packet, const struct descrip
         return VERDICT_HOP_LIMIT;
     /* Most packets are small enough for anything, or for everything that there is. */
     if (length > IPV6_MINIMUM_MTU && (length > header->settings->mtu6 || may_fragment(header))) {
-        enum verdict verdict = judge_large(packet, description, header, fit);
+        /* Copies, so that the originals need not be in memory for the packets that do not come here. */
+        const struct header_4to6 copy = *header;
+        struct fit larger = *fit;
+        enum verdict verdict = judge_large(packet, description, &copy, &larger);
+        *fit = larger;
         if (verdict != VERDICT_COUNT)
             return verdict;
     }
-    if (packet->offset + description->transport < new_headers(description, fit))
+    if (packet->offset + description->transport < fit->headers)
         return VERDICT_NO_ROOM;
     if (lacks_checksum(packet, description)) {
         /* What the other fragments hold is not known (RFC 7915 section 4.5). */
@@ -180,26 +179,16 @@ static void amend_udp_checksum(uint8_t *udp, const struct ipv4_header *old)
 }
 
 /* A partial checksum can be left to nobody if the packet is to become several: of the translated packet. */
-static void complete_checksum(struct packet *packet)
+static __attribute__((noinline)) void complete_checksum(struct packet *packet)
 {
     const struct offload *offload = &packet->offload;
-    uint8_t *start = packet_data(packet) + offload->checksum_start, *field = start + offload->checksum_offset;
-    uint64_t sum = checksum_add_bytes(0, start, packet->length - offload->checksum_start);
-    be16 checksum = (be16)~checksum_fold(sum);
-
     if ((offload->flags & OFFLOAD_PARTIAL) == 0)
         return;
-    store_be16(field, checksum == 0 ? 0xffff : checksum);
+    uint8_t *start = packet_data(packet) + offload->checksum_start;
+    uint64_t sum = checksum_add_bytes(0, start, packet->length - offload->checksum_start);
+    be16 checksum = (be16)~checksum_fold(sum);
+    store_be16(start + offload->checksum_offset, checksum == 0 ? 0xffff : checksum);
     packet->offload = (struct offload){0};
-}
-
-/* The answers to a SYN come the way back: from the IPv6 destination to the IPv4 source. */
-WIRE_INLINE uint32_t mss_limit(const struct description *description, const struct header_4to6 *header)
-{
-    if ((description->tcp_flags & TCP_SYN) == 0 || !header->settings->mss_clamp)
-        return UINT32_MAX;
-    return tcp_mss_limit(path_mtu6(header->settings, &header->to->destination),
-                         path_mtu4(header->settings, header->old->source));
 }
 
 WIRE_INLINE void update_transport(uint8_t *at, const struct description *description,
@@ -217,7 +206,10 @@ WIRE_INLINE void update_transport(uint8_t *at, const struct description *descrip
     if (description->kind == PACKET_UDP) {
         udp_update(at, &change);
     } else if (description->kind == PACKET_TCP) {
-        tcp_update(at, &change, mss_limit(description, header));
+        uint32_t limit = UINT32_MAX;
+        if ((description->tcp_flags & TCP_SYN) != 0)
+            limit = tcp_mss_limit(header->settings, &to->destination, header->old->source);
+        tcp_update(at, &change, limit);
     } else if (description->kind == PACKET_ICMP_QUERY) {
         change.gone = 0;
         change.came += checksum_pseudo_tail(description->transport_length, PROTOCOL_ICMPV6);
@@ -239,15 +231,14 @@ enum verdict translate_4to6(struct packet *packet, const struct description *des
         .length = packet->length - description->transport,
         .protocol = description->protocol == PROTOCOL_ICMPV4 ? PROTOCOL_ICMPV6 : description->protocol,
         .hops = HOPS_FORWARDED,
-        .fragmented = description->fragmented,
     };
-    struct fit fit = {.gso_size = packet->offload.gso_size};
+    struct fit fit = {.headers = header_length_4to6(description)};
     enum verdict verdict = judge(packet, description, &header, &fit);
 
     if (verdict != VERDICT_COUNT)
         return verdict;
-    header.fragmented = description->fragmented || fit.divided;
-    uint32_t headers = new_headers(description, &fit);
+    uint32_t headers = fit.headers;
+    header.fragmented = headers != IPV6_HEADER;
     if (lacks_checksum(packet, description))
         amend_udp_checksum(transport, &old);
     update_transport(transport, description, &header, &packet->offload);
@@ -256,7 +247,8 @@ enum verdict translate_4to6(struct packet *packet, const struct description *des
     packet->length = header.length + headers;
     offload_move(packet, description->transport, headers);
     offload_set_family(&packet->offload, OFFLOAD_GSO_TCPV4, OFFLOAD_GSO_TCPV6);
-    packet->offload.gso_size = fit.gso_size;
+    if (fit.gso_size != 0)
+        packet->offload.gso_size = fit.gso_size;
     if (!fit.divided)
         return VERDICT_TRANSLATED_4TO6;
     complete_checksum(packet);

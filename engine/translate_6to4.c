@@ -93,15 +93,6 @@ WIRE_INLINE enum verdict judge(const struct packet *packet, const struct descrip
     return VERDICT_COUNT;
 }
 
-/* The answers to a SYN come the way back: from the IPv4 destination to the IPv6 source. */
-WIRE_INLINE uint32_t mss_limit(const struct description *description, const struct header_6to4 *header)
-{
-    if ((description->tcp_flags & TCP_SYN) == 0 || !header->settings->mss_clamp)
-        return UINT32_MAX;
-    return tcp_mss_limit(path_mtu6(header->settings, &header->old->source),
-                         path_mtu4(header->settings, header->to->destination));
-}
-
 WIRE_INLINE void update_transport(uint8_t *at, const struct description *description,
                                   const struct header_6to4 *header, const struct offload *offload)
 {
@@ -117,7 +108,10 @@ WIRE_INLINE void update_transport(uint8_t *at, const struct description *descrip
     if (description->kind == PACKET_UDP) {
         udp_update(at, &change);
     } else if (description->kind == PACKET_TCP) {
-        tcp_update(at, &change, mss_limit(description, header));
+        uint32_t limit = UINT32_MAX;
+        if ((description->tcp_flags & TCP_SYN) != 0)
+            limit = tcp_mss_limit(header->settings, &header->old->source, header->to->destination);
+        tcp_update(at, &change, limit);
     } else if (description->kind == PACKET_ICMP_QUERY) {
         change.gone += checksum_pseudo_tail(description->transport_length, PROTOCOL_ICMPV6);
         change.came = 0;
