@@ -14,6 +14,7 @@
 
 #include "control/log.h"
 #include "control/notify.h"
+#include "engine/capture.h"
 
 enum {
     QUIET_MILLISECONDS = 1000, /* between two looks whether replaced settings are out of use */
@@ -100,6 +101,7 @@ static void on_quiet(uv_timer_t *handle)
     struct daemon *daemon = handle->data;
     daemon_free_retired(daemon);
     paths_watch_tidy(&daemon->paths);
+    capture_tidy(daemon->engine);
 }
 
 static int watch_signal(struct daemon *daemon, uv_signal_t *handle, uv_signal_cb call, int number)

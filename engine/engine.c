@@ -39,7 +39,7 @@ static size_t engine_size(uint32_t workers)
     return sizeof(struct engine) + (workers + 1) * sizeof(struct worker);
 }
 
-static void explain(char *error, size_t size, const char *sentence)
+void engine_explain(char *error, size_t size, const char *sentence)
 {
     size_t i = 0;
     for (; i + 1 < size && sentence[i] != '\0'; i++)
@@ -52,7 +52,7 @@ struct engine *engine_create(const struct engine_options *options, char *error, 
 {
     struct engine *engine = memory_map(engine_size(options->workers));
     if (engine == NULL) {
-        explain(error, size, "not enough memory for the engine");
+        engine_explain(error, size, "not enough memory for the engine");
         return NULL;
     }
     engine->table = options->table;
@@ -78,15 +78,17 @@ struct engine *engine_create(const struct engine_options *options, char *error, 
         problem = statics_change(&engine->worker[options->workers], NULL, options->settings);
     if (problem == NULL)
         return engine;
-    explain(error, size, problem);
+    engine_explain(error, size, problem);
     engine_destroy(engine);
     return NULL;
 }
 
 void engine_destroy(struct engine *engine)
 {
-    if (engine != NULL)
-        memory_unmap(engine, engine_size(engine->workers));
+    if (engine == NULL)
+        return;
+    capture_stop_all(engine);
+    memory_unmap(engine, engine_size(engine->workers));
 }
 
 struct worker *engine_worker(struct engine *engine, uint32_t number)
@@ -108,7 +110,7 @@ bool engine_replace_settings(struct engine *engine, const struct settings *setti
         __atomic_store_n(&engine->settings, settings, __ATOMIC_SEQ_CST);
     worker_leave(control);
     if (problem != NULL)
-        explain(error, size, problem);
+        engine_explain(error, size, problem);
     return problem == NULL;
 }
 
@@ -441,12 +443,10 @@ static __attribute__((noinline)) void follow_up(struct worker *worker, unsigned 
         divide_begin(worker, number, packet);
 }
 
-void engine_receive(struct worker *worker, struct packet packets[], unsigned n, nanoseconds now,
+static void receive(struct worker *worker, struct packet packets[], unsigned n, nanoseconds now,
                     enum verdict verdicts[])
 {
     struct item items[BURST_MAXIMUM];
-    if (n > BURST_MAXIMUM)
-        n = BURST_MAXIMUM;
     worker_enter(worker, now);
     worker->divisions.first = worker->divisions.count = 0;
     for (unsigned i = 0; i < n; i++)
@@ -469,4 +469,18 @@ void engine_receive(struct worker *worker, struct packet packets[], unsigned n, 
         verdicts[i] = verdict;
     }
     worker_leave(worker);
+}
+
+void engine_receive(struct worker *worker, struct packet packets[], unsigned n, nanoseconds now,
+                    enum verdict verdicts[])
+{
+    if (n > BURST_MAXIMUM)
+        n = BURST_MAXIMUM;
+    if (!is_captured(worker)) {
+        receive(worker, packets, n, now, verdicts);
+        return;
+    }
+    capture_burst_begins(worker, packets, n);
+    receive(worker, packets, n, now, verdicts);
+    capture_burst_ends(worker, packets, n, verdicts);
 }

@@ -46,4 +46,12 @@ enum {
     SWEEP_PERIOD_SECONDS = 10, /* a whole table is swept about this often */
 };
 
+/* Captures, see engine/capture.h */
+enum {
+    CAPTURES_MAXIMUM = 4,             /* that run at once */
+    CAPTURE_MEMORY = 8 << 20,         /* bytes of a capture's rings, the plane's workers together, ... */
+    CAPTURE_RING_MINIMUM = 512 << 10, /* ... but each has this many */
+    CAPTURE_SNAP_DEFAULT = 2048,      /* bytes recorded of a packet: all that an Ethernet carries */
+};
+
 #endif /* ENGINE_LIMITS_H */

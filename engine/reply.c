@@ -41,10 +41,12 @@ static bool next_output(struct worker *worker, struct packet *packet)
     return true;
 }
 
-static void commit_output(struct worker *worker, const struct packet *packet)
+static void commit_output(struct worker *worker, const struct packet *packet, enum verdict why)
 {
     struct output *output = &worker->output;
-    output->packet[(output->first + output->count) % OUTPUT_QUEUE].length = packet->length;
+    uint32_t place = (output->first + output->count) % OUTPUT_QUEUE;
+    output->packet[place].length = packet->length;
+    output->packet[place].why = why;
     output->count++;
 }
 
@@ -88,7 +90,7 @@ void reply_error(struct worker *worker, const struct packet *packet, const struc
         atomic_count(&worker->counters.icmp_errors_suppressed, 1);
         return;
     }
-    commit_output(worker, &reply);
+    commit_output(worker, &reply, why);
     atomic_count(&worker->counters.icmp_errors_sent, 1);
 }
 
@@ -121,7 +123,7 @@ void reply_probe(struct worker *worker, const struct record *record)
     __builtin_memcpy(packet.buffer, &ip, sizeof(ip));
     __builtin_memcpy(packet.buffer + sizeof(ip), &tcp, sizeof(tcp));
     packet.length = sizeof(ip) + sizeof(tcp);
-    commit_output(worker, &packet);
+    commit_output(worker, &packet, VERDICT_COUNT);
     atomic_count(&worker->counters.probes_sent, 1);
 }
 
@@ -133,6 +135,8 @@ bool reply_pull(struct worker *worker, struct packet *packet)
     packet->length = output->packet[output->first].length;
     packet->offload = (struct offload){0};
     __builtin_memcpy(packet_data(packet), output->packet[output->first].bytes, packet->length);
+    if (is_captured(worker))
+        capture_made(worker, packet, output->packet[output->first].why);
     output->first = (output->first + 1) % OUTPUT_QUEUE;
     output->count--;
     return true;

@@ -18,6 +18,7 @@ struct output {
     uint32_t first, count;
     struct {
         uint32_t length;
+        enum verdict why; /* the verdict that called for it; VERDICT_COUNT: a probe */
         uint8_t bytes[OUTPUT_PACKET];
     } packet[OUTPUT_QUEUE];
 };
@@ -26,6 +27,13 @@ struct output {
 struct divisions {
     uint32_t first, count; /* those from `first` to `count` - 1 are not at their end */
     struct division division[BURST_MAXIMUM];
+};
+
+/* What a worker knows of captures during a burst; see capture.c. */
+struct capturing {
+    uint64_t turn; /* atomic */
+    struct capture *capture[CAPTURES_MAXIMUM];
+    uint32_t offset[BURST_MAXIMUM], length[BURST_MAXIMUM]; /* of the packets as received */
 };
 
 struct worker {
@@ -45,6 +53,7 @@ struct worker {
     struct engine_counters counters;
     struct output output;
     struct divisions divisions;
+    struct capturing capturing;
 } __attribute__((aligned(64)));
 
 /* Pool addresses in ascending order; the place in this list numbers port maps and owner cells. */
@@ -61,11 +70,19 @@ struct pool {
     uint32_t first[NAT64_INSTANCES_MAXIMUM + 1];
 };
 
+/* The captures that are running, and those that some worker may still be using. */
+struct captures {
+    uint32_t count;                            /* atomic; running */
+    struct capture *running[CAPTURES_MAXIMUM]; /* atomic */
+    struct capture *made[CAPTURES_MAXIMUM];    /* not yet freed; used by the control plane alone */
+};
+
 struct engine {
     struct table *table;
     const struct settings *settings; /* atomic */
     const struct paths *paths;       /* atomic; may be NULL */
     uint32_t workers;
+    struct captures captures;
     struct pool pool;
     struct engine_continued continued;
     uint64_t icmp_arrival __attribute__((aligned(64))); /* atomic; rate limit of ICMP errors, see reply.c */
@@ -176,6 +193,25 @@ void reply_probe(struct worker *worker, const struct record *record);
 
 /* Packet `number` of the burst, translated and with a fragment header, is to be cut up. */
 void divide_begin(struct worker *worker, unsigned number, const struct packet *packet);
+/*
+ * --- capture.c. A burst that begins while nothing is captured is not captured to its end either. ---
+ */
+
+void capture_burst_begins(struct worker *worker, const struct packet packets[], unsigned n);
+void capture_burst_ends(struct worker *worker, const struct packet packets[], unsigned n,
+                        const enum verdict verdicts[]);
+void capture_made(struct worker *worker, const struct packet *packet, enum verdict why);
+
+/* When the engine ends. */
+void capture_stop_all(struct engine *engine);
+
+WIRE_INLINE bool is_captured(const struct worker *worker)
+{
+    return __builtin_expect(atomic_load32(&worker->engine->captures.count) > 0, 0);
+}
+
+/* A sentence for who called from outside. */
+void engine_explain(char *error, size_t size, const char *sentence);
 
 /* The nat64 instance whose prefix the address lies under, or -1. */
 WIRE_INLINE int instance_of(const struct settings *settings, const struct ipv6_address *address)

@@ -12,6 +12,8 @@
 
 #include "control/columns.h"
 #include "control/daemon.h"
+#include "engine/capture.h"
+#include "portal/capture.h"
 #include "portal/http.h"
 
 enum {
@@ -81,6 +83,9 @@ static void answer_status(void *context, struct http_reply *reply)
         .workers = daemon->workers,
         .mtu_ipv6 = paths_watch_least6(&daemon->paths, translation->mtu6),
         .mtu_ipv4 = paths_watch_least4(&daemon->paths, translation->mtu4),
+        .mtu_ipv6 = translation->mtu6,
+        .mtu_ipv4 = translation->mtu4,
+        .captures = capture_count(daemon->engine),
     };
     for (uint32_t i = 0; i < daemon->config->settings.siit_count; i++)
         status.mappings += eam_count(daemon->config->settings.siit[i].eam);
@@ -290,6 +295,7 @@ static const struct http_route routes[] = {
     {"GET", "/v1/status", answer_status},     {"GET", "/v1/sessions", answer_sessions},
     {"GET", "/v1/bindings", answer_bindings}, {"GET", "/v1/counters", answer_counters},
     {"GET", "/v1/pools", answer_pools},       {"POST", "/v1/reload", answer_reload},
+    {"GET", "/v1/capture", answer_capture},
 };
 
 static void *api_open(struct daemon *daemon, int listener, char *error, size_t size)
