@@ -40,8 +40,8 @@ struct capture {
     size_t memory; /* bytes of all this */
     uint64_t size; /* of a ring */
     uint32_t rings;
-    struct ring *next;              /* where capture_next found its record */
-    uint64_t turn[WORKERS_MAXIMUM]; /* of each worker when the capture was stopped */
+    struct ring *next;                  /* where capture_next found its record */
+    uint64_t turn[WORKERS_MAXIMUM + 1]; /* of each worker when the capture was stopped */
     struct ring ring[];
 };
 
@@ -125,7 +125,8 @@ uint64_t capture_missed(const struct capture *capture)
 
 /* --- start and stop ------------------------------------------------------------------------------- */
 
-/* The largest power of two that all workers can have of CAPTURE_MEMORY, but not less than a few records. */
+/* The largest power of two that all workers of the plane can have of CAPTURE_MEMORY, but not less than a few
+ * records. The control plane's worker receives nothing, so its ring is never touched. */
 static uint64_t ring_size(uint32_t workers)
 {
     uint64_t size = CAPTURE_MEMORY;
@@ -138,19 +139,20 @@ static struct capture *make(const struct engine *engine, const struct capture_fi
 {
     uint64_t size = ring_size(engine->workers);
     uint64_t burst = round_up((uint64_t)BURST_MAXIMUM * filter->snap);
-    size_t front = round_up(sizeof(struct capture) + engine->workers * sizeof(struct ring));
-    size_t memory = front + engine->workers * (size + burst);
+    uint32_t rings = engine->workers + 1;
+    size_t front = round_up(sizeof(struct capture) + rings * sizeof(struct ring));
+    size_t memory = front + rings * (size + burst);
     struct capture *capture = memory_map(memory);
     if (capture == NULL)
         return NULL;
     capture->filter = *filter;
     capture->memory = memory;
     capture->size = size;
-    capture->rings = engine->workers;
+    capture->rings = rings;
     for (unsigned i = 0; i < VERDICT_COUNT; i++)
         capture->keeps |= filter->verdicts[i] && verdict_texts[i].class == VERDICT_FORWARDED;
     uint8_t *at = (uint8_t *)capture + front;
-    for (uint32_t i = 0; i < engine->workers; i++, at += size + burst) {
+    for (uint32_t i = 0; i < rings; i++, at += size + burst) {
         capture->ring[i].bytes = at;
         capture->ring[i].burst = at + size;
     }
@@ -185,7 +187,7 @@ void capture_stop(struct engine *engine, struct capture *capture)
         if (captures->made[place] == capture)
             __atomic_store_n(&captures->running[place], NULL, __ATOMIC_SEQ_CST);
     __atomic_store_n(&captures->count, captures->count - 1, __ATOMIC_SEQ_CST);
-    for (uint32_t i = 0; i < engine->workers; i++)
+    for (uint32_t i = 0; i <= engine->workers; i++)
         capture->turn[i] = __atomic_load_n(&engine->worker[i].capturing.turn, __ATOMIC_SEQ_CST);
     capture->stopped = true;
     capture_tidy(engine);
@@ -195,7 +197,7 @@ static bool in_use(const struct engine *engine, const struct capture *capture)
 {
     if (!capture->stopped)
         return true;
-    for (uint32_t i = 0; i < engine->workers; i++) {
+    for (uint32_t i = 0; i <= engine->workers; i++) {
         uint64_t turn = capture->turn[i];
         if (turn % 2 == 1 && turn == __atomic_load_n(&engine->worker[i].capturing.turn, __ATOMIC_SEQ_CST))
             return true;

@@ -68,6 +68,8 @@ static bool pull_piece(struct worker *worker, int only, struct packet *packet)
             return false;
         if (divide_next(division, packet)) {
             atomic_count(&worker->counters.pieces_made, 1);
+            if (is_captured(worker))
+                capture_made(worker, packet, VERDICT_FRAGMENTED_4TO6);
             return true;
         }
         divisions->first++;

@@ -9,6 +9,7 @@
 #ifndef TEST_FUZZ_ENGINE_FUZZ_H
 #define TEST_FUZZ_ENGINE_FUZZ_H
 
+#include "engine/capture.h"
 #include "engine/engine.h"
 #include "engine/table.h"
 
@@ -31,6 +32,7 @@ enum {
     FUZZ_BUFFER = FUZZ_HEADROOM + FUZZ_PACKET,
     FUZZ_SESSIONS = 256,
     FUZZ_CONTROL = 11, /* bytes of an input before its packet */
+    FUZZ_SNAP = 200,   /* bytes of a packet that are captured */
 };
 
 #define FUZZ_END_OF_TIME ((nanoseconds)1 << 61) /* 73 years: within the 32 bits of a tick */
@@ -42,6 +44,7 @@ struct fuzz_engine {
     struct table *table;
     struct engine *engine;
     struct worker *worker;
+    struct capture *capture; /* or NULL */
     nanoseconds now;
 };
 
@@ -274,6 +277,29 @@ static inline void fuzz_check_translation(const struct packet *before, const str
         (is.kind == PACKET_TCP && is.version == 6 && after->offload.gso_size < before->offload.gso_size));
 }
 
+/* Captures everything, for a filter must not hide what a record does wrong. */
+static inline void fuzz_capture(struct fuzz_engine *fuzz)
+{
+    struct capture_filter filter = {.probes = true, .snap = FUZZ_SNAP};
+    char error[256];
+    memset(filter.verdicts, true, sizeof(filter.verdicts));
+    fuzz->capture = capture_start(fuzz->engine, &filter, error, sizeof(error));
+    FUZZ_CHECK(fuzz->capture != NULL);
+}
+
+/* The next record is of this packet. */
+static inline void fuzz_check_record(struct fuzz_engine *fuzz, enum capture_kind kind,
+                                     const struct packet *packet)
+{
+    if (fuzz->capture == NULL)
+        return;
+    const struct captured *record = capture_next(fuzz->capture);
+    FUZZ_CHECK(record != NULL && record->kind == kind && record->length == packet->length);
+    FUZZ_CHECK(record->kept == (packet->length < FUZZ_SNAP ? packet->length : FUZZ_SNAP));
+    FUZZ_CHECK(memcmp(record + 1, packet_data(packet), record->kept) == 0);
+    capture_release(fuzz->capture);
+}
+
 static inline void fuzz_pull_all(struct fuzz_engine *fuzz)
 {
     static uint8_t buffer[FUZZ_HEADROOM + OUTPUT_PACKET];
@@ -284,6 +310,7 @@ static inline void fuzz_pull_all(struct fuzz_engine *fuzz)
         while (engine_pull(engine_worker(fuzz->engine, number), &packet)) {
             const uint8_t *ip = packet_data(&packet);
             FUZZ_CHECK(++pulled <= OUTPUT_QUEUE + FUZZ_PIECES);
+            fuzz_check_record(fuzz, CAPTURE_MADE, &packet);
             if (ip[6] == PROTOCOL_FRAGMENT && packet_is_extension_header(ip[40])) /* as above */
                 continue;
             fuzz_check_leaving(&packet, &description);
@@ -315,8 +342,11 @@ static inline enum verdict fuzz_receive(struct fuzz_engine *fuzz, struct packet 
     before.offset = 0;
     engine_receive(fuzz->worker, packet, 1, fuzz->now, &verdict);
     FUZZ_CHECK(verdict < VERDICT_COUNT);
+    fuzz_check_record(fuzz, CAPTURE_RECEIVED, &before);
     if (verdict_texts[verdict].class <= VERDICT_DIVIDED)
         fuzz_check_translation(&before, packet, verdict);
+    if (verdict_texts[verdict].class == VERDICT_FORWARDED)
+        fuzz_check_record(fuzz, CAPTURE_RESULT, packet);
     return verdict;
 }
 
@@ -368,8 +398,10 @@ static inline void fuzz_packet(uint8_t version, const uint8_t *data, size_t size
     static struct fuzz_engine fuzz;
     if (fuzz.now > FUZZ_END_OF_TIME) /* the clock must not wrap in a long run */
         fuzz_engine_destroy(&fuzz);
-    if (fuzz.engine == NULL || fuzz.now > FUZZ_END_OF_TIME)
+    if (fuzz.engine == NULL || fuzz.now > FUZZ_END_OF_TIME) {
         fuzz_engine_create(&fuzz);
+        fuzz_capture(&fuzz);
+    }
     fuzz.now += (nanoseconds)(TCP_ESTABLISHED_SECONDS + 100) * 1000000000u;
     fuzz_expire(&fuzz);
     fuzz_open_session(&fuzz);
