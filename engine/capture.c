@@ -27,7 +27,7 @@ enum {
 
 struct ring {
     uint8_t *bytes;
-    uint8_t *burst; /* the packets of the burst under way as received, `snap` bytes each */
+    uint8_t *burst; /* the packets of the burst under way as received, `stride` bytes each */
     uint64_t number;
     uint64_t written, missed; /* atomic */
     uint64_t read __attribute__((aligned(64)));
@@ -35,7 +35,8 @@ struct ring {
 
 struct capture {
     struct capture_filter filter;
-    bool keeps; /* translated packets are wanted */
+    bool keeps;      /* translated packets are wanted */
+    uint32_t stride; /* enough for what is recorded and for the addresses, which are looked at */
     bool stopped;
     size_t memory; /* bytes of all this */
     uint64_t size; /* of a ring */
@@ -53,6 +54,11 @@ static uint64_t round_up(uint64_t length)
 static uint32_t least(uint32_t a, uint32_t b)
 {
     return a < b ? a : b;
+}
+
+static uint32_t most(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
 }
 
 /* --- rings ---------------------------------------------------------------------------------------- */
@@ -138,7 +144,8 @@ static uint64_t ring_size(uint32_t workers)
 static struct capture *make(const struct engine *engine, const struct capture_filter *filter)
 {
     uint64_t size = ring_size(engine->workers);
-    uint64_t burst = round_up((uint64_t)BURST_MAXIMUM * filter->snap);
+    uint64_t stride = round_up(most(filter->snap, sizeof(struct ipv6_header)));
+    uint64_t burst = BURST_MAXIMUM * stride;
     uint32_t rings = engine->workers + 1;
     size_t front = round_up(sizeof(struct capture) + rings * sizeof(struct ring));
     size_t memory = front + rings * (size + burst);
@@ -148,6 +155,7 @@ static struct capture *make(const struct engine *engine, const struct capture_fi
     capture->filter = *filter;
     capture->memory = memory;
     capture->size = size;
+    capture->stride = (uint32_t)stride;
     capture->rings = rings;
     for (unsigned i = 0; i < VERDICT_COUNT; i++)
         capture->keeps |= filter->verdicts[i] && verdict_texts[i].class == VERDICT_FORWARDED;
@@ -313,8 +321,8 @@ void capture_burst_begins(struct worker *worker, const struct packet packets[], 
         if (capture == NULL || !capture->keeps)
             continue;
         uint8_t *burst = own_ring(worker, capture)->burst;
-        for (unsigned i = 0; i < n; i++, burst += capture->filter.snap)
-            __builtin_memcpy(burst, packet_data(&packets[i]), least(packets[i].length, capture->filter.snap));
+        for (unsigned i = 0; i < n; i++, burst += capture->stride)
+            __builtin_memcpy(burst, packet_data(&packets[i]), least(packets[i].length, capture->stride));
     }
 }
 
@@ -333,9 +341,9 @@ static void take(struct worker *worker, struct capture *capture, const struct pa
                             .kind = CAPTURE_RECEIVED,
                             .verdict = (uint8_t)verdict};
     const uint8_t *received =
-        forwarded ? ring->burst + (size_t)i * snap : packet->buffer + worker->capturing.offset[i];
+        forwarded ? ring->burst + (size_t)i * capture->stride : packet->buffer + worker->capturing.offset[i];
     head.kept = least(head.length, snap);
-    if (!is_wanted(settings, &wanted, received, head.kept) &&
+    if (!is_wanted(settings, &wanted, received, least(head.length, capture->stride)) &&
         !(forwarded && is_wanted(settings, &wanted, packet_data(packet), packet->length)))
         return;
     head.number = ring->number++;

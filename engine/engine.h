@@ -2,8 +2,8 @@
 /*
  * The engine: (state, packet, now) -> verdict and packets. The whole contract.
  *
- * It does no I/O, reads no clock, logs nothing and allocates nothing after engine_create. A run is a
- * function of settings, seed, packets and times.
+ * It does no I/O, reads no clock, logs nothing and allocates nothing after engine_create, except for a
+ * capture (engine/capture.h). A run is a function of settings, seed, packets and times.
  *
  *     plane                          engine
  *     -----                          ------

@@ -254,8 +254,11 @@ static void test_addresses(void **state)
                  {"198.51.100.7", true}, {"2001:db8:64::198.51.100.8", false},
                  {"2001:db8::6", false}, {"198.51.100.8", false}};
     (void)state;
-    for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        struct capture *capture = start(from_or_to(cases[i].address));
+    for (unsigned i = 0; i < 2 * sizeof(cases) / sizeof(cases[0]); i++) {
+        struct capture_filter filter = from_or_to(cases[i / 2].address);
+        if (i % 2 == 1)
+            filter.snap = 9; /* the addresses are not recorded, but looked at */
+        struct capture *capture = start(filter);
         struct packet out = make6(UDP, 20);
         assert_int_equal(receive(&out), VERDICT_TRANSLATED_6TO4);
         uint8_t pool[4], port[2];
@@ -271,7 +274,7 @@ static void test_addresses(void **state)
         unsigned records = 0;
         for (; capture_next(capture) != NULL; records++)
             capture_release(capture);
-        assert_int_equal(records, cases[i].found ? 4 : 0);
+        assert_int_equal(records, cases[i / 2].found ? 4 : 0);
         capture_stop(engine, capture);
     }
 }
