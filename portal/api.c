@@ -83,8 +83,6 @@ static void answer_status(void *context, struct http_reply *reply)
         .workers = daemon->workers,
         .mtu_ipv6 = paths_watch_least6(&daemon->paths, translation->mtu6),
         .mtu_ipv4 = paths_watch_least4(&daemon->paths, translation->mtu4),
-        .mtu_ipv6 = translation->mtu6,
-        .mtu_ipv4 = translation->mtu4,
         .captures = capture_count(daemon->engine),
     };
     for (uint32_t i = 0; i < daemon->config->settings.siit_count; i++)
