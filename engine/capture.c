@@ -158,7 +158,7 @@ static struct capture *make(const struct engine *engine, const struct capture_fi
     capture->stride = (uint32_t)stride;
     capture->rings = rings;
     for (unsigned i = 0; i < VERDICT_COUNT; i++)
-        capture->keeps |= filter->verdicts[i] && verdict_texts[i].class == VERDICT_FORWARDED;
+        capture->keeps |= filter->verdicts[i] && verdict_texts[i].class <= VERDICT_DIVIDED;
     uint8_t *at = (uint8_t *)capture + front;
     for (uint32_t i = 0; i < rings; i++, at += size + burst) {
         capture->ring[i].bytes = at;
@@ -333,7 +333,7 @@ static void take(struct worker *worker, struct capture *capture, const struct pa
     const struct settings *settings = worker->settings;
     struct ring *ring = own_ring(worker, capture);
     uint32_t snap = capture->filter.snap;
-    bool forwarded = verdict_texts[verdict].class == VERDICT_FORWARDED;
+    bool translated = verdict_texts[verdict].class <= VERDICT_DIVIDED; /* where it lay */
     struct wanted wanted = wanted_by(settings, &capture->filter);
     struct captured head = {.length = worker->capturing.length[i],
                             .time = worker->now,
@@ -341,15 +341,15 @@ static void take(struct worker *worker, struct capture *capture, const struct pa
                             .kind = CAPTURE_RECEIVED,
                             .verdict = (uint8_t)verdict};
     const uint8_t *received =
-        forwarded ? ring->burst + (size_t)i * capture->stride : packet->buffer + worker->capturing.offset[i];
+        translated ? ring->burst + (size_t)i * capture->stride : packet->buffer + worker->capturing.offset[i];
     head.kept = least(head.length, snap);
     if (!is_wanted(settings, &wanted, received, least(head.length, capture->stride)) &&
-        !(forwarded && is_wanted(settings, &wanted, packet_data(packet), packet->length)))
+        !(translated && is_wanted(settings, &wanted, packet_data(packet), packet->length)))
         return;
     head.number = ring->number++;
     put(capture, ring, &head, received);
-    if (!forwarded)
-        return;
+    if (verdict_texts[verdict].class != VERDICT_FORWARDED)
+        return; /* pieces are recorded when they are handed out */
     head.kind = CAPTURE_RESULT;
     head.length = packet->length;
     head.kept = least(head.length, snap);

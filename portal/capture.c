@@ -43,7 +43,11 @@ struct stream {
 static bool add_verdict(struct capture_filter *filter, const char *name)
 {
     static const char *const classes[] = {
-        [VERDICT_FORWARDED] = "forwarded", [VERDICT_REFUSED] = "refused", [VERDICT_DROPPED] = "dropped"};
+        [VERDICT_FORWARDED] = "forwarded", /* whole or in pieces */
+        [VERDICT_DIVIDED] = "forwarded",
+        [VERDICT_REFUSED] = "refused",
+        [VERDICT_DROPPED] = "dropped",
+    };
     bool found = false;
     for (unsigned i = 0; i < VERDICT_COUNT; i++) {
         if (strcmp(name, verdict_texts[i].name) == 0 || strcmp(name, classes[verdict_texts[i].class]) == 0)

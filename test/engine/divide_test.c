@@ -100,7 +100,9 @@ static void test_the_limit_of_a_destination(void **state)
 static void test_pieces_of_each_packet_in_its_turn(void **state)
 {
     static uint8_t whole[HEADERS + PAYLOAD], buffer[OUTPUT_PACKET];
+    static struct engine engine; /* nobody captures */
     struct worker *worker = calloc(1, sizeof(*worker));
+    worker->engine = &engine;
     struct packet packet = {.buffer = whole, .capacity = sizeof(whole), .length = HEADERS + 1240};
     struct packet piece = {.buffer = buffer, .capacity = sizeof(buffer)};
     (void)state;
