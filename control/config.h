@@ -95,7 +95,7 @@ void config_print(const struct config *config, FILE *out);
 
 /*
  * May a running daemon go from `old` to `new` by reload? Otherwise false, and *error names the first key
- * that needs a restart: "nat64[0].prefix: needs restart". Reloadable: static bindings, time-outs,
+ * that needs a restart: "nat64[0].prefix: needs restart". Reloadable: static bindings, filtering, time-outs,
  * sessions-per-subscriber, translation options, the mappings of siit as far as there are routes to them;
  * counters if the old geometry has room for them. Both are as config_load returned them. On success the new
  * geometry becomes the old one, for the table stays: room for counts, once made, is there until the restart,

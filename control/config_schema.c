@@ -18,6 +18,8 @@ static const char *const hairpins[] = {[SIIT_HAIRPIN_INTRINSIC] = "intrinsic",
                                        [SIIT_HAIRPIN_SIMPLE] = "simple",
                                        [SIIT_HAIRPIN_OFF] = "off",
                                        NULL};
+static const char *const filterings[] = {"endpoint-independent", "address-dependent",
+                                         NULL}; /* enum filtering */
 static const char *const non_global[] = {"refuse", "translate", NULL};
 static const char *const transports[] = {
     [TRANSPORT_TCP] = "tcp", [TRANSPORT_UDP] = "udp", [TRANSPORT_ICMP] = "icmp", NULL};
@@ -167,6 +169,12 @@ const struct config_key config_keys[] = {
      .home = HOME_ENTRY,
      .live = true,
      .help = "any port of a pool address, inside or outside of ports"},
+    {.path = "nat64[].filtering",
+     .rule = {.type = VALUE_WORD, .words = filterings, .size = SIZE_OF(struct nat64_settings, filtering)},
+     IN_NAT64(filtering),
+     .live = true,
+     .fallback = "endpoint-independent",
+     .help = "from whom outside a client's port takes packets"},
     {.path = "nat64[].non-global",
      .rule = {.type = VALUE_WORD, .words = non_global, .size = sizeof(bool)},
      IN_NAT64(translate_non_global),
@@ -197,6 +205,12 @@ const struct config_key config_keys[] = {
      .live = true,
      .fallback = "4m",
      .help = "of TCP connections that are opening, closing or reset"},
+    {.path = "nat64[].timeouts.tcp-syn",
+     DURATION(TCP_INCOMING_SYN_SECONDS, "RFC 5382 REQ-4 forbids less"),
+     IN_NAT64(timeouts.tcp_syn),
+     .live = true,
+     .fallback = "6s",
+     .help = "how long a SYN from outside that may not pass waits for the client's"},
     {.path = "nat64[].limits", GROUP, .help = "how much room there is, and for whom"},
     {.path = "nat64[].limits.sessions",
      NUMBER(TABLE_SESSIONS_MINIMUM, TABLE_SESSIONS_MAXIMUM),

@@ -12,6 +12,7 @@
 
 #include "engine/memory.h"
 #include "engine/siit.h"
+#include "engine/permissions.h"
 #include "engine/worker.h"
 #include "wire/ipv4.h"
 #include "wire/transport.h"
@@ -106,8 +107,10 @@ bool engine_replace_settings(struct engine *engine, const struct settings *setti
     if (problem != NULL && statics_change(control, settings, old) != NULL)
         problem =
             "static bindings could neither be changed nor put back; raise nat64.limits.sessions and restart";
-    if (problem == NULL)
+    if (problem == NULL) {
+        permissions_begin(engine->table, settings);
         __atomic_store_n(&engine->settings, settings, __ATOMIC_SEQ_CST);
+    }
     worker_leave(control);
     if (problem != NULL)
         engine_explain(error, size, problem);
@@ -400,6 +403,7 @@ static enum verdict translate_incoming(struct worker *worker, struct packet *pac
 {
     struct incoming flow; /* as above */
     struct endpoints6 to;
+    flow.packet = packet;
     flow.key = &item->key4;
     flow.hash = item->hash;
     confirm(worker, item, &flow.session);

@@ -136,6 +136,8 @@ struct engine_counters {
     uint64_t probes_sent;            /* TCP keepalive probes, RFC 6146 3.5.2.2 */
     uint64_t sessions_created, sessions_ended;
     uint64_t bindings_created, bindings_ended;
+    uint64_t
+        half_open_evicted; /* sessions, among those ended: the oldest that was half-open, for a new one */
 };
 void engine_count(const struct engine *engine, struct engine_counters *counters);
 

@@ -35,10 +35,17 @@ struct static_binding {
     uint8_t transport;
 };
 
+/* From whom on the IPv4 side a binding takes packets. */
+enum filtering {
+    FILTERING_ENDPOINT_INDEPENDENT, /* from everybody, RFC 4787 REQ-8 */
+    FILTERING_ADDRESS_DEPENDENT,    /* from addresses that it has a session with, whatever the port */
+};
+
 struct nat64_timeouts {
     uint32_t udp, icmp;
     uint32_t tcp_established; /* TCP_EST plus TCP_TRANS, RFC 6146 section 4 */
     uint32_t tcp_transitory;
+    uint32_t tcp_syn; /* TCP_INCOMING_SYN: how long a SYN from outside waits for the client's */
 };
 
 struct nat64_settings {
@@ -47,6 +54,7 @@ struct nat64_settings {
     struct ipv6_address address6; /* sources of ICMP errors made here; all zero: none are made */
     be32 address4;
     bool translate_non_global;
+    uint8_t filtering;                /* enum filtering */
     uint32_t sessions;                /* limit */
     uint32_t sessions_per_subscriber; /* limit, up to SUBSCRIBER_SESSIONS_MAXIMUM; 0: none */
     uint8_t subscriber_prefix;        /* bits of a client's address that tell subscribers apart, 1 to 128 */

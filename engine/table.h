@@ -23,10 +23,11 @@ struct geometry {
 };
 
 enum {
-    TABLE_SEGMENTS = 10,
-    TABLE_LAYOUT = 3, /* raised with every change of the structures in engine/layout.h */
+    TABLE_SEGMENTS = 11,
+    TABLE_LAYOUT = 4, /* raised with every change of the structures in engine/layout.h */
     TABLE_LAYOUT_OLDEST =
         2, /* of those that engine_create can take over; their segments have the same sizes */
+    TABLE_SEGMENTS_OLDER = 10, /* that those before the present layout have */
 };
 
 struct extent {

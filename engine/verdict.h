@@ -52,6 +52,13 @@
       "Several workers created the same session at once and none got it done; the sender will retry.", "")   \
     V(NO_BINDING, "no-binding", DROPPED, "An IPv4 packet for a pool address and port that nobody uses.",     \
       "RFC 6146 3.5.1")                                                                                      \
+    V(SYN_STORED, "syn-stored", DROPPED,                                                                     \
+      "A SYN from outside that may not pass; if the client sends none within nat64.timeouts.tcp-syn, the "   \
+      "sender gets Port Unreachable.",                                                                       \
+      "RFC 6146 3.5.2.2, RFC 5382 REQ-4")                                                                    \
+    V(FILTERED, "filtered", REFUSED,                                                                         \
+      "From an address that the client has no session with (nat64.filtering: address-dependent).",           \
+      "RFC 6146 3.5.1")                                                                                      \
     V(NO_SESSION, "no-session", DROPPED, "A TCP segment that opens no connection and belongs to none.",      \
       "RFC 6146 3.5.2.2")                                                                                    \
     V(NOT_OURS, "not-ours", DROPPED,                                                                         \

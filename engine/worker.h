@@ -36,6 +36,30 @@ struct capturing {
     uint32_t offset[BURST_MAXIMUM], length[BURST_MAXIMUM]; /* of the packets as received */
 };
 
+/* SYNs from outside that wait for the client's, see engine/waiting.h. */
+struct waiting_syn {
+    struct description description;
+    uint32_t length;
+    uint8_t bytes[ICMPV4_ERROR_LENGTH];
+};
+
+struct waiting {
+    uint64_t place[WAITING_SYNS] __attribute__((aligned(64))); /* atomic */
+    struct waiting_syn syn[WAITING_SYNS];
+};
+
+/* Those that one worker is to answer, in the order in which they are due. */
+struct waiting_turn {
+    nanoseconds due;
+    uint64_t word; /* that the place must still have */
+    uint32_t place;
+};
+
+struct waiting_line {
+    uint32_t first, count;
+    struct waiting_turn turn[WAITING_SYNS];
+};
+
 struct worker {
     struct engine *engine;
     struct actor actor;
@@ -54,6 +78,7 @@ struct worker {
     struct output output;
     struct divisions divisions;
     struct capturing capturing;
+    struct waiting_line waiting;
 } __attribute__((aligned(64)));
 
 /* Pool addresses in ascending order; the place in this list numbers port maps and owner cells. */
@@ -86,7 +111,8 @@ struct engine {
     struct pool pool;
     struct engine_continued continued;
     uint64_t icmp_arrival __attribute__((aligned(64))); /* atomic; rate limit of ICMP errors, see reply.c */
-    struct worker worker[];                             /* workers + 1 */
+    struct waiting waiting;
+    struct worker worker[]; /* workers + 1 */
 };
 
 /* --- pool.c: which addresses there are, and ports of them --- */
@@ -121,6 +147,7 @@ struct outgoing {
 };
 
 struct incoming {
+    const struct packet *packet;
     const struct key4 *key;
     uint64_t hash;
     struct found session;

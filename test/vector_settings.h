@@ -60,7 +60,8 @@ static inline void vector_settings_standard(struct vector_settings *settings)
     nat64->timeouts = (struct nat64_timeouts){.udp = UDP_DEFAULT_SECONDS,
                                               .icmp = ICMP_DEFAULT_SECONDS,
                                               .tcp_established = TCP_ESTABLISHED_SECONDS,
-                                              .tcp_transitory = TCP_TRANSITORY_SECONDS};
+                                              .tcp_transitory = TCP_TRANSITORY_SECONDS,
+                                              .tcp_syn = TCP_INCOMING_SYN_SECONDS};
 }
 
 static inline bool vector_set_prefix(struct rfc6052_prefix *prefix, const char *value)
@@ -93,6 +94,7 @@ static inline bool vector_set_number(struct settings *settings, const char *key,
         {"icmp", &nat64->timeouts.icmp},
         {"tcp-established", &nat64->timeouts.tcp_established},
         {"tcp-transitory", &nat64->timeouts.tcp_transitory},
+        {"tcp-syn", &nat64->timeouts.tcp_syn},
         {"icmp-errors-per-second", &translation->icmp_errors_per_second},
         {"lowest-ipv6-mtu", &translation->lowest_ipv6_mtu},
         {"mtu6", &translation->mtu6},
@@ -124,6 +126,12 @@ static inline bool vector_set(struct vector_settings *settings, const char *text
         return inet_pton(AF_INET, value, &nat64->address4) == 1;
     if (strcmp(key, "non-global") == 0)
         return vector_set_flag(&nat64->translate_non_global, value, "translate", "refuse");
+    if (strcmp(key, "filtering") == 0) {
+        bool dependent;
+        bool good = vector_set_flag(&dependent, value, "address-dependent", "endpoint-independent");
+        nat64->filtering = dependent ? FILTERING_ADDRESS_DEPENDENT : FILTERING_ENDPOINT_INDEPENDENT;
+        return good;
+    }
     if (strcmp(key, "zeroize-traffic-class") == 0)
         return vector_set_flag(&translation->zeroize_traffic_class, value, "true", "false");
     if (strcmp(key, "amend-udp-checksum-zero") == 0)

@@ -458,6 +458,7 @@ static void line_count(struct run *run, char *text)
         {"icmp_errors_suppressed", counters.icmp_errors_suppressed},
         {"pieces_made", counters.pieces_made},
         {"probes_sent", counters.probes_sent},
+        {"half_open_evicted", counters.half_open_evicted},
         {"sessions_created", counters.sessions_created},
         {"sessions_ended", counters.sessions_ended},
         {"bindings_created", counters.bindings_created},

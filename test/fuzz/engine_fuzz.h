@@ -107,7 +107,8 @@ static inline void fuzz_engine_create(struct fuzz_engine *fuzz)
     nat64->timeouts = (struct nat64_timeouts){.udp = UDP_DEFAULT_SECONDS,
                                               .icmp = ICMP_DEFAULT_SECONDS,
                                               .tcp_established = TCP_ESTABLISHED_SECONDS,
-                                              .tcp_transitory = TCP_TRANSITORY_SECONDS};
+                                              .tcp_transitory = TCP_TRANSITORY_SECONDS,
+                                              .tcp_syn = TCP_INCOMING_SYN_SECONDS};
     fuzz_add_siit(fuzz);
     fuzz->table = table_create(&geometry, 1);
     FUZZ_CHECK(fuzz->table != NULL);
