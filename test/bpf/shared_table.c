@@ -14,8 +14,7 @@ static const char *const maps[TABLE_SEGMENTS] = {
     [SEGMENT_RECORDS] = "records",   [SEGMENT_SESSION6] = "session6",
     [SEGMENT_SESSION4] = "session4", [SEGMENT_BINDINGS] = "bindings",
     [SEGMENT_PORTS] = "ports",       [SEGMENT_SUBSCRIBERS] = "subscribers",
-    [SEGMENT_OWNERS] = "owners",
-    [SEGMENT_HALF_OPEN] = "half_open",
+    [SEGMENT_OWNERS] = "owners",     [SEGMENT_HALF_OPEN] = "half_open",
 };
 
 static int quiet(enum libbpf_print_level level, const char *format, va_list arguments)
