@@ -11,8 +11,8 @@
 #include "engine/engine.h"
 
 #include "engine/memory.h"
-#include "engine/siit.h"
 #include "engine/permissions.h"
+#include "engine/siit.h"
 #include "engine/worker.h"
 #include "wire/ipv4.h"
 #include "wire/transport.h"

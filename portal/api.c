@@ -159,7 +159,7 @@ struct activity {
 };
 
 enum {
-    ACTIVITIES = 12,
+    ACTIVITIES = 13,
 };
 
 static void read_activities(const struct daemon *daemon, const struct engine_counters *engine,

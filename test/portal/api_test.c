@@ -446,7 +446,7 @@ static void test_counters(void **state)
         json_decref(object);
     }
     assert_int_equal(count, VERDICT_COUNT);
-    assert_int_equal(others, 12);
+    assert_int_equal(others, 13);
 }
 
 static void test_pools(void **state)
