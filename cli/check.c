@@ -12,6 +12,13 @@ static void print_memory(const struct config *config)
     const double mebibyte = 1024 * 1024;
     const struct geometry *geometry = &config->geometry;
     struct table_memory memory = table_memory(geometry);
+    for (uint32_t i = 0; i < config->settings.siit_count; i++) {
+        const struct siit_settings *siit = &config->settings.siit[i];
+        printf("# Memory for %u mappings of siit %s: %.1f MiB\n", eam_count(siit->eam), siit->name,
+               (double)eam_memory(siit->eam) / mebibyte);
+    }
+    if (config->settings.nat64_count == 0)
+        return; /* a table without sessions: the smallest there is */
     printf("# Memory, when everything is in use: %.1f MiB, as a file that must fit in %s/%s\n",
            (double)(memory.sessions + memory.addresses) / mebibyte, STATE_BASE, config->plane.name);
     printf("#   %u sessions%s: %.1f MiB, %zu bytes each\n", geometry->sessions,

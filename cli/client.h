@@ -5,6 +5,7 @@
 #ifndef CLI_CLIENT_H
 #define CLI_CLIENT_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/un.h>
@@ -25,5 +26,23 @@ bool client_find(struct client *client, const struct options *options);
 typedef bool client_line(void *context, char *line);
 bool client_ask(const struct client *client, const char *method, const char *path, client_line *line,
                 void *context);
+
+/*
+ * The same for an answer of bytes. The parameters go behind the path; those without a value are left out, and
+ * the last has no name. The connection can be ended at any time, also by a signal handler, by
+ * shutdown(*socket); what has arrived by then is still handed on, and the end is no failure if *stopped.
+ */
+struct client_parameter {
+    const char *name, *value;
+};
+typedef bool client_bytes(void *context, const void *bytes, size_t length);
+struct client_stream {
+    const char *path;
+    const struct client_parameter *parameters;
+    client_bytes *bytes;
+    void *context;
+    volatile sig_atomic_t *socket, *stopped;
+};
+bool client_follow(const struct client *client, const struct client_stream *stream);
 
 #endif /* CLI_CLIENT_H */

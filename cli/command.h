@@ -24,6 +24,7 @@ int command_run(const struct command *command, int argc, char **argv);
 int command_down(const struct command *command, int argc, char **argv);
 int command_check(const struct command *command, int argc, char **argv);
 int command_reload(const struct command *command, int argc, char **argv);
+int command_capture(const struct command *command, int argc, char **argv);
 int command_show(const struct command *command, int argc, char **argv);
 
 #endif /* CLI_COMMAND_H */

@@ -62,7 +62,7 @@ static int undo_name(const char *name, bool one_of_all)
 static int undo_config(const char *path)
 {
     struct config_error error;
-    struct config *config = config_load(path, &error);
+    struct config *config = config_load_keys(path, &error);
     if (config == NULL) {
         log_error("%s; or name the device: isthmus down NAME", error.text);
         return EXIT_FAILURE;

@@ -46,6 +46,22 @@ static const struct command commands[] = {
      "      --all          counters: also those that are zero\n"
      "  -c, --config FILE  configuration whose control.socket is meant (default " DEFAULT_CONFIG ")\n"
      "      --socket PATH  the control socket itself\n"},
+    {"capture", command_capture, "record packets with what became of them and why",
+     "capture [--verdict NAME[,...]] [--address ADDRESS] [--count NUMBER] [-s BYTES] [-w FILE] [-c FILE | "
+     "--socket PATH]",
+     "      --verdict NAMES    only packets that met one of these verdicts, which isthmus show counters\n"
+     "                         --all lists; forwarded, refused and dropped mean all of a class\n"
+     "      --address ADDRESS  only packets from or to this IPv4 or IPv6 address, on either side\n"
+     "      --count NUMBER     end after so many packets\n"
+     "  -s, --snaplen BYTES    record so much of each packet (default 2048)\n"
+     "  -w, --write FILE       into this file instead of to standard output; - is standard output, too\n"
+     "  -c, --config FILE      configuration whose control.socket is meant (default " DEFAULT_CONFIG ")\n"
+     "      --socket PATH      the control socket itself\n"
+     "\n"
+     "Writes pcapng, for Wireshark and tshark: each packet as it came in and, if it was translated, as it\n"
+     "went out, and the packets that isthmus made itself. The reason is the packet's comment:\n"
+     "\n"
+     "  isthmus capture --verdict dropped,refused | tshark -r - -T fields -e ip.src -e frame.comment\n"},
 };
 
 enum {

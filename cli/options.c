@@ -23,6 +23,11 @@ static const struct {
     {OPTION_FRESH, NULL, "--fresh", false, offsetof(struct options, fresh)},
     {OPTION_JSON, NULL, "--json", false, offsetof(struct options, json)},
     {OPTION_ALL, NULL, "--all", false, offsetof(struct options, all)},
+    {OPTION_VERDICT, NULL, "--verdict", true, offsetof(struct options, verdict)},
+    {OPTION_ADDRESS, NULL, "--address", true, offsetof(struct options, address)},
+    {OPTION_SNAPLEN, "-s", "--snaplen", true, offsetof(struct options, snaplen)},
+    {OPTION_COUNT, NULL, "--count", true, offsetof(struct options, count)},
+    {OPTION_WRITE, "-w", "--write", true, offsetof(struct options, write)},
 };
 
 enum {

@@ -15,12 +15,18 @@ enum option_set {
     OPTION_FRESH = 1 << 2,
     OPTION_JSON = 1 << 3,
     OPTION_ALL = 1 << 4,
-    OPTION_SOCKET = 1 << 5, /* --socket PATH */
+    OPTION_SOCKET = 1 << 5,  /* --socket PATH */
+    OPTION_VERDICT = 1 << 6, /* --verdict NAME[,NAME...] */
+    OPTION_ADDRESS = 1 << 7, /* --address ADDRESS */
+    OPTION_SNAPLEN = 1 << 8, /* -s BYTES */
+    OPTION_COUNT = 1 << 9,   /* --count NUMBER */
+    OPTION_WRITE = 1 << 10,  /* -w FILE */
 };
 
 struct options {
     const char *config; /* NULL: not given */
     const char *socket;
+    const char *verdict, *address, *snaplen, *count, *write;
     bool stay, fresh, json, all;
     const char *word; /* the one argument that is no option, or NULL */
 };

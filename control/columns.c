@@ -36,6 +36,10 @@ VALUE(status_ready, struct status, line_boolean(line, r->ready))
 VALUE(status_uptime, struct status, line_number(line, r->uptime_seconds))
 VALUE(status_sessions, struct status, line_number(line, r->sessions))
 VALUE(status_bindings, struct status, line_number(line, r->bindings))
+VALUE(status_nat64, struct status, line_number(line, r->nat64_instances))
+VALUE(status_siit, struct status, line_number(line, r->siit_instances))
+VALUE(status_mappings, struct status, line_number(line, r->mappings))
+VALUE(status_captures, struct status, line_number(line, r->captures))
 VALUE(status_limit, struct status, line_number(line, r->sessions_limit))
 VALUE(status_workers, struct status, line_number(line, r->workers))
 VALUE(status_device, struct status, line_string(line, r->device))
@@ -101,6 +105,10 @@ static const struct column status_rows[] = {
     {"sessions", "sessions", true, status_sessions},
     {"sessions_limit", "sessions at most", true, status_limit},
     {"bindings", "bindings", true, status_bindings},
+    {"nat64_instances", "nat64 entries", true, status_nat64},
+    {"siit_instances", "siit entries", true, status_siit},
+    {"mappings", "siit mappings", true, status_mappings},
+    {"captures", "captures", true, status_captures},
 };
 
 static const struct column session_rows[] = {

@@ -32,7 +32,8 @@ struct status {
     const char *device;
     uint64_t uptime_seconds;
     uint64_t sessions, bindings, sessions_limit;
-    uint32_t workers, mtu_ipv6, mtu_ipv4;
+    uint64_t nat64_instances, siit_instances, mappings;
+    uint32_t workers, mtu_ipv6, mtu_ipv4, captures;
 };
 struct entry_record {
     const struct engine_entry *entry;

@@ -11,6 +11,7 @@
  *     config_document.c  bytes -> YAML nodes
  *     config_parse.c     nodes -> struct, by the table
  *     config_check.c     what no single key can be blamed for
+ *     config_eam.c       the mappings of siit: their file, their table, their networks
  *     config_print.c     struct -> text, by the table; and which keys a reload would change
  */
 #ifndef CONTROL_CONFIG_H
@@ -28,17 +29,29 @@ enum plane_type {
     PLANE_TUN,
 };
 
+/* An entry of siit: what the engine is told, and what is written in the file. */
+struct config_siit {
+    struct siit_settings settings; /* as written; without the mappings */
+    char eam_file[200];            /* empty: none */
+    uint32_t eam_count;            /* mappings in the configuration itself */
+    struct eam *eam;
+    uint32_t mapping_count; /* all: those, then those of eam_file */
+    struct eam *mappings;
+};
+
 struct config {
     struct {
         enum plane_type type;
         char name[IFNAMSIZ]; /* the TUN device; also names state under /run/isthmus */
         uint32_t workers;    /* as configured, or the number of CPUs */
-        uint32_t mtu6, mtu4; /* 0: take them from the egress routes */
+        uint32_t mtu6, mtu4; /* 0: that of each destination is its route's */
         bool routes;
     } plane;
     /* As written. What is absent (translation.mtu6 and mtu4, address6, address4: 0) the daemon fills in a
      * copy. */
     struct settings settings;
+    uint32_t siit_count;
+    struct config_siit siit[SIIT_INSTANCES_MAXIMUM];
     struct geometry geometry; /* of the table: sums over the instances; counters if any of them counts */
     uint32_t nat64_addresses[NAT64_INSTANCES_MAXIMUM]; /* limits.addresses of each instance */
     struct {
@@ -56,11 +69,24 @@ struct config_error {
     char text[512];
 };
 
+/* How files that the configuration names are opened for reading: a descriptor, or -1 and errno. */
+struct config_files {
+    int (*open)(void *context, const char *path);
+    void *context;
+};
+
 /* Reads and checks a file. Returns NULL and fills *error; the result is freed with config_free. */
 struct config *config_load(const char *path, struct config_error *error);
 
+/* The same without the mappings that stand in files of their own: for those who only look for a name. */
+struct config *config_load_keys(const char *path, struct config_error *error);
+
 /* The same from memory; `name` stands for the file in errors. */
 struct config *config_parse(const char *name, const char *text, size_t length, struct config_error *error);
+
+/* The same, with a way to the files that it names. */
+struct config *config_parse_with(const char *name, const char *text, size_t length,
+                                 const struct config_files *files, struct config_error *error);
 
 void config_free(struct config *config);
 
@@ -69,10 +95,11 @@ void config_print(const struct config *config, FILE *out);
 
 /*
  * May a running daemon go from `old` to `new` by reload? Otherwise false, and *error names the first key
- * that needs a restart: "nat64[0].prefix: needs restart". Reloadable: static bindings, time-outs,
- * sessions-per-subscriber, translation options; counters if the old geometry has room for them. Both are as
- * config_load returned them. On success the new geometry becomes the old one, for the table stays: room
- * for counts, once made, is there until the restart, also while nothing is counted.
+ * that needs a restart: "nat64[0].prefix: needs restart". Reloadable: static bindings, filtering, time-outs,
+ * sessions-per-subscriber, translation options, the mappings of siit as far as there are routes to them;
+ * counters if the old geometry has room for them. Both are as config_load returned them. On success the new
+ * geometry becomes the old one, for the table stays: room for counts, once made, is there until the restart,
+ * also while nothing is counted.
  */
 bool config_reloadable(const struct config *old, struct config *new, struct config_error *error);
 

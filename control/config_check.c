@@ -72,6 +72,16 @@ static bool check_device_name(const struct check *check)
     return true;
 }
 
+/* What there is to do. */
+static bool check_instances(const struct check *check)
+{
+    return check->config->settings.nat64_count > 0 || check->config->siit_count > 0 ||
+           blame(
+               check, at("nat64"),
+               "is missing or empty, and so is siit; write at least one entry of nat64, with a prefix and a "
+               "pool, or of siit");
+}
+
 static bool check_instance_names(const struct check *check)
 {
     const struct settings *settings = &check->config->settings;
@@ -308,9 +318,8 @@ static bool check_static_endpoints(const struct check *check)
 bool config_check(const struct config *config, struct config_source *source, struct config_error *error)
 {
     static bool (*const checks[])(const struct check *check) = {
-        check_device_name, check_instance_names, check_prefixes,
-        check_sums,        check_pool_entries,   check_pools,
-        check_pool_sizes,  check_statics,        check_static_endpoints,
+        check_device_name,  check_instances, check_instance_names, check_prefixes, check_sums,
+        check_pool_entries, check_pools,     check_pool_sizes,     check_statics,  check_static_endpoints,
     };
     const struct check check = {.config = config, .source = source, .error = error};
     for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++)

@@ -13,11 +13,13 @@
 
 #include "control/config_check.h"
 #include "control/config_document.h"
+#include "control/config_eam.h"
 #include "control/config_schema.h"
 
 struct reader {
     struct config_source source;
     struct config *config;
+    const struct config_files *files; /* NULL: files that are named are not read */
     struct config_error *error;
     char path[CONFIG_PATH_SIZE];
 };
@@ -310,6 +312,10 @@ static void derive(struct config *config)
         config->geometry.addresses += config->nat64_addresses[i];
         config->geometry.counters |= config->settings.nat64[i].counters;
     }
+    if (config->settings.nat64_count == 0) { /* siit keeps nothing; the engine wants a table all the same */
+        config->geometry.sessions = TABLE_SESSIONS_MINIMUM;
+        config->geometry.addresses = 1;
+    }
 }
 
 static bool read_document(struct reader *reader)
@@ -321,13 +327,22 @@ static bool read_document(struct reader *reader)
         return false;
     if (!config_check(reader->config, &reader->source, reader->error))
         return false;
+    if (!config_siit_complete(reader->config, reader->files, &reader->source, reader->error))
+        return false;
     derive(reader->config);
     return true;
 }
 
 struct config *config_parse(const char *name, const char *text, size_t length, struct config_error *error)
 {
-    struct reader reader = {.source = {.name = name, .text = text, .length = length}, .error = error};
+    return config_parse_with(name, text, length, NULL, error);
+}
+
+struct config *config_parse_with(const char *name, const char *text, size_t length,
+                                 const struct config_files *files, struct config_error *error)
+{
+    struct reader reader = {
+        .source = {.name = name, .text = text, .length = length}, .files = files, .error = error};
     if (!config_document_load(&reader.source, error))
         return NULL;
     reader.config = calloc(1, sizeof(*reader.config));
@@ -367,13 +382,19 @@ static ssize_t read_file(const char *path, char *text)
     return (ssize_t)length;
 }
 
-struct config *config_load(const char *path, struct config_error *error)
+static int open_file(void *context, const char *path)
+{
+    (void)context;
+    return open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* a FIFO must not hold us */
+}
+
+static struct config *load(const char *path, const struct config_files *files, struct config_error *error)
 {
     struct config *config = NULL;
     char *text = malloc(CONFIG_BYTES_MAXIMUM + 1);
     ssize_t length = text == NULL ? -1 : read_file(path, text);
     if (length >= 0)
-        config = config_parse(path, text, (size_t)length, error);
+        config = config_parse_with(path, text, (size_t)length, files, error);
     else
         snprintf(error->text, sizeof(error->text),
                  "%.200s: cannot be read: %s; give the path of a readable file with -c", path,
@@ -382,10 +403,22 @@ struct config *config_load(const char *path, struct config_error *error)
     return config;
 }
 
+struct config *config_load(const char *path, struct config_error *error)
+{
+    static const struct config_files files = {.open = open_file};
+    return load(path, &files, error);
+}
+
+struct config *config_load_keys(const char *path, struct config_error *error)
+{
+    return load(path, NULL, error);
+}
+
 void config_free(struct config *config)
 {
     if (config == NULL)
         return;
+    config_siit_free(config);
     for (uint32_t i = 0; i < NAT64_INSTANCES_MAXIMUM; i++) {
         free(config->settings.nat64[i].pool);
         free(config->settings.nat64[i].statics);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "control/config_eam.h"
 #include "control/config_schema.h"
 
 enum { INDENT = 2 };
@@ -153,7 +154,7 @@ bool config_reloadable(const struct config *old, struct config *new, struct conf
         snprintf(error->text, sizeof(error->text), "%s: needs restart", comparison.path);
         return false;
     }
-    if (!may_count(old, new, error))
+    if (!may_count(old, new, error) || !config_siit_routed(old, new, error))
         return false;
     new->geometry = old->geometry;
     return true;

@@ -445,6 +445,59 @@ static void format_block(const struct value_rule *rule, const void *at, char *ou
         snprintf(out, VALUE_TEXT_SIZE, "%s/%d", address, 32 - __builtin_ctz(range->count));
 }
 
+static bool read_mapped6(const struct input *input, void *at)
+{
+    struct eam *mapping = at;
+    char text[ADDRESS_TEXT_SIZE], masked_text[ADDRESS_TEXT_SIZE];
+    struct ipv6_address masked;
+    uint32_t length;
+    if (!split_length(input->text, text, &length, 128) || inet_pton(AF_INET6, text, mapping->ipv6.bytes) != 1)
+        return unexpected(input);
+    masked = mask_address(mapping->ipv6, length);
+    print_ipv6(&masked, masked_text);
+    if (!ipv6_equal(&mapping->ipv6, &masked))
+        return refuse(input, "%s has bits set beyond /%" PRIu32 "; write %s/%" PRIu32, text, length,
+                      masked_text, length);
+    mapping->length6 = (uint8_t)length;
+    return true;
+}
+
+static void format_mapped6(const struct value_rule *rule, const void *at, char *out)
+{
+    const struct eam *mapping = at;
+    char address[ADDRESS_TEXT_SIZE];
+    (void)rule;
+    print_ipv6(&mapping->ipv6, address);
+    snprintf(out, VALUE_TEXT_SIZE, mapping->length6 == 128 ? "\"%s\"" : "\"%s/%u\"", address,
+             mapping->length6);
+}
+
+static bool read_mapped4(const struct input *input, void *at)
+{
+    struct eam *mapping = at;
+    char text[ADDRESS_TEXT_SIZE], masked[ADDRESS_TEXT_SIZE];
+    uint32_t length;
+    if (!split_length(input->text, text, &length, 32) || inet_pton(AF_INET, text, &mapping->ipv4) != 1)
+        return unexpected(input);
+    uint32_t inside = (uint32_t)((1ull << (32 - length)) - 1);
+    if ((from_be32(mapping->ipv4) & inside) != 0) {
+        print_ipv4(to_be32(from_be32(mapping->ipv4) & ~inside), masked);
+        return refuse(input, "%s has bits set beyond /%" PRIu32 "; write %s/%" PRIu32, text, length, masked,
+                      length);
+    }
+    mapping->length4 = (uint8_t)length;
+    return true;
+}
+
+static void format_mapped4(const struct value_rule *rule, const void *at, char *out)
+{
+    const struct eam *mapping = at;
+    char address[ADDRESS_TEXT_SIZE];
+    (void)rule;
+    print_ipv4(mapping->ipv4, address);
+    snprintf(out, VALUE_TEXT_SIZE, mapping->length4 == 32 ? "%s" : "%s/%u", address, mapping->length4);
+}
+
 static bool read_ports(const struct input *input, void *at)
 {
     struct pool_range *range = at;
@@ -545,6 +598,9 @@ static const struct {
     [VALUE_IPV6] = {read_ipv6, format_ipv6, "an IPv6 address"},
     [VALUE_IPV4] = {read_ipv4, format_ipv4, "an IPv4 address"},
     [VALUE_BLOCK] = {read_block, format_block, "an IPv4 address or a block of them, such as 192.0.2.16/28"},
+    [VALUE_MAPPED6] = {read_mapped6, format_mapped6,
+                       "an IPv6 address or prefix in quotes, such as \"2001:db8:3::/120\""},
+    [VALUE_MAPPED4] = {read_mapped4, format_mapped4, "an IPv4 address or prefix, such as 192.0.2.0/24"},
     [VALUE_PORTS] = {read_ports, format_ports, "a range of ports from 1 to 65535, such as 1024-65535"},
     [VALUE_ENDPOINT6] = {read_endpoint6, format_endpoint6,
                          "an IPv6 address and a port (icmp: an identifier) from 1 to 65535 in quotes, such "

@@ -27,6 +27,8 @@ enum value_type {
     VALUE_IPV6,      /* -> struct ipv6_address */
     VALUE_IPV4,      /* -> be32 */
     VALUE_BLOCK,     /* 192.0.2.0/28, 192.0.2.1 -> struct pool_range, first and count */
+    VALUE_MAPPED6,   /* 2001:db8:3::/120, 2001:db8::5 -> struct eam, ipv6 and length6 */
+    VALUE_MAPPED4,   /* 192.0.2.0/24, 192.0.2.5 -> struct eam, ipv4 and length4 */
     VALUE_PORTS,     /* 1024-65535, 80 -> struct pool_range, low and high */
     VALUE_ENDPOINT6, /* "[2001:db8::5]:80" -> struct static_binding, ipv6 and port6 */
     VALUE_ENDPOINT4, /* "192.0.2.2:80" -> struct static_binding, ipv4 and port4 */

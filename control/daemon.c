@@ -14,6 +14,7 @@
 
 #include "control/log.h"
 #include "control/notify.h"
+#include "engine/capture.h"
 
 enum {
     QUIET_MILLISECONDS = 1000, /* between two looks whether replaced settings are out of use */
@@ -97,7 +98,10 @@ static void on_keeper_event(uv_poll_t *handle, int status, int events)
 
 static void on_quiet(uv_timer_t *handle)
 {
-    daemon_free_retired(handle->data);
+    struct daemon *daemon = handle->data;
+    daemon_free_retired(daemon);
+    paths_watch_tidy(&daemon->paths);
+    capture_tidy(daemon->engine);
 }
 
 static int watch_signal(struct daemon *daemon, uv_signal_t *handle, uv_signal_cb call, int number)
@@ -125,6 +129,8 @@ static int watch_all(struct daemon *daemon)
     uv_timer_init(&daemon->loop, &daemon->settle);
     uv_timer_start(&daemon->quiet, on_quiet, QUIET_MILLISECONDS, QUIET_MILLISECONDS);
     status = uv_poll_start(&daemon->keeper_poll, UV_READABLE | UV_DISCONNECT, on_keeper_event);
+    if (status == 0)
+        status = paths_watch_start(&daemon->paths, &daemon->loop, daemon->engine);
     return status != 0 ? status : uv_poll_start(&daemon->link_poll, UV_READABLE, on_link_event);
 }
 

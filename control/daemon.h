@@ -15,6 +15,7 @@
 #include "control/config.h"
 #include "control/egress.h"
 #include "control/keeper.h"
+#include "control/paths_watch.h"
 #include "control/state.h"
 #include "control/table_file.h"
 #include "engine/engine.h"
@@ -41,7 +42,8 @@ struct daemon_options {
 
 struct daemon {
     const struct daemon_options *options;
-    char config_path[4096]; /* absolute, for the keeper has another directory */
+    char config_path[4096];                      /* absolute, for the keeper has another directory */
+    char eam_files[SIIT_INSTANCES_MAXIMUM][200]; /* that the configuration named at the start */
     struct config *config;
     struct config *retired; /* replaced by reload, perhaps still in use by a worker */
     struct state state;
@@ -49,6 +51,7 @@ struct daemon {
     struct keeper keeper;
     struct netlink *netlink, *link_watch;
     struct egress egress;
+    struct paths_watch paths;
     struct tun *tun;
     struct table_file *table;
     struct engine *engine;

@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The MTU of a side is the smallest that any unicast route of that family has, by its mtu metric or its
- * device. That may be less than a given path has, never more than its first hop; what is further away
- * is found out by path MTU discovery between the ends, whose ICMP errors are translated. Loopback, our own
- * device and link-local routes lead nowhere and do not count.
- *
  * The source of ICMP errors is an address of the interface with the shortest route of the family, which
- * is the default route where there is one: an address that the network beyond knows.
+ * is the default route where there is one: an address that the network beyond knows. Loopback, our own
+ * device and link-local routes lead nowhere and do not count.
  */
 #include "control/egress.h"
 
@@ -19,12 +15,10 @@
 enum {
     INTERFACES_MAXIMUM = 1024, /* that are looked at; more than this and the rest does not count */
     FAMILIES = 2,
-    UNLIMITED = 65535, /* as large as a packet can be */
-    ETHERNET_MTU = 1500,
 };
 
 struct interface {
-    unsigned index, mtu;
+    unsigned index;
     bool usable;            /* up, no loopback, not ours */
     int shortest[FAMILIES]; /* length of its shortest route; -1: none */
     bool has_address[FAMILIES];
@@ -34,7 +28,6 @@ struct interface {
 struct survey {
     unsigned own;
     unsigned count;
-    uint32_t mtu[FAMILIES];
     struct interface interfaces[INTERFACES_MAXIMUM];
 };
 
@@ -59,16 +52,9 @@ static void add_link(void *context, const struct netlink_link *link)
         return;
     survey->interfaces[survey->count++] = (struct interface){
         .index = link->index,
-        .mtu = link->mtu,
         .usable = link->up && !link->loopback && link->index != survey->own,
         .shortest = {-1, -1},
     };
-}
-
-static bool link_local(const struct network *network)
-{
-    return network->family == AF_INET6 ? network->address[0] == 0xfe && (network->address[1] & 0xc0) == 0x80
-                                       : network->address[0] == 169 && network->address[1] == 254;
 }
 
 static void add_route(void *context, const struct netlink_route *route)
@@ -76,11 +62,8 @@ static void add_route(void *context, const struct netlink_route *route)
     struct survey *survey = context;
     struct interface *interface = find(survey, route->index);
     int family = side(route->to.family);
-    if (interface == NULL || !interface->usable || !route->usable || link_local(&route->to))
+    if (interface == NULL || !interface->usable || !route->usable || network_is_link_local(&route->to))
         return;
-    uint32_t mtu = route->mtu != 0 ? route->mtu : interface->mtu;
-    if (mtu < survey->mtu[family])
-        survey->mtu[family] = mtu;
     if (interface->shortest[family] < 0 || route->to.length < interface->shortest[family])
         interface->shortest[family] = route->to.length;
 }
@@ -114,14 +97,6 @@ static void conclude(const struct survey *survey, struct egress *egress)
 {
     const uint8_t *address6 = best_address(survey, side(AF_INET6));
     const uint8_t *address4 = best_address(survey, side(AF_INET));
-    egress->mtu6 = survey->mtu[side(AF_INET6)];
-    egress->mtu4 = survey->mtu[side(AF_INET)];
-    if (egress->mtu6 == UNLIMITED)
-        egress->mtu6 = ETHERNET_MTU; /* no route at all */
-    if (egress->mtu4 == UNLIMITED)
-        egress->mtu4 = ETHERNET_MTU;
-    if (egress->mtu6 < IPV6_MINIMUM_MTU)
-        egress->mtu6 = IPV6_MINIMUM_MTU;
     if (address6 != NULL)
         memcpy(egress->address6.bytes, address6, sizeof(egress->address6.bytes));
     if (address4 != NULL)
@@ -132,7 +107,7 @@ int egress_find(struct netlink *netlink, unsigned own, struct egress *egress)
 {
     static struct survey survey; /* large, and needed once */
     memset(egress, 0, sizeof(*egress));
-    survey = (struct survey){.own = own, .mtu = {UNLIMITED, UNLIMITED}};
+    survey = (struct survey){.own = own};
     int error = netlink_links(netlink, add_link, &survey);
     if (error == 0)
         error = netlink_routes(netlink, AF_INET6, add_route, &survey);
@@ -147,15 +122,21 @@ int egress_find(struct netlink *netlink, unsigned own, struct egress *egress)
 void egress_apply(const struct egress *egress, struct config *config)
 {
     static const struct ipv6_address none6;
-    struct translation_settings *translation = &config->settings.translation;
-    translation->mtu6 = config->plane.mtu6 != 0 ? config->plane.mtu6 : egress->mtu6;
-    translation->mtu4 = config->plane.mtu4 != 0 ? config->plane.mtu4 : egress->mtu4;
+    config->settings.translation.mtu6 = config->plane.mtu6;
+    config->settings.translation.mtu4 = config->plane.mtu4;
     for (uint32_t i = 0; i < config->settings.nat64_count; i++) {
         struct nat64_settings *nat64 = &config->settings.nat64[i];
         if (ipv6_equal(&nat64->address6, &none6))
             nat64->address6 = egress->address6;
         if (nat64->address4 == 0)
             nat64->address4 = egress->address4;
+    }
+    for (uint32_t i = 0; i < config->settings.siit_count; i++) {
+        struct siit_settings *siit = &config->settings.siit[i];
+        if (ipv6_equal(&siit->address6, &none6))
+            siit->address6 = egress->address6;
+        if (siit->address4 == 0)
+            siit->address4 = egress->address4;
     }
 }
 

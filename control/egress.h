@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What the machine's routes and addresses say about the networks on either side, looked at once at start.
+ * What the machine's routes and addresses say about where ICMP errors come from, looked at once at start.
  */
 #ifndef CONTROL_EGRESS_H
 #define CONTROL_EGRESS_H
@@ -9,7 +9,6 @@
 #include "control/netlink.h"
 
 struct egress {
-    uint32_t mtu6, mtu4;          /* smallest of the unicast routes that leave the machine */
     struct ipv6_address address6; /* global addresses of interfaces with such routes; zero: none */
     be32 address4;
 };
@@ -17,7 +16,8 @@ struct egress {
 /* Fills *egress; routes over the device `own` do not count. Returns 0 or an errno. */
 int egress_find(struct netlink *netlink, unsigned own, struct egress *egress);
 
-/* Puts the findings where the configuration leaves them open: MTUs, sources of ICMP errors. */
+/* Puts the findings where the configuration leaves the sources of ICMP errors open, and what it says of MTUs
+ * where the engine looks for it. */
 void egress_apply(const struct egress *egress, struct config *config);
 
 /* True, with a sentence, if an address of a pool is one of this machine's own. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Messages are single bytes over a pair of SOCK_SEQPACKET sockets. End of file is what the kernel says when
- * the daemon has ended, in whatever way. Signals meant for the daemon, which a terminal or a
- * supervisor sends to the whole group, are blocked: the keeper ends after the daemon.
+ * Messages are single bytes over a pair of SOCK_SEQPACKET sockets, but MESSAGE_OPEN, which has the number of
+ * the file behind it: 0 for the configuration. End of file is what the kernel says when the daemon has ended,
+ * in whatever way. Signals meant for the daemon, which a terminal or a supervisor sends to the whole group,
+ * are blocked: the keeper ends after the daemon.
  */
 #include "control/keeper.h"
 
@@ -61,7 +62,15 @@ static void answer_with(int socket, int file, int error)
     sendmsg(socket, &message, MSG_NOSIGNAL);
 }
 
-static void serve_config(int socket, const char *path)
+/* Nothing but what the administrator named at the start is opened, whatever the daemon may ask for. */
+static const char *file_path(const struct keeper_options *options, unsigned number)
+{
+    if (number == 0)
+        return options->config;
+    return number <= options->file_count ? options->files[number - 1] : "";
+}
+
+static void serve_file(int socket, const char *path)
 {
     int file = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* a FIFO must not hold the keeper */
     answer_with(socket, file, file < 0 ? errno : 0);
@@ -112,14 +121,15 @@ static int serve(int socket, const struct keeper_options *options)
 {
     bool leave = false;
     for (;;) {
-        char message = 0;
-        ssize_t length = recv(socket, &message, 1, 0);
+        uint8_t request[2] = {0};
+        ssize_t length = recv(socket, request, sizeof(request), 0);
+        uint8_t message = request[0];
         if (length < 0 && errno == EINTR)
             continue;
         if (length <= 0 || message == MESSAGE_FINISH)
             return end(options, length > 0, leave);
         if (message == MESSAGE_OPEN)
-            serve_config(socket, options->config);
+            serve_file(socket, file_path(options, request[1]));
         else if (message == MESSAGE_LEAVE)
             leave = true;
         else if (message == MESSAGE_ANSWER_AGAIN)
@@ -208,19 +218,30 @@ bool keeper_gone(const struct keeper *keeper)
     return status == EPIPE;
 }
 
-int keeper_open_config(const struct keeper *keeper)
+static int open_numbered(const struct keeper *keeper, unsigned number)
 {
-    char request = MESSAGE_OPEN;
+    uint8_t request[2] = {MESSAGE_OPEN, number < UINT8_MAX ? (uint8_t)number : UINT8_MAX};
     struct answer answer;
     int file = -1, status = EPIPE;
     if (!keeper_gone(keeper)) {
-        if (send(keeper->socket, &request, 1, MSG_NOSIGNAL | MSG_DONTWAIT) == 1)
+        if (send(keeper->socket, request, sizeof(request), MSG_NOSIGNAL | MSG_DONTWAIT) ==
+            (ssize_t)sizeof(request))
             status = receive(keeper, PATIENCE_MILLISECONDS, &answer, &file);
         else if (errno == EAGAIN)
             status = ETIMEDOUT;
     }
     errno = status != 0 ? status : answer.error;
     return file;
+}
+
+int keeper_open_config(const struct keeper *keeper)
+{
+    return open_numbered(keeper, 0);
+}
+
+int keeper_open_file(const struct keeper *keeper, unsigned number)
+{
+    return open_numbered(keeper, number + 1);
 }
 
 static void tell(const struct keeper *keeper, char message)

@@ -5,8 +5,8 @@
  *     daemon                              keeper
  *     ------                              ------
  *     keeper_start            ------->    sleeps in recv
- *     keeper_open_config      ------->    opens the configuration file, of fixed path
- *                             <-------    the open file
+ *     keeper_open_config      ------->    opens the configuration file, of fixed path; keeper_open_file
+ *                             <-------    the open file; likewise those that it named at the start
  *     keeper_leave (--stay)   ------->    remembers to undo nothing
  *     keeper_answer_again     ------->    makes recorded proxy entries that have vanished anew
  *     keeper_finish, or death ------->    undoes the saved list of changes, removes the state but for the
@@ -29,7 +29,9 @@ struct keeper {
 
 struct keeper_options {
     struct state *state;
-    const char *config; /* path of the configuration file, absolute */
+    const char *config;       /* path of the configuration file, absolute */
+    const char *const *files; /* paths of further files to be opened by number, "" being none */
+    unsigned file_count;
     const char *socket; /* path of the control socket, to be removed at the end in any case */
 };
 
@@ -41,6 +43,9 @@ bool keeper_start(struct keeper *keeper, const struct keeper_options *options);
  * if it does not answer.
  */
 int keeper_open_config(const struct keeper *keeper);
+
+/* The same for a further file: 0 to file_count - 1. */
+int keeper_open_file(const struct keeper *keeper, unsigned number);
 
 /*
  * The kernel forgets the proxy entries of an interface that goes down or loses its carrier. Has those on the

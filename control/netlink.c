@@ -16,6 +16,10 @@
 
 #include "control/netlink_socket.h"
 
+enum {
+    DRAIN_MAXIMUM = 512, /* messages; more than the socket holds */
+};
+
 static struct netlink *open_groups(unsigned groups)
 {
     struct netlink *netlink = calloc(1, sizeof(*netlink));
@@ -38,6 +42,20 @@ struct netlink *netlink_open(void)
 struct netlink *netlink_watch_links(void)
 {
     return open_groups(RTMGRP_LINK);
+}
+
+struct netlink *netlink_watch_routes(void)
+{
+    return open_groups(RTMGRP_LINK | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE);
+}
+
+/* A message is gone whole, however little of it is read; that some were lost (ENOBUFS) is one more. */
+void netlink_drain(struct netlink *netlink)
+{
+    char byte;
+    for (int i = 0; i < DRAIN_MAXIMUM; i++)
+        if (recv(netlink_fd(netlink), &byte, sizeof(byte), MSG_DONTWAIT) < 0 && errno != ENOBUFS)
+            return;
 }
 
 void netlink_close(struct netlink *netlink)
@@ -175,6 +193,12 @@ int netlink_proxy_add(struct netlink *netlink, uint32_t address, unsigned index)
 int netlink_proxy_remove(struct netlink *netlink, uint32_t address, unsigned index)
 {
     return request_proxy(netlink, RTM_DELNEIGH, address, index);
+}
+
+bool network_is_link_local(const struct network *network)
+{
+    return network->family == AF_INET6 ? network->address[0] == 0xfe && (network->address[1] & 0xc0) == 0x80
+                                       : network->address[0] == 169 && network->address[1] == 254;
 }
 
 bool network_parse(const char *text, struct network *network)

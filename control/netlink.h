@@ -28,6 +28,8 @@ struct network {
     uint8_t length;
 };
 
+bool network_is_link_local(const struct network *network);
+
 /* Reads "ADDRESS/LENGTH". */
 bool network_parse(const char *text, struct network *network);
 enum {
@@ -50,6 +52,7 @@ int netlink_proxy_remove(struct netlink *netlink, uint32_t address, unsigned ind
 /* Walks what the kernel has. `visit` is called for each; it must not use the same netlink. */
 struct netlink_link {
     unsigned index, mtu;
+    uint32_t ipv6_mtu; /* what a router advertised or an operator set for IPv6 alone; 0: not known */
     bool up, running, loopback;
     bool removed; /* told by netlink_events only */
     char name[IFNAMSIZ];
@@ -63,7 +66,8 @@ struct netlink_route { /* one next hop of a unicast route of any table but `loca
     struct network to;
     bool usable; /* its link has a carrier and is up */
     unsigned index;
-    uint32_t mtu; /* its metric, or 0 */
+    uint32_t mtu;           /* its metric, or 0 */
+    uint32_t table, metric; /* of routes to one prefix in one table that with the lowest metric is used */
 };
 typedef void netlink_visit_link(void *context, const struct netlink_link *link);
 typedef void netlink_visit_address(void *context, const struct netlink_address *address);
@@ -79,5 +83,12 @@ int netlink_routes(struct netlink *netlink, int family, netlink_visit_route *vis
 struct netlink *netlink_watch_links(void);
 int netlink_fd(const struct netlink *netlink);
 bool netlink_events(struct netlink *netlink, netlink_visit_link *visit, void *context);
+
+/*
+ * One that hears of changes of links and routes, for who then looks at all of them anew. netlink_drain throws
+ * away what has come, up to some hundreds of messages.
+ */
+struct netlink *netlink_watch_routes(void);
+void netlink_drain(struct netlink *netlink);
 
 #endif /* CONTROL_NETLINK_H */

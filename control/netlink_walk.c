@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <linux/if_addr.h>
+#include <linux/ipv6.h>
 #include <linux/rtnetlink.h>
 #include <string.h>
 
@@ -59,6 +60,24 @@ static bool copy_address(struct network *network, const struct nlattr *attribute
     return true;
 }
 
+/* IFLA_AF_SPEC / AF_INET6 / IFLA_INET6_CONF: an array of numbers. */
+static uint32_t ipv6_mtu(const struct nlattr *families)
+{
+    struct attributes family = {0}, inside = {0};
+    uint32_t mtu;
+    if (families == NULL)
+        return 0;
+    mnl_attr_parse_nested(families, collect, &family);
+    if (family.at[AF_INET6] == NULL)
+        return 0;
+    mnl_attr_parse_nested(family.at[AF_INET6], collect, &inside);
+    const struct nlattr *numbers = inside.at[IFLA_INET6_CONF];
+    if (numbers == NULL || mnl_attr_get_payload_len(numbers) < (DEVCONF_MTU6 + 1) * sizeof(mtu))
+        return 0;
+    memcpy(&mtu, (const uint8_t *)mnl_attr_get_payload(numbers) + DEVCONF_MTU6 * sizeof(mtu), sizeof(mtu));
+    return mtu;
+}
+
 static int on_link(const struct nlmsghdr *message, void *data)
 {
     const struct walk *walk = data;
@@ -73,6 +92,7 @@ static int on_link(const struct nlmsghdr *message, void *data)
         return MNL_CB_OK;
     mnl_attr_parse(message, sizeof(*info), collect, &attributes);
     link.mtu = number_of(attributes.at[IFLA_MTU], 0);
+    link.ipv6_mtu = ipv6_mtu(attributes.at[IFLA_AF_SPEC]);
     if (attributes.at[IFLA_IFNAME] != NULL)
         strncpy(link.name, mnl_attr_get_str(attributes.at[IFLA_IFNAME]), sizeof(link.name) - 1);
     walk->visit.link(walk->context, &link);
@@ -142,6 +162,8 @@ static int on_route(const struct nlmsghdr *message, void *data)
         return MNL_CB_OK;
     mnl_attr_parse(message, sizeof(*info), collect, &attributes);
     copy_address(&route.to, attributes.at[RTA_DST]); /* a default route has none */
+    route.table = number_of(attributes.at[RTA_TABLE], info->rtm_table);
+    route.metric = number_of(attributes.at[RTA_PRIORITY], 0);
     route.mtu = mtu_metric(attributes.at[RTA_METRICS]);
     route.index = number_of(attributes.at[RTA_OIF], 0);
     if (attributes.at[RTA_MULTIPATH] != NULL)

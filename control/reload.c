@@ -7,6 +7,7 @@
  * does not look at routes.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,14 +42,28 @@ static char *read_all(int file, size_t *length)
     return NULL;
 }
 
+/*
+ * A file of mappings: by the keeper if it was named at the start, else with what rights are left. The keeper
+ * opens no others, or whoever takes the daemon over could read any file by it.
+ */
+static int open_named(void *context, const char *path)
+{
+    const struct daemon *daemon = context;
+    for (unsigned i = 0; i < SIIT_INSTANCES_MAXIMUM; i++)
+        if (strcmp(daemon->eam_files[i], path) == 0)
+            return keeper_open_file(&daemon->keeper, i);
+    return open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+}
+
 static struct config *read_config(struct daemon *daemon, struct config_error *error)
 {
+    const struct config_files files = {.open = open_named, .context = daemon};
     struct config *config = NULL;
     size_t length;
     int file = keeper_open_config(&daemon->keeper);
     char *text = file < 0 ? NULL : read_all(file, &length);
     if (text != NULL)
-        config = config_parse(daemon->options->config, text, length, error);
+        config = config_parse_with(daemon->options->config, text, length, &files, error);
     else if (errno == ETIMEDOUT)
         snprintf(error->text, sizeof(error->text),
                  "the keeper, which opens the file, does not answer; try again, or restart isthmus");

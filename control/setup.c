@@ -3,10 +3,10 @@
  * Order: the device's settings, the device up, forwarding, routes, and last what draws traffic from
  * others: proxy ARP. Undone in reverse, the machine stops drawing traffic first.
  *
- * Routes: every nat64 prefix, and every pool range cut into the fewest networks. A packet for a pool address
- * that the upstream router sends here follows them into the device. If the pool address lies in the subnet
- * of one of our interfaces the router does not send, it asks by ARP who has it: then a proxy neighbour entry
- * on that interface answers.
+ * Routes: every prefix, and every pool range cut into the fewest networks (setup_siit.c does it for siit). A
+ * packet for a pool address that the upstream router sends here follows them into the device. If the pool
+ * address lies in the subnet of one of our interfaces the router does not send, it asks by ARP who has it:
+ * then a proxy neighbour entry on that interface answers.
  */
 #include "control/setup.h"
 
@@ -17,6 +17,7 @@
 
 #include "control/log.h"
 #include "control/setup_settings.h"
+#include "control/setup_siit.h"
 
 struct route_search {
     const struct network *to;
@@ -39,7 +40,7 @@ static bool is_ours_already(const struct setup *setup, const struct network *to)
     return search.found;
 }
 
-static bool add_route(const struct setup *setup, const struct network *to, char *error, size_t size)
+bool setup_route(const struct setup *setup, const struct network *to, char *error, size_t size)
 {
     struct change change = {.kind = CHANGE_ROUTE};
     network_print(to, change.subject);
@@ -89,13 +90,13 @@ static unsigned network_bits(uint32_t first, uint64_t count)
     return bits;
 }
 
-static bool route_span(const struct setup *setup, uint32_t first, uint64_t count, char *error, size_t size)
+bool setup_route_span(const struct setup *setup, uint32_t first, uint64_t count, char *error, size_t size)
 {
     while (count > 0) {
         unsigned bits = network_bits(first, count);
         struct network to = {.family = AF_INET, .length = (uint8_t)(32 - bits)};
         store_be32(to.address, to_be32(first));
-        if (!add_route(setup, &to, error, size))
+        if (!setup_route(setup, &to, error, size))
             return false;
         first += (uint32_t)(UINT64_C(1) << bits);
         count -= UINT64_C(1) << bits;
@@ -111,7 +112,7 @@ static bool route_range(const struct setup *setup, const struct pool_range *rang
     for (uint32_t i = 0; i <= range->count; i++) {
         if (i < range->count && !routed_before(setup->config, range, first + i))
             continue;
-        if (!route_span(setup, first + start, i - start, error, size))
+        if (!setup_route_span(setup, first + start, i - start, error, size))
             return false;
         start = i + 1;
     }
@@ -125,14 +126,14 @@ static bool add_routes(const struct setup *setup, char *error, size_t size)
         const struct nat64_settings *nat64 = &settings->nat64[i];
         struct network to = {.family = AF_INET6, .length = nat64->prefix.length};
         memcpy(to.address, nat64->prefix.address.bytes, sizeof(to.address));
-        if (!add_route(setup, &to, error, size))
+        if (!setup_route(setup, &to, error, size))
             return false;
         for (uint32_t j = 0; j < nat64->pool_count; j++) {
             if (!route_range(setup, &nat64->pool[j], error, size))
                 return false;
         }
     }
-    return true;
+    return setup_siit_routes(setup, error, size);
 }
 
 /* Returns 0 or an errno; an entry that exists already is neither changed nor recorded. */
@@ -211,19 +212,25 @@ static void answer_for_range(const struct setup *setup, const struct subnet *sub
         say_answering(range, count, interface);
 }
 
-static void add_proxies(const struct setup *setup)
+void setup_answer_for(const struct setup *setup, const struct pool_range *ranges, uint32_t count)
 {
-    const struct settings *settings = &setup->config->settings;
     struct subnets subnets = {.own = setup->index};
     int error = netlink_addresses(setup->netlink, collect_subnet, &subnets);
     if (error != 0)
         log_warning("cannot list this machine's subnets, so no proxy ARP: %s", strerror(error));
-    for (uint32_t i = 0; i < settings->nat64_count; i++) {
-        for (uint32_t j = 0; j < settings->nat64[i].pool_count; j++) {
-            for (unsigned k = 0; k < subnets.count; k++)
-                answer_for_range(setup, &subnets.at[k], &settings->nat64[i].pool[j]);
-        }
+    for (uint32_t i = 0; i < count; i++) {
+        for (unsigned k = 0; k < subnets.count; k++)
+            answer_for_range(setup, &subnets.at[k], &ranges[i]);
     }
+}
+
+static void add_proxies(const struct setup *setup)
+{
+    const struct settings *settings = &setup->config->settings;
+    for (uint32_t i = 0; i < settings->nat64_count; i++)
+        setup_answer_for(setup, settings->nat64[i].pool, settings->nat64[i].pool_count);
+    if (settings->siit_count > 0)
+        setup_siit_proxies(setup);
 }
 
 /*

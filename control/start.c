@@ -80,8 +80,16 @@ static bool undo_leftovers(struct daemon *daemon, char *error, size_t size)
 
 static bool start_keeper(struct daemon *daemon, char *error, size_t size)
 {
-    struct keeper_options options = {
-        .state = &daemon->state, .config = daemon->config_path, .socket = daemon->config->control.socket};
+    const char *files[SIIT_INSTANCES_MAXIMUM];
+    for (unsigned i = 0; i < SIIT_INSTANCES_MAXIMUM; i++) {
+        snprintf(daemon->eam_files[i], sizeof(daemon->eam_files[i]), "%s", daemon->config->siit[i].eam_file);
+        files[i] = daemon->eam_files[i];
+    }
+    struct keeper_options options = {.state = &daemon->state,
+                                     .config = daemon->config_path,
+                                     .files = files,
+                                     .file_count = SIIT_INSTANCES_MAXIMUM,
+                                     .socket = daemon->config->control.socket};
     if (keeper_start(&daemon->keeper, &options))
         return true;
     snprintf(error, size, "cannot start the keeper, which undoes all changes at the end: %s",
@@ -204,27 +212,39 @@ static bool set_up_machine(struct daemon *daemon, char *error, size_t size)
     return true;
 }
 
-static bool look_at_egress(struct daemon *daemon, char *error, size_t size)
+static void warn_of_addresses(const char *list, const char *name, const struct ipv6_address *address6,
+                              be32 address4)
 {
     static const struct ipv6_address none6;
-    (void)error;
-    (void)size;
-    int problem = egress_find(daemon->netlink, tun_index(daemon->tun), &daemon->egress);
+    bool none = ipv6_equal(address6, &none6);
+    if (none || address4 == 0)
+        log_warning("%s %s: no ICMP errors will be sent to %s: this machine has no global address there; set "
+                    "%s.address",
+                    list, name,
+                    none && address4 == 0 ? "either side"
+                    : none                ? "IPv6"
+                                          : "IPv4",
+                    list);
+}
+
+static bool look_at_egress(struct daemon *daemon, char *error, size_t size)
+{
+    int problem = paths_watch_open(&daemon->paths, tun_index(daemon->tun));
+    if (problem != 0) {
+        snprintf(error, size, "cannot read this machine's routes: %s", strerror(problem));
+        return false;
+    }
+    problem = egress_find(daemon->netlink, tun_index(daemon->tun), &daemon->egress);
     if (problem != 0)
         log_warning("cannot list this machine's routes and addresses: %s", strerror(problem));
     egress_apply(&daemon->egress, daemon->config);
-    for (uint32_t i = 0; i < daemon->config->settings.nat64_count; i++) {
-        const struct nat64_settings *nat64 = &daemon->config->settings.nat64[i];
-        bool none = ipv6_equal(&nat64->address6, &none6);
-        if (none || nat64->address4 == 0)
-            log_warning(
-                "nat64 %s: no ICMP errors will be sent to %s: this machine has no global address there; set "
-                "nat64.address",
-                nat64->name,
-                none && nat64->address4 == 0 ? "either side"
-                : none                       ? "IPv6"
-                                             : "IPv4");
-    }
+    const struct settings *settings = &daemon->config->settings;
+    for (uint32_t i = 0; i < settings->nat64_count; i++)
+        warn_of_addresses("nat64", settings->nat64[i].name, &settings->nat64[i].address6,
+                          settings->nat64[i].address4);
+    for (uint32_t i = 0; i < settings->siit_count; i++)
+        warn_of_addresses("siit", settings->siit[i].name, &settings->siit[i].address6,
+                          settings->siit[i].address4);
     return true;
 }
 
@@ -289,6 +309,7 @@ static bool make_engine(struct daemon *daemon, char *error, size_t size)
     struct progress progress = progress_begin("looking through the sessions of the last run");
     struct engine_options options = {.table = table_file_table(daemon->table),
                                      .settings = &daemon->config->settings,
+                                     .paths = daemon->paths.current,
                                      .previous = table_file_previous(daemon->table),
                                      .workers = daemon->workers,
                                      .now = uv_hrtime(),
@@ -361,6 +382,16 @@ static void say_instance(const struct nat64_settings *nat64)
              nat64->static_count);
 }
 
+static void say_siit(const struct siit_settings *siit)
+{
+    struct network prefix = {.family = AF_INET6, .length = siit->prefix.length};
+    char text[NETWORK_TEXT] = "none";
+    memcpy(prefix.address, siit->prefix.address.bytes, sizeof(prefix.address));
+    if (prefix.length != 0)
+        network_print(&prefix, text);
+    log_info("siit %s: prefix %s, %u mappings", siit->name, text, eam_count(siit->eam));
+}
+
 /* Nothing is read from there any more; a terminal or a pipe would be kept open. */
 static void let_go_of_input(void)
 {
@@ -382,11 +413,14 @@ static bool become_ready(struct daemon *daemon, char *error, size_t size)
     daemon->ready = true;
     for (uint32_t i = 0; i < config->settings.nat64_count; i++)
         say_instance(&config->settings.nat64[i]);
+    for (uint32_t i = 0; i < config->settings.siit_count; i++)
+        say_siit(&config->settings.siit[i]);
     log_info("ready: version " ISTHMUS_VERSION
-             ", device %s, %u worker%s, MTU %u (IPv6) and %u (IPv4), %u sessions "
+             ", device %s, %u worker%s, MTU from %u (IPv6) and %u (IPv4), %u sessions "
              "at most, control socket %s",
              config->plane.name, daemon->workers, daemon->workers == 1 ? "" : "s",
-             config->settings.translation.mtu6, config->settings.translation.mtu4, config->geometry.sessions,
+             paths_watch_least6(&daemon->paths, config->plane.mtu6),
+             paths_watch_least4(&daemon->paths, config->plane.mtu4), config->geometry.sessions,
              config->control.socket);
     let_go_of_input();
     notify_supervisor("READY=1");
@@ -454,6 +488,7 @@ void daemon_stop(struct daemon *daemon)
     if (daemon->listener >= 0)
         close(daemon->listener);
     engine_destroy(daemon->engine);
+    paths_watch_close(&daemon->paths);
     table_file_close(daemon->table);
     if (daemon->tun != NULL)
         tun_close(daemon->tun);

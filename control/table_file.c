@@ -259,6 +259,8 @@ static bool segments_fit(const struct file_header *header, char reason[static RE
                       header->layout, TABLE_LAYOUT);
     for (unsigned i = 0; i < TABLE_SEGMENTS; i++) {
         struct extent extent = table_extent(&header->geometry, i);
+        if (header->layout < TABLE_LAYOUT && i >= TABLE_SEGMENTS_OLDER)
+            extent = (struct extent){0, 0};
         if (header->segment[i].element != extent.element || header->segment[i].count != extent.count)
             return refuse(reason, "it is damaged: segment %u has not the size that belongs to it", i);
     }

@@ -12,6 +12,8 @@
 
 #include "engine/explain.h"
 #include "engine/memory.h"
+#include "engine/permissions.h"
+#include "engine/siit.h"
 #include "engine/worker.h"
 #include "wire/ipv4.h"
 #include "wire/transport.h"
@@ -21,6 +23,7 @@ struct item {
     struct description description;
     enum verdict verdict; /* VERDICT_COUNT while undecided */
     bool keyed;           /* has a key of its own: not an ICMP error */
+    bool stateless;       /* of a siit instance, by `claim` */
     uint32_t length;      /* as received */
     uint64_t candidate;   /* a slot of the home bucket with the right tag; 0: none */
     struct session_request request;
@@ -29,6 +32,7 @@ struct item {
     union {
         struct key6 key6;
         struct key4 key4;
+        struct siit_claim claim;
     };
 };
 
@@ -46,6 +50,7 @@ struct engine *engine_create(const struct engine_options *options, char *error, 
     }
     engine->table = options->table;
     engine->settings = options->settings;
+    engine->paths = options->paths;
     engine->workers = options->workers;
     struct random seeds = random_seed(options->seed);
     for (uint32_t i = 0; i <= options->workers; i++) {
@@ -56,6 +61,7 @@ struct engine *engine_create(const struct engine_options *options, char *error, 
         worker->identification = (uint16_t)random_next(&seeds);
         worker->sweep = i * SWEEP_RECORDS;
         worker->settings = options->settings;
+        worker_find_mtus(worker, options->paths);
     }
     engine->worker[options->workers].tick = (uint32_t)(options->now / NANOSECONDS);
     const char *problem = pool_set_up(engine, options->settings);
@@ -72,8 +78,10 @@ struct engine *engine_create(const struct engine_options *options, char *error, 
 
 void engine_destroy(struct engine *engine)
 {
-    if (engine != NULL)
-        memory_unmap(engine, engine_size(engine->workers));
+    if (engine == NULL)
+        return;
+    capture_stop_all(engine);
+    memory_unmap(engine, engine_size(engine->workers));
 }
 
 struct worker *engine_worker(struct engine *engine, uint32_t number)
@@ -91,20 +99,29 @@ bool engine_replace_settings(struct engine *engine, const struct settings *setti
     if (problem != NULL && statics_change(control, settings, old) != NULL)
         problem =
             "static bindings could neither be changed nor put back; raise nat64.limits.sessions and restart";
-    if (problem == NULL)
+    if (problem == NULL) {
+        permissions_begin(engine->table, settings);
         __atomic_store_n(&engine->settings, settings, __ATOMIC_SEQ_CST);
+    }
     worker_leave(control);
     if (problem != NULL)
         explain(error, size, problem);
     return problem == NULL;
 }
 
+void engine_replace_paths(struct engine *engine, const struct paths *paths)
+{
+    __atomic_store_n(&engine->paths, paths, __ATOMIC_SEQ_CST);
+}
+
 bool engine_quiet(struct engine *engine)
 {
     const struct settings *current = __atomic_load_n(&engine->settings, __ATOMIC_SEQ_CST);
+    const struct paths *paths = __atomic_load_n(&engine->paths, __ATOMIC_SEQ_CST);
     for (uint32_t i = 0; i <= engine->workers; i++) {
         const struct settings *holds = __atomic_load_n(&engine->worker[i].holds, __ATOMIC_SEQ_CST);
-        if (holds != NULL && holds != current)
+        const struct paths *holds_paths = __atomic_load_n(&engine->worker[i].holds_paths, __ATOMIC_SEQ_CST);
+        if ((holds != NULL && holds != current) || (holds_paths != NULL && holds_paths != paths))
             return false;
     }
     return true;
@@ -142,6 +159,14 @@ static enum verdict refuse_kind(const struct description *description)
     }
 }
 
+/* What is not for nat64 may be for siit. */
+static enum verdict claim_stateless(const struct worker *worker, const struct packet *packet,
+                                    struct item *item)
+{
+    item->stateless = siit_claim(worker->settings, packet_data(packet), &item->claim);
+    return item->stateless ? VERDICT_COUNT : VERDICT_NOT_OURS;
+}
+
 /* Whose an IPv6 packet is (RFC 6146 sections 3.5 and 5.4), and its key. */
 static enum verdict classify6(const struct worker *worker, const struct packet *packet, struct item *item)
 {
@@ -150,7 +175,7 @@ static enum verdict classify6(const struct worker *worker, const struct packet *
     const struct ipv6_header *header = (const void *)packet_data(packet);
     int instance = instance_of(settings, &header->destination);
     if (instance < 0)
-        return VERDICT_NOT_OURS;
+        return claim_stateless(worker, packet, item);
     if (ipv6_illegal_source(&header->source) || ipv6_is_link_local(&header->source))
         return VERDICT_BAD_SOURCE;
     if (instance_of(settings, &header->source) >= 0)
@@ -189,6 +214,8 @@ static enum verdict classify4(const struct worker *worker, const struct packet *
 {
     const struct description *description = &item->description;
     const struct ipv4_header *header = (const void *)packet_data(packet);
+    if (worker->settings->siit_count > 0 && pool_find(worker->engine, header->destination) < 0)
+        return claim_stateless(worker, packet, item);
     enum verdict verdict = refuse_kind(description);
     bool error = verdict == VERDICT_COUNT && description->kind == PACKET_ICMP_ERROR;
     bool ends_here = header->ttl <= 1;
@@ -216,7 +243,7 @@ static enum verdict classify4(const struct worker *worker, const struct packet *
 
 static void describe(struct worker *worker, struct packet *packet, struct item *item)
 {
-    item->keyed = false;
+    item->keyed = item->stateless = false;
     item->length = packet->length;
     item->candidate = 0;
     item->claimed = false;
@@ -227,6 +254,7 @@ static void describe(struct worker *worker, struct packet *packet, struct item *
         bool ours = item->description.version == 6
                         ? instance_of(worker->settings, (const void *)(packet_data(packet) + 24)) >= 0
                         : pool_find(worker->engine, load_be32(packet_data(packet) + 16)) >= 0;
+        ours = ours || siit_claim(worker->settings, packet_data(packet), &item->claim);
         item->verdict = ours ? why : VERDICT_NOT_OURS;
     }
     if (item->verdict == VERDICT_COUNT)
@@ -308,20 +336,28 @@ static void count_traffic(const struct worker *worker, const struct item *item, 
     (void)__atomic_fetch_add(six ? &traffic->bytes6 : &traffic->bytes4, item->length, __ATOMIC_RELAXED);
 }
 
-static enum verdict translate_error(struct worker *worker, struct packet *packet,
-                                    const struct description *error)
+enum verdict describe_quoted(const struct packet *packet, const struct description *error,
+                             struct description *quoted)
 {
-    const struct translation_settings *translation = &worker->settings->translation;
     uint32_t start = (uint32_t)error->transport + (uint32_t)sizeof(struct icmp_header);
-    struct description quoted;
     if (packet->length < start)
         return VERDICT_ICMP_INNER;
     enum verdict verdict =
-        packet_describe_quoted(packet_data(packet) + start, packet->length - start, &quoted);
+        packet_describe_quoted(packet_data(packet) + start, packet->length - start, quoted);
     if (verdict != VERDICT_COUNT)
         return verdict;
-    if (quoted.version != error->version || quoted.kind == PACKET_ICMP_ERROR)
-        return VERDICT_ICMP_INNER;
+    return quoted->version != error->version || quoted->kind == PACKET_ICMP_ERROR ? VERDICT_ICMP_INNER
+                                                                                  : VERDICT_COUNT;
+}
+
+static enum verdict translate_error(struct worker *worker, struct packet *packet,
+                                    const struct description *error)
+{
+    const struct translation_settings *translation = &worker->translation;
+    struct description quoted;
+    enum verdict verdict = describe_quoted(packet, error, &quoted);
+    if (verdict != VERDICT_COUNT)
+        return verdict;
     if (error->version == 6) {
         struct error_endpoints4 to;
         verdict = nat64_outgoing_error(worker, packet, error, &quoted, &to);
@@ -332,16 +368,6 @@ static enum verdict translate_error(struct worker *worker, struct packet *packet
     verdict = nat64_incoming_error(worker, packet, error, &quoted, &to);
     return verdict != VERDICT_COUNT ? verdict
                                     : translate_error_4to6(packet, error, &quoted, &to, translation);
-}
-
-/* The kernel numbers the segments of a super-packet from its identification on. */
-static uint16_t next_identification(struct worker *worker, const struct packet *packet)
-{
-    uint16_t first = worker->identification;
-    uint32_t segments =
-        packet->offload.gso_type == OFFLOAD_GSO_NONE ? 1 : packet->length / packet->offload.gso_size + 1;
-    worker->identification = (uint16_t)(first + segments);
-    return first;
 }
 
 static enum verdict translate_outgoing(struct worker *worker, struct packet *packet, struct item *item)
@@ -356,10 +382,12 @@ static enum verdict translate_outgoing(struct worker *worker, struct packet *pac
     if (flow.ahead != NULL)
         nat64_unclaim(worker, flow.ahead);
     if (verdict == VERDICT_COUNT)
-        verdict = translate_6to4(packet, &item->description, &to, &worker->settings->translation,
+        verdict = translate_6to4(packet, &item->description, &to, &worker->translation,
                                  next_identification(worker, packet));
     if (verdict_texts[verdict].class == VERDICT_FORWARDED)
         count_traffic(worker, item, &flow.session);
+    else if (verdict == VERDICT_TOO_BIG_IPV6)
+        item->description.mtu = path_mtu4(&worker->translation, to.destination);
     return verdict;
 }
 
@@ -367,32 +395,56 @@ static enum verdict translate_incoming(struct worker *worker, struct packet *pac
 {
     struct incoming flow; /* as above */
     struct endpoints6 to;
+    flow.packet = packet;
     flow.key = &item->key4;
     flow.hash = item->hash;
     confirm(worker, item, &flow.session);
     enum verdict verdict = nat64_incoming(worker, &item->description, &flow, &to);
     if (verdict == VERDICT_COUNT)
-        verdict = translate_4to6(packet, &item->description, &to, &worker->settings->translation);
-    if (verdict_texts[verdict].class == VERDICT_FORWARDED)
+        verdict = translate_4to6(packet, &item->description, &to, &worker->translation);
+    if (verdict_texts[verdict].class <= VERDICT_DIVIDED)
         count_traffic(worker, item, &flow.session);
+    else if (verdict == VERDICT_TOO_BIG_IPV4)
+        item->description.mtu = path_mtu6(&worker->translation, &to.destination);
+    return verdict;
+}
+
+static enum verdict translate_stateless(struct worker *worker, struct packet *packet, struct item *item)
+{
+    enum verdict verdict = siit_translate(worker, packet, &item->description, &item->claim);
+    if (verdict == VERDICT_TOO_BIG_IPV6)
+        item->description.mtu = path_mtu4(&worker->translation, item->claim.destination.ipv4);
+    else if (verdict == VERDICT_TOO_BIG_IPV4)
+        item->description.mtu = path_mtu6(&worker->translation, &item->claim.destination.ipv6);
     return verdict;
 }
 
 static enum verdict translate(struct worker *worker, struct packet *packet, struct item *item)
 {
+    if (item->stateless)
+        return translate_stateless(worker, packet, item);
     if (!item->keyed)
         return translate_error(worker, packet, &item->description);
     return item->description.version == 6 ? translate_outgoing(worker, packet, item)
                                           : translate_incoming(worker, packet, item);
 }
 
-void engine_receive(struct worker *worker, struct packet packets[], unsigned n, nanoseconds now,
+/* What becomes of a packet that does not go on as it is: an answer, or pieces. */
+static __attribute__((noinline)) void follow_up(struct worker *worker, unsigned number,
+                                                const struct packet *packet, const struct item *item)
+{
+    if (verdict_texts[item->verdict].class == VERDICT_REFUSED)
+        reply_error(worker, packet, &item->description, item->verdict);
+    else if (verdict_texts[item->verdict].class == VERDICT_DIVIDED)
+        divide_begin(worker, number, packet);
+}
+
+static void receive(struct worker *worker, struct packet packets[], unsigned n, nanoseconds now,
                     enum verdict verdicts[])
 {
     struct item items[BURST_MAXIMUM];
-    if (n > BURST_MAXIMUM)
-        n = BURST_MAXIMUM;
     worker_enter(worker, now);
+    worker->divisions.first = worker->divisions.count = 0;
     for (unsigned i = 0; i < n; i++)
         describe(worker, &packets[i], &items[i]);
     bool opening = false;
@@ -404,11 +456,27 @@ void engine_receive(struct worker *worker, struct packet packets[], unsigned n, 
         enum verdict verdict = items[i].verdict;
         if (verdict == VERDICT_COUNT)
             verdict = translate(worker, &packets[i], &items[i]);
-        if (verdict_texts[verdict].class == VERDICT_REFUSED)
-            reply_error(worker, &packets[i], &items[i].description, verdict);
+        if (verdict_texts[verdict].class != VERDICT_FORWARDED) {
+            items[i].verdict = verdict;
+            follow_up(worker, i, &packets[i], &items[i]);
+        }
         atomic_count(&worker->counters.packets[verdict], 1);
         atomic_count(&worker->counters.bytes[verdict], items[i].length);
         verdicts[i] = verdict;
     }
     worker_leave(worker);
+}
+
+void engine_receive(struct worker *worker, struct packet packets[], unsigned n, nanoseconds now,
+                    enum verdict verdicts[])
+{
+    if (n > BURST_MAXIMUM)
+        n = BURST_MAXIMUM;
+    if (!is_captured(worker)) {
+        receive(worker, packets, n, now, verdicts);
+        return;
+    }
+    capture_burst_begins(worker, packets, n);
+    receive(worker, packets, n, now, verdicts);
+    capture_burst_ends(worker, packets, n, verdicts);
 }

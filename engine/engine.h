@@ -2,14 +2,14 @@
 /*
  * The engine: (state, packet, now) -> verdict and packets. The whole contract.
  *
- * It does no I/O, reads no clock, logs nothing and allocates nothing after engine_create. A run is a
- * function of settings, seed, packets and times.
+ * It does no I/O, reads no clock, logs nothing and allocates nothing after engine_create, except for a
+ * capture (engine/capture.h). A run is a function of settings, seed, packets and times.
  *
  *     plane                          engine
  *     -----                          ------
  *     read a burst      ---------->  engine_receive: rewrites each packet in place, one verdict each
  *     send FORWARDED    <----------
- *     send what is made <----------  engine_pull: ICMP errors and probes, until it returns false
+ *     send what is made <----------  engine_pull: pieces, ICMP errors and probes, until it returns false
  *     timer             ---------->  engine_expire, then engine_pull again
  *
  * Threads. A worker belongs to one thread at a time; different workers may run at once. One further
@@ -23,6 +23,7 @@
 
 #include "engine/limits.h"
 #include "engine/packet.h"
+#include "engine/paths.h"
 #include "engine/settings.h"
 #include "engine/table.h"
 #include "engine/verdict.h"
@@ -35,6 +36,7 @@ struct worker;
 struct engine_options {
     struct table *table;             /* from table.h; must outlive the engine */
     const struct settings *settings; /* must outlive the engine, or until replaced */
+    const struct paths *paths;       /* the same; NULL: all have an MTU of 1500 */
     const struct table *previous;    /* another table to take the sessions of, or NULL; see engine_create */
     uint32_t workers;                /* 1 to WORKERS_MAXIMUM, as in the table's geometry */
     uint64_t seed;                   /* for ports; from the kernel's random source */
@@ -80,7 +82,8 @@ struct worker *engine_worker(struct engine *engine, uint32_t number);
 /*
  * Takes a burst of n <= BURST_MAXIMUM packets, in order. verdicts[i] says what became of packets[i]; only
  * one of class FORWARDED is to be sent: it has been rewritten in place, payload neither copied nor read
- * (save to compute a missing UDP checksum), its offload state kept right. The others hold no promise.
+ * (save to compute a missing UDP checksum), its offload state kept right. One of class DIVIDED goes on in
+ * pieces, which engine_pull hands out. The others hold no promise.
  */
 void engine_receive(struct worker *worker, struct packet packets[], unsigned n, nanoseconds now,
                     enum verdict verdicts[]);
@@ -88,8 +91,14 @@ void engine_receive(struct worker *worker, struct packet packets[], unsigned n, 
 /*
  * Copies the next packet that this worker made into `packet`, whose buffer, capacity and offset are set
  * by the caller (at least OUTPUT_PACKET bytes after the offset). False: there is none.
+ *
+ * First come the pieces of the packets of the last burst that are DIVIDED, in order. They are cut from the
+ * burst's own buffers, so they must be pulled before those are used again; engine_receive forgets what is
+ * left of them. Who wants all packets to leave in the order in which they came pulls the pieces of packets[i]
+ * in its turn, by engine_pull_pieces.
  */
 bool engine_pull(struct worker *worker, struct packet *packet);
+bool engine_pull_pieces(struct worker *worker, unsigned i, struct packet *packet);
 
 /*
  * Ends what is past its lifetime, a step at a time, never longer than a few hundred microseconds. To be
@@ -111,15 +120,24 @@ bool engine_replace_settings(struct engine *engine, const struct settings *setti
                              char *error, size_t size);
 bool engine_quiet(struct engine *engine);
 
+/*
+ * Replaces the path MTUs while workers run; settings with MTUs of their own overrule them. Called from the
+ * control plane's thread. The old ones may be destroyed once engine_quiet(engine) has returned true.
+ */
+void engine_replace_paths(struct engine *engine, const struct paths *paths);
+
 /* Counters, summed over all workers; they only grow. */
 struct engine_counters {
     uint64_t packets[VERDICT_COUNT];
     uint64_t bytes[VERDICT_COUNT]; /* as received */
     uint64_t icmp_errors_sent;
     uint64_t icmp_errors_suppressed; /* due, but: the rate, no address configured, or the queue full */
+    uint64_t pieces_made;            /* of packets that were divided */
     uint64_t probes_sent;            /* TCP keepalive probes, RFC 6146 3.5.2.2 */
     uint64_t sessions_created, sessions_ended;
     uint64_t bindings_created, bindings_ended;
+    uint64_t
+        half_open_evicted; /* sessions, among those ended: the oldest that was half-open, for a new one */
 };
 void engine_count(const struct engine *engine, struct engine_counters *counters);
 

@@ -12,6 +12,7 @@
 #include "engine/worker.h"
 
 #include "engine/tcp_state.h"
+#include "engine/waiting.h"
 
 /* For want of room in the queue the next sweep will do it. */
 static void probe_if_silent(struct worker *worker, uint32_t index, uint64_t life)
@@ -68,10 +69,12 @@ static nanoseconds sweep(struct worker *worker)
 
 void engine_expire(struct worker *worker, nanoseconds now)
 {
-    if (now < worker->deadline)
+    if (now < engine_next_deadline(worker))
         return;
     worker_enter(worker, now);
-    worker->deadline = now + sweep(worker);
+    if (now >= worker->deadline)
+        worker->deadline = now + sweep(worker);
+    waiting_expire(worker);
     worker_leave(worker);
 }
 
@@ -86,5 +89,6 @@ void sweep_for_room(struct worker *worker)
 
 nanoseconds engine_next_deadline(const struct worker *worker)
 {
-    return worker->deadline;
+    nanoseconds due = waiting_due(worker);
+    return due < worker->deadline ? due : worker->deadline;
 }

@@ -8,12 +8,13 @@
  *     before           | IPv4 | ICMPv4 | quoted IPv4 | quoted transport header, data |
  *     after     | IPv6 | ICMPv6 |  quoted IPv6  | (fr.) | quoted transport header, data |
  *
- * All headers are read before the first is written. A packet that was quoted as the first fragment of several
- * gets the fragment header that RFC 7915 section 4.1 gives it; the message itself is never a fragment. What
+ * All headers are read before the first is written. A packet that was quoted as a fragment gets the fragment
+ * header that RFC 7915 section 4.1 gives it; the message itself is never a fragment. What
  * exceeds 1280 bytes is cut off, since that is as long as an ICMPv6 error may be (RFC 4443 section 2.4 (c)).
  */
 #include "engine/icmp_map.h"
 #include "engine/icmp_quote.h"
+#include "engine/paths.h"
 
 /* The message taken apart: what it is to become, and copies of all headers that are about to be overwritten.
  */
@@ -35,14 +36,16 @@ static bool checksum_right(const uint8_t *data, const struct description *descri
 static enum verdict judge(const uint8_t *data, struct error *error)
 {
     const struct description *quoted = error->quoted;
-    struct icmp_mtu about = {.mtu6 = error->settings->mtu6,
-                             .mtu4 = error->settings->mtu4,
+    const struct ipv4_header *inner =
+        (const struct ipv4_header *)(data + error->description->transport + ICMP_HEADER);
+    struct icmp_mtu about = {.mtu6 = path_mtu6(error->settings, &error->endpoints->to.destination),
+                             .mtu4 = path_mtu4(error->settings, inner->destination),
                              .quoted_length = quoted->transport + quoted->transport_length};
 
     if (((const struct ipv4_header *)data)->ttl <= 1)
         return VERDICT_HOP_LIMIT;
     if (error->description->fragmented)
-        return VERDICT_FRAGMENT;
+        return VERDICT_ICMP_FRAGMENT;
     if (!checksum_right(data, error->description))
         return VERDICT_ICMP_CHECKSUM;
     if (!quote_translatable(error->description, quoted))
@@ -60,11 +63,6 @@ static uint32_t attribute_unit(const struct icmp_header *icmp)
     return icmp->type == ICMPV6_UNREACHABLE || icmp->type == ICMPV6_TIME_EXCEEDED ? 8 : 0;
 }
 
-static uint32_t inner_header_length(const struct description *quoted)
-{
-    return IPV6_HEADER + (quoted->fragmented ? (uint32_t)sizeof(struct ipv6_fragment_header) : 0);
-}
-
 static struct quote_plan plan_quote(const uint8_t *data, const struct error *error)
 {
     const struct description *description = error->description;
@@ -74,22 +72,11 @@ static struct quote_plan plan_quote(const uint8_t *data, const struct error *err
         .available = description->transport_length - ICMP_HEADER,
         .field = icmp->rest[1] * 4u, /* in all three types that are translated */
         .old_header = error->quoted->transport,
-        .new_header = inner_header_length(error->quoted),
+        .new_header = header_length_4to6(error->quoted),
         .unit = attribute_unit(&error->icmp),
         .room = ICMPV6_ERROR_LENGTH - IPV6_HEADER - ICMP_HEADER,
     };
     return quote_plan(&shape);
-}
-
-/* The fragment header of a quoted first fragment: section 4.1. */
-static void write_fragment_header(uint8_t *at, const struct ipv4_header *old, uint8_t next_header)
-{
-    struct ipv6_fragment_header fragment = {
-        .next_header = next_header,
-        .offset_more = to_be16(IPV6_MORE_FRAGMENTS), /* the offset of a first fragment is zero */
-        .identification = to_be32(from_be16(old->identification)),
-    };
-    memcpy(at, &fragment, sizeof(fragment));
 }
 
 /* The packet in error; `at` is where its transport header now is. */
@@ -98,14 +85,14 @@ static void write_inner(uint8_t *at, const struct error *error, uint32_t kept)
     const struct description *quoted = error->quoted;
     const struct ipv4_header *old = &error->inner;
     const struct endpoints6 *to = &error->endpoints->quoted_to;
-    uint32_t header_length = inner_header_length(quoted);
-    uint8_t protocol = quoted->protocol == PROTOCOL_ICMPV4 ? PROTOCOL_ICMPV6 : quoted->protocol;
     struct header_4to6 header = {.old = old,
                                  .settings = error->settings,
                                  .to = to,
-                                 .payload = quoted->transport_length + header_length - IPV6_HEADER,
-                                 .next_header = quoted->fragmented ? PROTOCOL_FRAGMENT : protocol,
-                                 .hops = HOPS_QUOTED};
+                                 .length = quoted->transport_length,
+                                 .protocol =
+                                     quoted->protocol == PROTOCOL_ICMPV4 ? PROTOCOL_ICMPV6 : quoted->protocol,
+                                 .hops = HOPS_QUOTED,
+                                 .fragmented = quoted->fragmented};
     struct transport_change change = {
         .gone = (uint64_t)old->source + old->destination,
         .came = checksum_add_address(checksum_add_address(0, &to->source), &to->destination),
@@ -120,9 +107,7 @@ static void write_inner(uint8_t *at, const struct error *error, uint32_t kept)
     } else {
         quote_update_ports(at, quoted, kept, &change);
     }
-    if (quoted->fragmented)
-        write_fragment_header(at - sizeof(struct ipv6_fragment_header), old, protocol);
-    translate_header_4to6(at - header_length, &header);
+    translate_header_4to6(at - header_length_4to6(quoted), &header);
 }
 
 /* The ICMPv6 header in front of `length` - 8 bytes that are already in place. */
@@ -145,8 +130,8 @@ static void write_outer(uint8_t *at, uint32_t payload, const struct error *error
     struct header_4to6 header = {.old = &error->outer,
                                  .settings = error->settings,
                                  .to = &error->endpoints->to,
-                                 .payload = payload,
-                                 .next_header = PROTOCOL_ICMPV6,
+                                 .length = payload,
+                                 .protocol = PROTOCOL_ICMPV6,
                                  .hops = HOPS_FORWARDED};
     translate_header_4to6(at, &header);
 }
@@ -166,7 +151,7 @@ enum verdict translate_error_4to6(struct packet *packet, const struct descriptio
     if (verdict != VERDICT_COUNT)
         return verdict;
     plan = plan_quote(data, &error);
-    headers = IPV6_HEADER + ICMP_HEADER + inner_header_length(quoted);
+    headers = IPV6_HEADER + ICMP_HEADER + header_length_4to6(quoted);
     if (packet->offset + plan.placed < headers)
         return VERDICT_NO_ROOM;
 

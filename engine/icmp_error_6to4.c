@@ -14,6 +14,7 @@
  */
 #include "engine/icmp_map.h"
 #include "engine/icmp_quote.h"
+#include "engine/paths.h"
 
 /* The message taken apart: what it is to become, and copies of all headers that are about to be overwritten.
  */
@@ -39,15 +40,17 @@ static bool checksum_right(const uint8_t *data, const struct description *descri
 static enum verdict judge(const uint8_t *data, struct error *error)
 {
     const struct description *quoted = error->quoted;
-    struct icmp_mtu about = {.mtu6 = error->settings->mtu6,
-                             .mtu4 = error->settings->mtu4,
+    const struct ipv6_header *inner =
+        (const struct ipv6_header *)(data + error->description->transport + ICMP_HEADER);
+    struct icmp_mtu about = {.mtu6 = path_mtu6(error->settings, &inner->destination),
+                             .mtu4 = path_mtu4(error->settings, error->endpoints->to.destination),
                              .quoted_length = quoted->transport + quoted->transport_length,
                              .quoted_has_fragment = quoted->fragment_header != 0};
 
     if (((const struct ipv6_header *)data)->hop_limit <= 1)
         return VERDICT_HOP_LIMIT;
     if (error->description->fragmented)
-        return VERDICT_FRAGMENT;
+        return VERDICT_ICMP_FRAGMENT;
     if (!checksum_right(data, error->description))
         return VERDICT_ICMP_CHECKSUM;
     if (!quote_translatable(error->description, quoted) ||

@@ -97,7 +97,7 @@ static const uint16_t icmp_plateaus[] = {65535, 32000, 17914, 8166, 4352, 2002, 
 
 /* What an MTU depends on beside the message itself. */
 struct icmp_mtu {
-    uint32_t mtu6, mtu4;      /* of the networks on either side */
+    uint32_t mtu6, mtu4;      /* of the paths to where the message goes and where the packet in error went */
     uint32_t quoted_length;   /* total length of the packet in error, by its header */
     bool quoted_has_fragment; /* it has an IPv6 fragment header */
 };

@@ -110,17 +110,17 @@ static inline void quote_place(uint8_t *data, const struct quote_plan *plan)
 /* Can the quoted packet be one that was translated here? Hostile errors quote whatever they like. */
 WIRE_INLINE bool quote_translatable(const struct description *error, const struct description *quoted)
 {
-    return quoted->version == error->version &&
-           (quoted->kind == PACKET_TCP || quoted->kind == PACKET_UDP || quoted->kind == PACKET_ICMP_QUERY);
+    return quoted->version == error->version && quoted->kind != PACKET_ICMP_ERROR &&
+           quoted->kind != PACKET_ICMP_OTHER;
 }
 
-/* The quoted TCP or UDP header, of which `kept` bytes are there, at least 8. */
+/* The quoted transport header, of which `kept` bytes are there, at least 8; only TCP and UDP are known. */
 static inline void quote_update_ports(uint8_t *at, const struct description *quoted, uint32_t kept,
                                       const struct transport_change *change)
 {
     if (quoted->kind == PACKET_TCP)
         tcp_update_quoted(at, change, least(kept, quoted->transport_length));
-    else
+    else if (quoted->kind == PACKET_UDP)
         udp_update(at, change);
 }
 

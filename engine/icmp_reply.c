@@ -50,6 +50,9 @@ static const struct message messages4[VERDICT_COUNT] = {
     [VERDICT_PORTS_EXHAUSTED] = {ICMPV4_UNREACHABLE, ICMPV4_HOST_UNREACHABLE, REST_UNUSED},
     [VERDICT_SUBSCRIBER_FULL] = {ICMPV4_UNREACHABLE, ICMPV4_HOST_UNREACHABLE, REST_UNUSED},
     [VERDICT_TABLE_FULL] = {ICMPV4_UNREACHABLE, ICMPV4_HOST_UNREACHABLE, REST_UNUSED},
+    [VERDICT_SYN_STORED] = {ICMPV4_UNREACHABLE, ICMPV4_PORT_UNREACHABLE,
+                            REST_UNUSED}, /* when its time is over */
+    [VERDICT_FILTERED] = {ICMPV4_UNREACHABLE, ICMPV4_PROHIBITED, REST_UNUSED},
     [VERDICT_PROTOCOL] = {ICMPV4_UNREACHABLE, ICMPV4_PROTOCOL_UNREACHABLE, REST_UNUSED},
     [VERDICT_SOURCE_ROUTE] = {ICMPV4_UNREACHABLE, ICMPV4_SOURCE_ROUTE_FAILED, REST_UNUSED},
 };
@@ -77,12 +80,24 @@ static uint32_t next_header_position(const uint8_t *data, const struct descripti
     return position;
 }
 
+/* The MTU of an IPv4 path, as an IPv6 sender must see it: section 5.1 of RFC 7915. */
+static uint32_t mtu_seen_from6(uint32_t mtu4)
+{
+    return mtu4 + 20 < IPV6_MINIMUM_MTU ? IPV6_MINIMUM_MTU : mtu4 + 20;
+}
+
+/* The MTU of an IPv6 path, as an IPv4 sender must see it. */
+static uint16_t mtu_seen_from4(uint32_t mtu6)
+{
+    return mtu6 - 20 > UINT16_MAX ? UINT16_MAX : (uint16_t)(mtu6 - 20);
+}
+
 static uint32_t rest6(enum rest rest, const uint8_t *data, const struct description *description,
                       const struct translation_settings *settings)
 {
     switch (rest) {
     case REST_MTU:
-        return settings->mtu4 + 20 < IPV6_MINIMUM_MTU ? IPV6_MINIMUM_MTU : settings->mtu4 + 20;
+        return mtu_seen_from6(description->mtu != 0 ? description->mtu : settings->mtu4);
     case REST_NEXT_HEADER:
         return next_header_position(data, description);
     case REST_PROBLEM:
@@ -201,6 +216,7 @@ bool icmp_reply_build(struct packet *reply, const struct packet *original,
         return !ipv6_equal(&sources->address6, &none) && build6(reply, original, &sources->address6, &icmp);
     }
     if (message->rest == REST_MTU)
-        store_be16(icmp.rest + 2, to_be16((uint16_t)(settings->mtu6 - 20)));
+        store_be16(icmp.rest + 2,
+                   to_be16(mtu_seen_from4(description->mtu != 0 ? description->mtu : settings->mtu6)));
     return sources->address4 != 0 && build4(reply, original, sources->address4, &icmp);
 }

@@ -22,8 +22,8 @@ struct icmp_sources {
  * What is sent, by verdict, for an IPv6 original and for an IPv4 one:
  *
  *   HOP_LIMIT         Time Exceeded 3/0; 11/0
- *   TOO_BIG_IPV6      Packet Too Big 2/0, MTU = mtu4 + 20, not below 1280
- *   TOO_BIG_IPV4      Fragmentation Needed 3/4, MTU = mtu6 - 20
+ *   TOO_BIG_IPV6      Packet Too Big 2/0, MTU = that of the IPv4 path + 20, not below 1280
+ *   TOO_BIG_IPV4      Fragmentation Needed 3/4, MTU = that of the IPv6 path - 20
  *   PORTS_EXHAUSTED   Address Unreachable 1/3; Host Unreachable 3/1 (RFC 6146 section 3.5.1.1)
  *   TABLE_FULL        likewise
  *   SUBSCRIBER_FULL   likewise

@@ -16,6 +16,7 @@
  *   subscribers buckets     how many sessions each subscriber has, see engine/subscribers.h
  *   ports       addr * 3    which ports of a pool address may still be given out, as bits
  *   owners      addr * 3 * 4096   whose port it is: 16 record numbers a line
+ *   half open   sessions/2  a ring that tells the order of half-open sessions, see engine/half_open.h
  *
  * (*) and a quarter more: a binding whose first session has ended, and a static one, keep a record without a
  * session.
@@ -257,11 +258,14 @@ struct instance_identity {
 
 struct table_header {
     uint64_t magic;
-    uint32_t layout, unused;
+    uint32_t layout;
+    uint32_t filtered; /* a bit for each instance, see engine/permissions.h */
     struct geometry geometry;
     struct table_constants constants;
     struct instance_identity instance[NAT64_INSTANCES_MAXIMUM];
     uint64_t fresh __attribute__((aligned(64))); /* records from here on were never used */
+    uint64_t half_open_head, half_open_tail;     /* of the ring, in slots that were ever passed */
+    uint32_t half_open;                          /* sessions that are half-open, or about to be made so */
     uint32_t sessions[NAT64_INSTANCES_MAXIMUM] __attribute__((aligned(64))); /* live or being made */
 };
 
@@ -276,6 +280,7 @@ enum segment {
     SEGMENT_SUBSCRIBERS,
     SEGMENT_PORTS,
     SEGMENT_OWNERS,
+    SEGMENT_HALF_OPEN,
     SEGMENT_COUNT,
 };
 
@@ -400,6 +405,13 @@ WIRE_INLINE uint32_t *owner_at(const struct table *table, uint32_t address, uint
     uint32_t line = (address * TRANSPORT_COUNT + transport) * lines + port / OWNERS_PER_LINE;
     struct owner_line *owners = table_at(table, SEGMENT_OWNERS, struct owner_line, line);
     return absent(owners) ? NULL : &owners->record[port % OWNERS_PER_LINE];
+}
+
+/* A slot of the ring of half-open sessions: as in an index, without a tag. */
+WIRE_INLINE uint64_t *half_open_slot_at(const struct table *table, uint32_t number)
+{
+    (void)table;
+    return table_at(table, SEGMENT_HALF_OPEN, uint64_t, number);
 }
 
 #endif /* ENGINE_LAYOUT_H */

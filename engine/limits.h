@@ -7,6 +7,7 @@ enum {
     BURST_MAXIMUM = 32,            /* packets a call to engine_receive */
     WORKERS_MAXIMUM = 64,          /* threads of a plane */
     NAT64_INSTANCES_MAXIMUM = 16,  /* nat64 entries */
+    SIIT_INSTANCES_MAXIMUM = 16,   /* siit entries */
     INSTANCE_NAME_SIZE = 32,       /* bytes, with the final zero */
     OUTPUT_QUEUE = 64,             /* packets an engine worker has made and not yet handed out */
     OUTPUT_PACKET = 1280 + 64,     /* bytes of such a packet's buffer: IPv6's minimum MTU and headroom */
@@ -22,12 +23,15 @@ enum {
     ICMP_DEFAULT_SECONDS = 60,
     TCP_ESTABLISHED_SECONDS = 2 * 3600 + 4 * 60, /* TCP_EST + TCP_TRANS, RFC 5382 REQ-5 */
     TCP_TRANSITORY_SECONDS = 4 * 60,
+    TCP_INCOMING_SYN_SECONDS = 6, /* RFC 5382 REQ-4 forbids less */
 
     LIFETIME_MAXIMUM = 7 * 24 * 3600, /* seconds: the longest lifetime that may be configured */
 
     ICMPV4_ERROR_LENGTH = 576,    /* bytes at most, RFC 1812 section 4.3.2.3 */
     ICMPV6_ERROR_LENGTH = 1280,   /* bytes at most, RFC 4443 section 2.4 (c) */
     IPV4_FRAGMENTABLE_MTU = 1260, /* up to here DF is cleared, RFC 7915 section 5.1 */
+
+    WAITING_SYNS = 1024, /* stored in all, while it is open whether the client calls as well */
 
 #ifdef __bpf__ /* the verifier goes through all of them, and actors are fewer: one a processor */
     STACK_TRIES = 128,
@@ -38,11 +42,22 @@ enum {
 #endif
     OVERCOME_TRIES = 4,        /* at the record of a rival that others change meanwhile */
     SUBSCRIBER_TRIES = 16,     /* at the word of a subscriber */
+    PERMISSION_ENTRIES = 8,    /* sessions of one binding with one address, entered for filtering */
+    HALF_OPEN_STEPS = 32,      /* slots of half-open sessions looked at for a new one */
+    HALF_OPEN_EARLY = 15,      /* 16ths of their limit from which on the oldest half-open session yields */
     CREATE_TRIES = 4,          /* attempts at a creation that other workers disturb */
     SWEEP_ENDS = 256,          /* sessions ended in one call to engine_expire */
     SWEEP_FOR_ROOM = 32,       /* records looked at when a new session finds no room */
     SWEEP_RECORDS = 4096,      /* records looked at in one call to engine_expire */
     SWEEP_PERIOD_SECONDS = 10, /* a whole table is swept about this often */
+};
+
+/* Captures, see engine/capture.h */
+enum {
+    CAPTURES_MAXIMUM = 4,             /* that run at once */
+    CAPTURE_MEMORY = 8 << 20,         /* bytes of a capture's rings, the plane's workers together, ... */
+    CAPTURE_RING_MINIMUM = 512 << 10, /* ... but each has this many */
+    CAPTURE_SNAP_DEFAULT = 2048,      /* bytes recorded of a packet: all that an Ethernet carries */
 };
 
 #endif /* ENGINE_LIMITS_H */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "engine/making.h"
 
+#include "engine/permissions.h"
+
 /* The count of an instance's sessions. */
 WIRE_INLINE uint32_t *sessions_of(const struct table *table, uint8_t instance)
 {
@@ -152,6 +154,10 @@ MAKING_FUNCTION bool session_end(struct actor *actor, uint32_t index, uint64_t l
         return false;
     uint32_t lead = record->lead;
     (void)withdraw_session(table, record, index);
+    if (lead != index && permissions_kept(table, record->instance))
+        (void)permission_withdraw(table, record, index);
+    if (state_is_half_open(life_state(life)))
+        half_open_add(table, -1);
     leave_place_of(table, record);
     atomic_count(&actor->sessions_ended, 1);
     if (lead == index)
@@ -412,11 +418,9 @@ WIRE_INLINE bool join_lead(const struct table *table, const struct found *lead, 
     return !absent(record) && binding_join(record, life_generation(lead->copy.life), expires);
 }
 
-MAKING_FUNCTION enum made session_make(struct actor *actor, const struct session_request *request,
-                                       const struct found *lead, struct found *made)
+WIRE_INLINE enum made make(struct actor *actor, const struct session_request *request,
+                           const struct found *lead, struct found *made)
 {
-    if (absent(actor) || absent(request) || absent(made))
-        return MADE_INDEX_FULL;
     const struct table *table = table_of(actor);
     bool counted = request->sessions_per_subscriber != 0;
     enum made place = take_place(actor, request);
@@ -444,6 +448,26 @@ MAKING_FUNCTION enum made session_make(struct actor *actor, const struct session
     if (lead == NULL)
         atomic_count(&actor->bindings_created, 1);
     return MADE;
+}
+
+MAKING_FUNCTION enum made session_make(struct actor *actor, const struct session_request *request,
+                                       const struct found *lead, struct found *made)
+{
+    if (absent(actor) || absent(request) || absent(made))
+        return MADE_INDEX_FULL;
+    const struct table *table = table_of(actor);
+    bool half_open = state_is_half_open(request->state);
+    if (half_open && !half_open_join(actor))
+        return refuse(table, request, lead, MADE_TABLE_FULL);
+    enum made result = make(actor, request, lead, made);
+    if (result == MADE) {
+        if (half_open)
+            (void)half_open_enter(actor, made->index, life_generation(made->copy.life));
+        (void)permission_enter(table, made);
+    } else if (half_open) {
+        half_open_add(table, -1);
+    }
+    return result;
 }
 
 /* Takes the port and its owner cell for a static binding; false, nothing taken: somebody has it. */

@@ -22,6 +22,7 @@ struct actor {
 #endif
     uint32_t lane;
     uint64_t sessions_created, sessions_ended, bindings_created, bindings_ended;
+    uint64_t half_open_evicted;
 };
 
 WIRE_INLINE const struct table *table_of(const struct actor *actor)
@@ -65,5 +66,14 @@ MAKING_FUNCTION bool session_end(struct actor *actor, uint32_t index, uint64_t l
  * it was none (any more).
  */
 MAKING_FUNCTION bool binding_end_static(struct actor *actor, const struct found *lead);
+
+/*
+ * Takes a place among the half-open sessions for one about to be made, at the cost of the oldest if need be;
+ * false: there is none. In engine/half_open.c.
+ */
+MAKING_FUNCTION bool half_open_join(struct actor *actor);
+
+/* Enters a session that has a place; false: others were faster in each slot that it might have had. */
+MAKING_FUNCTION bool half_open_enter(struct actor *actor, uint32_t index, uint16_t generation);
 
 #endif /* ENGINE_MAKING_H */

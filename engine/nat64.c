@@ -5,15 +5,17 @@
  *
  * Both directions look for the session first, since almost every packet has one. Without one, the client's
  * side makes a session and, if need be, a binding; the IPv4 side makes a session for any remote that
- * addresses a binding (endpoint-independent filtering, section 3.5). A TCP segment that is no SYN makes none,
- * but passes if there is a binding (section 3.5.2.2, CLOSED).
+ * addresses a binding, or, with address-dependent filtering, for those that the binding has a session with
+ * (section 3.5, engine/permissions.h); other SYNs are stored for a while (engine/waiting.h). A TCP segment
+ * that is no SYN makes none, but passes if there is a binding (section 3.5.2.2, CLOSED).
  *
  * ICMP errors pass by the session or binding of the packet they quote, and neither refresh nor end it
  * (RFC 5508 REQ-6).
  */
 #include "engine/worker.h"
 
-#include "engine/tcp_state.h"
+#include "engine/permissions.h"
+#include "engine/waiting.h"
 #include "wire/ipv4.h"
 #include "wire/transport.h"
 
@@ -51,8 +53,12 @@ static bool refresh(struct worker *worker, struct found *found, bool from_ipv6, 
             else if (step.lifetime == TCP_LIFETIME_ESTABLISHED)
                 expires = worker->tick + nat64->timeouts.tcp_established;
         }
-        if (session_touch(worker->actor.table, found, expires, state))
+        if (session_touch(worker->actor.table, found, expires, state)) {
+            uint8_t before = life_state(found->copy.life);
+            if (state != before && state_is_half_open(state) && !state_is_half_open(before))
+                (void)half_open_enter(&worker->actor, found->index, life_generation(found->copy.life));
             return true;
+        }
         uint64_t life = atomic_load64(&record_at(worker->actor.table, found->index)->life);
         if (life_phase(life) != PHASE_LIVE || life_generation(life) != life_generation(found->copy.life))
             return false;
@@ -179,6 +185,20 @@ static bool claim(struct worker *worker, struct outgoing *flow, struct session_r
     return pool_claim(worker, request);
 }
 
+/* The other side's SYN was here first: both have sent theirs (section 3.5.2.2, V4 INIT). */
+static void meet_waiting(struct worker *worker, const struct record *binding, struct session_request *request)
+{
+    struct key4 key = {.pool = binding != NULL ? binding->pool : request->pool,
+                       .remote = request->key.remote,
+                       .pool_port = binding != NULL ? binding->pool_port : request->pool_port,
+                       .remote_port = request->key.remote_port,
+                       .transport = TRANSPORT_TCP};
+    if (!waiting_claim(worker, hash_key4(worker->actor.table, &key)))
+        return;
+    request->state = TCP_ESTABLISHED;
+    request->expires = worker->tick + worker->settings->nat64[request->key.instance].timeouts.tcp_established;
+}
+
 /* No session yet for a packet from the client; VERDICT_CONTENTION means look again. */
 RARELY static enum verdict open_outgoing(struct worker *worker, const struct description *description,
                                          struct outgoing *flow, struct endpoints4 *to)
@@ -196,6 +216,8 @@ RARELY static enum verdict open_outgoing(struct worker *worker, const struct des
     struct session_request request = new_request(worker, key, true);
     if (!bound && !claim(worker, flow, &request))
         return VERDICT_PORTS_EXHAUSTED;
+    if (key->transport == TRANSPORT_TCP)
+        meet_waiting(worker, bound ? &lead.copy : NULL, &request);
     enum made made = make_session(worker, &request, bound ? &lead : NULL, &flow->session);
     if (made == MADE)
         endpoints_from4(&flow->session.copy, key->remote, key->remote_port, to);
@@ -222,6 +244,19 @@ enum verdict nat64_outgoing(struct worker *worker, const struct description *des
     return verdict;
 }
 
+/* What becomes of a packet from outside that may not pass: a SYN is stored, for the client may call too. */
+static enum verdict keep_out(struct worker *worker, const struct description *description,
+                             const struct incoming *flow, const struct nat64_settings *nat64,
+                             enum verdict verdict)
+{
+    const uint8_t opening = TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN;
+    if (description->kind != PACKET_TCP || (description->tcp_flags & opening) != TCP_SYN ||
+        description->fragmented)
+        return verdict;
+    waiting_store(worker, flow->packet, description, flow->hash, nat64->timeouts.tcp_syn);
+    return VERDICT_SYN_STORED;
+}
+
 /* No session yet for a packet from outside; VERDICT_CONTENTION means look again. */
 RARELY static enum verdict open_incoming(struct worker *worker, const struct description *description,
                                          struct incoming *flow, struct endpoints6 *to)
@@ -231,14 +266,18 @@ RARELY static enum verdict open_incoming(struct worker *worker, const struct des
     struct found lead;
     if (place < 0)
         return VERDICT_NOT_OURS;
+    const struct nat64_settings *nat64 =
+        &worker->settings->nat64[worker->engine->pool.address[place].instance];
     if (!binding_find4(worker->actor.table, (uint16_t)place, key->transport, key->pool_port, worker->tick,
                        &lead))
-        return VERDICT_NO_BINDING;
+        return keep_out(worker, description, flow, nat64, VERDICT_NO_BINDING);
     const struct record *binding = &lead.copy;
-    const struct nat64_settings *nat64 = &worker->settings->nat64[binding->instance];
     if (!nat64->translate_non_global && rfc6052_is_well_known(&nat64->prefix) &&
         ipv4_is_non_global(key->remote))
         return VERDICT_NON_GLOBAL;
+    if (nat64->filtering == FILTERING_ADDRESS_DEPENDENT &&
+        !permission_granted(worker->actor.table, binding, key->remote, worker->tick))
+        return keep_out(worker, description, flow, nat64, VERDICT_FILTERED);
     endpoints_from6(worker, binding, key->remote, key->remote_port, to);
     if (!opens(description))
         return VERDICT_COUNT;

@@ -97,10 +97,10 @@ static enum verdict describe_transport(const struct view *view, struct descripti
     bool enough;
 
     description->transport_length = view->end - description->transport;
-    if (description->kind == PACKET_FRAGMENT)
-        return view->quoted ? VERDICT_ICMP_INNER : VERDICT_COUNT;
     if (view->quoted && present < sizeof(struct icmp_header))
         return VERDICT_ICMP_INNER;
+    if (description->kind == PACKET_FRAGMENT)
+        return VERDICT_COUNT;
     switch (description->protocol) {
     case PROTOCOL_TCP:
         enough = present >= 8 && describe_tcp(at, present, view->quoted, description);
@@ -195,21 +195,18 @@ struct extension_walk {
     uint8_t next;
 };
 
-static bool is_extension_header(uint8_t protocol)
+/* Those that are skipped, and the fragment header; any other counts as a transport protocol (RFC 7915 section
+ * 5.1). */
+static bool is_skipped_header(uint8_t protocol)
 {
-    switch (protocol) {
-    case PROTOCOL_HOP_BY_HOP:
-    case PROTOCOL_ROUTING:
-    case PROTOCOL_FRAGMENT:
-    case PROTOCOL_AUTHENTICATION:
-    case PROTOCOL_DESTINATION_OPTIONS:
-    case PROTOCOL_MOBILITY:
-    case PROTOCOL_HIP:
-    case PROTOCOL_SHIM6:
-        return true;
-    default:
-        return false;
-    }
+    return protocol == PROTOCOL_HOP_BY_HOP || protocol == PROTOCOL_ROUTING || protocol == PROTOCOL_FRAGMENT ||
+           protocol == PROTOCOL_DESTINATION_OPTIONS;
+}
+
+bool packet_is_extension_header(uint8_t protocol)
+{
+    return is_skipped_header(protocol) || protocol == PROTOCOL_AUTHENTICATION ||
+           protocol == PROTOCOL_MOBILITY || protocol == PROTOCOL_HIP || protocol == PROTOCOL_SHIM6;
 }
 
 /* A fragment header: no extension header may follow it (RFC 7915 section 5.1.1). */
@@ -225,7 +222,7 @@ static enum verdict step_over_fragment(const struct view *view, struct extension
         description->kind = PACKET_FRAGMENT;
     walk->next = at[0];
     walk->at += (uint32_t)sizeof(struct ipv6_fragment_header);
-    return is_extension_header(walk->next) ? VERDICT_EXTENSION_HEADER : VERDICT_COUNT;
+    return packet_is_extension_header(walk->next) ? VERDICT_EXTENSION_HEADER : VERDICT_COUNT;
 }
 
 static enum verdict step_over_extension(const struct view *view, struct extension_walk *walk,
@@ -234,9 +231,6 @@ static enum verdict step_over_extension(const struct view *view, struct extensio
     const uint8_t *at = view->data + walk->at;
     uint32_t length;
 
-    if (walk->next != PROTOCOL_HOP_BY_HOP && walk->next != PROTOCOL_ROUTING &&
-        walk->next != PROTOCOL_DESTINATION_OPTIONS && walk->next != PROTOCOL_FRAGMENT)
-        return VERDICT_EXTENSION_HEADER;
     if (view->present - walk->at < 8)
         return VERDICT_TRUNCATED;
     if (walk->next == PROTOCOL_FRAGMENT)
@@ -256,7 +250,7 @@ static enum verdict walk_extensions(const struct view *view, struct extension_wa
                                     struct description *description)
 {
     enum verdict verdict = VERDICT_COUNT;
-    for (unsigned n = 0; verdict == VERDICT_COUNT && is_extension_header(walk->next); n++) {
+    for (unsigned n = 0; verdict == VERDICT_COUNT && is_skipped_header(walk->next); n++) {
         if (n == EXTENSION_HEADERS_MAXIMUM)
             return VERDICT_EXTENSION_HEADER;
         verdict = step_over_extension(view, walk, description);
@@ -316,7 +310,7 @@ static bool partial_fits(const struct packet *packet, const struct description *
         return !description->fragmented && offload->checksum_start == description->transport &&
                offload->checksum_offset == offsetof(struct udp_header, checksum);
     case PACKET_OTHER:
-        /* Never translated, so that it only has to be possible. */
+        /* Which protocol has its checksum where is not known, so that it only has to be possible. */
         return (uint32_t)offload->checksum_start + offload->checksum_offset + 2 <= packet->length;
     default:
         return false;

@@ -84,6 +84,7 @@ struct description {
     uint16_t transport;        /* position of the transport header */
     uint32_t transport_length; /* bytes from there to the end that the IP header states */
     uint16_t problem;          /* VERDICT_ROUTING_HEADER: position of Segments Left */
+    uint32_t mtu;              /* VERDICT_TOO_BIG_...: of the path on the other side; 0: the least there is */
 };
 
 /*
@@ -103,6 +104,9 @@ enum verdict packet_describe(struct packet *packet, struct description *descript
  * Returns VERDICT_COUNT, or VERDICT_ICMP_INNER.
  */
 enum verdict packet_describe_quoted(const uint8_t *data, uint32_t available, struct description *description);
+
+/* Is the protocol number that of an IPv6 extension header, by RFC 7045 section 4? ESP is none here. */
+bool packet_is_extension_header(uint8_t protocol);
 
 /* Bytes of the largest packet this one becomes on the wire: a super-packet is cut into segments. */
 uint32_t packet_segment_length(const struct packet *packet, const struct description *description);

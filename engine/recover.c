@@ -26,6 +26,7 @@
  * static again.
  */
 #include "engine/memory.h"
+#include "engine/permissions.h"
 #include "engine/tcp_state.h"
 #include "engine/worker.h"
 
@@ -336,6 +337,18 @@ static bool prepare_session(const struct recovery *recovery, struct pending *pen
     return true;
 }
 
+/* The order in which they came is not known any more. */
+static void count_half_open(const struct recovery *recovery, const struct record *record, uint32_t index)
+{
+    struct table_header *header = header_of(recovery->table);
+    if (!state_is_half_open(life_state(record->life)))
+        return;
+    header->half_open++;
+    if (header->half_open_head < half_open_places(recovery->table))
+        *half_open_slot_at(recovery->table, (uint32_t)header->half_open_head++) =
+            slot_make(0, life_generation(record->life), index);
+}
+
 /* Live sessions stay, even more than a lowered limit allows. */
 static void count_place(const struct recovery *recovery, struct record *record, uint64_t subscriber)
 {
@@ -374,6 +387,8 @@ static void publish(struct recovery *recovery, const struct pending *pending)
         record->life = life_in(record->life, record->lead == pending->index ? PHASE_BINDING : PHASE_FREE);
     } else if (enter(recovery->table, record, pending)) {
         count_place(recovery, record, pending->hash_subscriber);
+        count_half_open(recovery, record, pending->index);
+        (void)permission_enter(recovery->table, &(struct found){.index = pending->index, .copy = *record});
         recovery->continued->sessions++;
     } else {
         recovery->continued->no_room++;
@@ -508,7 +523,7 @@ static void clear(const struct recovery *recovery)
     for (uint32_t i = recovery->used; table->found && i < table->constants.records; i++)
         record_at(table, i)->life = 0;
     clear_segment(table, &header->geometry, SEGMENT_LANES);
-    for (enum segment i = SEGMENT_SESSION6; i <= SEGMENT_OWNERS; i++)
+    for (enum segment i = SEGMENT_SESSION6; i <= SEGMENT_HALF_OPEN; i++)
         clear_segment(table, &header->geometry, i);
 }
 
@@ -538,6 +553,9 @@ const char *recover(struct engine *engine, const struct engine_options *options)
     clear(&recovery);
     for (uint32_t i = 0; i < NAT64_INSTANCES_MAXIMUM; i++)
         header->sessions[i] = 0;
+    header->half_open_head = header->half_open_tail = 0;
+    header->half_open = 0;
+    header->filtered = permissions_wanted(options->settings);
     pool_open_ports(engine, options->settings);
     write_identities(header, options->settings);
     weigh_all(&recovery);

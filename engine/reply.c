@@ -7,6 +7,7 @@
  * by 1/rate of a second and is sent if that is not more than one second ahead.
  */
 #include "engine/icmp_reply.h"
+#include "engine/siit.h"
 #include "engine/worker.h"
 
 #include "wire/checksum.h"
@@ -40,24 +41,35 @@ static bool next_output(struct worker *worker, struct packet *packet)
     return true;
 }
 
-static void commit_output(struct worker *worker, const struct packet *packet)
+static void commit_output(struct worker *worker, const struct packet *packet, enum verdict why)
 {
     struct output *output = &worker->output;
-    output->packet[(output->first + output->count) % OUTPUT_QUEUE].length = packet->length;
+    uint32_t place = (output->first + output->count) % OUTPUT_QUEUE;
+    output->packet[place].length = packet->length;
+    output->packet[place].why = why;
     output->count++;
 }
 
-/* The instance a packet concerns, as far as its addresses tell; the first one if they do not. */
-static uint32_t concerned_instance(const struct worker *worker, const struct packet *packet,
-                                   const struct description *description)
+/* The nat64 instance that a packet concerns, as far as its addresses tell; -1 if they do not. */
+static int concerned_instance(const struct worker *worker, const struct packet *packet,
+                              const struct description *description)
 {
-    if (description->version == 6) {
-        const struct ipv6_header *header = (const void *)packet_data(packet);
-        int instance = instance_of(worker->settings, &header->destination);
-        return instance >= 0 ? (uint32_t)instance : 0;
-    }
+    if (description->version == 6)
+        return instance_of(worker->settings, &((const struct ipv6_header *)packet_data(packet))->destination);
     int place = pool_find(worker->engine, load_be32(packet_data(packet) + 16));
-    return place >= 0 ? worker->engine->pool.address[place].instance : 0;
+    return place >= 0 ? worker->engine->pool.address[place].instance : -1;
+}
+
+/* The addresses of the instance that a packet concerns. */
+static struct icmp_sources concerned_sources(const struct worker *worker, const struct packet *packet,
+                                             const struct description *description)
+{
+    int instance = concerned_instance(worker, packet, description);
+    struct siit_claim claim;
+    if (instance < 0 && siit_claim(worker->settings, packet_data(packet), &claim))
+        return (struct icmp_sources){.address6 = claim.siit->address6, .address4 = claim.siit->address4};
+    const struct nat64_settings *nat64 = &worker->settings->nat64[instance >= 0 ? instance : 0];
+    return (struct icmp_sources){.address6 = nat64->address6, .address4 = nat64->address4};
 }
 
 static bool has_source(const struct icmp_sources *sources, uint8_t version)
@@ -71,16 +83,14 @@ void reply_error(struct worker *worker, const struct packet *packet, const struc
 {
     if (!icmp_reply_due(packet, description, why))
         return;
-    uint32_t instance = concerned_instance(worker, packet, description);
-    const struct nat64_settings *nat64 = &worker->settings->nat64[instance];
-    struct icmp_sources sources = {.address6 = nat64->address6, .address4 = nat64->address4};
+    struct icmp_sources sources = concerned_sources(worker, packet, description);
     struct packet reply;
     if (!has_source(&sources, description->version) || !next_output(worker, &reply) || !rate_allows(worker) ||
-        !icmp_reply_build(&reply, packet, description, why, &sources, &worker->settings->translation)) {
+        !icmp_reply_build(&reply, packet, description, why, &sources, &worker->translation)) {
         atomic_count(&worker->counters.icmp_errors_suppressed, 1);
         return;
     }
-    commit_output(worker, &reply);
+    commit_output(worker, &reply, why);
     atomic_count(&worker->counters.icmp_errors_sent, 1);
 }
 
@@ -113,11 +123,11 @@ void reply_probe(struct worker *worker, const struct record *record)
     __builtin_memcpy(packet.buffer, &ip, sizeof(ip));
     __builtin_memcpy(packet.buffer + sizeof(ip), &tcp, sizeof(tcp));
     packet.length = sizeof(ip) + sizeof(tcp);
-    commit_output(worker, &packet);
+    commit_output(worker, &packet, VERDICT_COUNT);
     atomic_count(&worker->counters.probes_sent, 1);
 }
 
-bool engine_pull(struct worker *worker, struct packet *packet)
+bool reply_pull(struct worker *worker, struct packet *packet)
 {
     struct output *output = &worker->output;
     if (output->count == 0)
@@ -125,6 +135,8 @@ bool engine_pull(struct worker *worker, struct packet *packet)
     packet->length = output->packet[output->first].length;
     packet->offload = (struct offload){0};
     __builtin_memcpy(packet_data(packet), output->packet[output->first].bytes, packet->length);
+    if (is_captured(worker))
+        capture_made(worker, packet, output->packet[output->first].why);
     output->first = (output->first + 1) % OUTPUT_QUEUE;
     output->count--;
     return true;

@@ -20,9 +20,11 @@ void engine_count(const struct engine *engine, struct engine_counters *counters)
         }
         counters->icmp_errors_sent += atomic_load64(&own->icmp_errors_sent);
         counters->icmp_errors_suppressed += atomic_load64(&own->icmp_errors_suppressed);
+        counters->pieces_made += atomic_load64(&own->pieces_made);
         counters->probes_sent += atomic_load64(&own->probes_sent);
         counters->sessions_created += atomic_load64(&actor->sessions_created);
         counters->sessions_ended += atomic_load64(&actor->sessions_ended);
+        counters->half_open_evicted += atomic_load64(&actor->half_open_evicted);
         counters->bindings_created += atomic_load64(&actor->bindings_created);
         counters->bindings_ended += atomic_load64(&actor->bindings_ended);
     }

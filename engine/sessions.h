@@ -30,6 +30,7 @@
 #ifndef ENGINE_SESSIONS_H
 #define ENGINE_SESSIONS_H
 
+#include "engine/half_open.h"
 #include "engine/index.h"
 #include "engine/ports.h"
 #include "engine/records.h"
@@ -310,7 +311,7 @@ WIRE_INLINE bool session_touch(const struct table *table, const struct found *fo
     enum renewal renewal = binding_renew(record, copy->life, lead, expires);
     if (renewal != RENEWAL_DONE)
         return renewal == RENEWAL_CLOSING;
-    return atomic_swap_if64(&record->life, copy->life, now);
+    return half_open_swap(table, record, copy->life, now);
 }
 
 #endif /* ENGINE_SESSIONS_H */

@@ -39,6 +39,8 @@ struct extent table_extent(const struct geometry *geometry, unsigned segment)
         return (struct extent){sizeof(struct port_map), maps};
     case SEGMENT_OWNERS:
         return (struct extent){sizeof(struct owner_line), maps * (65536 / OWNERS_PER_LINE)};
+    case SEGMENT_HALF_OPEN:
+        return (struct extent){sizeof(uint64_t), record_count(geometry) / 5 * 2};
     case SEGMENT_COUNT:
     default:
         return (struct extent){0, 0};

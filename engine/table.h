@@ -29,9 +29,10 @@ static inline bool geometry_equal(const struct geometry *a, const struct geometr
 }
 
 enum {
-    TABLE_SEGMENTS = 10,
-    TABLE_LAYOUT = 3,        /* raised with every change of the structures in engine/layout.h */
-    TABLE_LAYOUT_OLDEST = 2, /* that engine_create can take over; its segments have the same sizes */
+    TABLE_SEGMENTS = 11,
+    TABLE_SEGMENTS_OLDER = 10, /* that the layouts before the present one have */
+    TABLE_LAYOUT = 4,          /* raised with every change of the structures in engine/layout.h */
+    TABLE_LAYOUT_OLDEST = 2,   /* that engine_create can take over; its segments have the same sizes */
 };
 
 struct extent {

@@ -26,15 +26,20 @@ struct endpoints6 {
 };
 
 /*
- * TCP, UDP and ICMP queries. Header fields by RFC 7915 sections 5.1 and 4.1; hop limit decremented once;
- * checksums by wire/checksum.h, a wrong one staying equivalently wrong, a partial one partial; the MSS of a
- * SYN clamped to what fits both sides if the settings say so; GSO type and size kept right.
+ * All packets but ICMP errors. TCP, UDP and ICMP queries get ports and checksums brought up to date, other
+ * protocols and later fragments only a new IP header. Fragments keep their offset, flag and identification,
+ * from IPv4 in a fragment header; their ports and checksum are in the first. Header fields by RFC 7915
+ * sections 5.1 and 4.1; hop limit decremented once; checksums by wire/checksum.h, a wrong one staying
+ * equivalently wrong, a partial one partial; the MSS of a SYN clamped to what fits both paths if the settings
+ * say so; GSO type and size kept right. A packet without DF, or a fragment, that is longer than divide_limit
+ * gets a fragment header, so that divide.c can cut it.
  *
  * `identification` is that of the IPv4 packet (RFC 7915 section 5.1: a generator at the translator).
  *
- * Returns TRANSLATED_6TO4 or TRANSLATED_4TO6; HOP_LIMIT, TOO_BIG_IPV6, TOO_BIG_IPV4 (DF), NEEDS_FRAGMENTING,
- * UDP_CHECKSUM_ZERO, NO_ROOM, BAD_OFFLOAD. A packet of 1280 bytes or less is never TOO_BIG_IPV6: it goes out
- * with DF cleared and later routers may fragment it.
+ * Returns TRANSLATED_6TO4, TRANSLATED_4TO6 or FRAGMENTED_4TO6; ICMP_TYPE, ICMP_FRAGMENT, UDP_FRAGMENT,
+ * HOP_LIMIT, TOO_BIG_IPV6, TOO_BIG_IPV4 (DF), NEEDS_FRAGMENTING, UDP_CHECKSUM_ZERO, NO_ROOM, BAD_OFFLOAD. A
+ * packet of 1280 bytes or less is never TOO_BIG_IPV6: it goes out with DF cleared and later routers may
+ * fragment it.
  */
 enum verdict translate_6to4(struct packet *packet, const struct description *description,
                             const struct endpoints4 *to, const struct translation_settings *settings,

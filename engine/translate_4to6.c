@@ -7,10 +7,30 @@
  *
  *     before              | IPv4, 20 bytes | options | transport header, payload |
  *     after      | IPv6 header, 40 bytes             | transport header, payload |
+ *
+ * A fragment gets a fragment header between the two, and so does a packet that is to become several.
  */
+#include "engine/divide.h"
 #include "engine/icmp_map.h"
 #include "engine/translate_header.h"
 #include "engine/transport_update.h"
+
+/* The fragment header of what is a fragment already, or is to be cut into some. */
+static void write_fragment_header(uint8_t *at, const struct header_4to6 *header)
+{
+    uint32_t flags_offset = from_be16(header->old->flags_offset);
+    uint32_t more = (flags_offset & IPV4_MORE_FRAGMENTS) != 0 ? IPV6_MORE_FRAGMENTS : 0;
+
+    /* Next header: the protocol. */
+    at[0] = header->protocol;
+    at[1] = 0;
+
+    /* Fragment offset and M flag: both copied; IPv6 has the offset in the upper bits. */
+    store_be16(at + 2, to_be16((uint16_t)((flags_offset & IPV4_OFFSET_MASK) << 3 | more)));
+
+    /* Identification: that of IPv4 in the low half. */
+    store_be32(at + 4, to_be32(from_be16(header->old->identification)));
+}
 
 /* The IPv6 header, field by field in the order of the header. */
 WIRE_INLINE void write_header(uint8_t *at, const struct header_4to6 *header)
@@ -20,11 +40,12 @@ WIRE_INLINE void write_header(uint8_t *at, const struct header_4to6 *header)
     /* Version, traffic class and flow label: 6; the type of service with its ECN bits, or zero; zero. */
     store_be32(at, ipv6_first_word(header->settings->zeroize_traffic_class ? 0 : old->tos));
 
-    /* Payload length: without the IPv4 header and its options. */
-    store_be16(at + 4, to_be16((uint16_t)header->payload));
+    /* Payload length: without the IPv4 header and its options, with the fragment header. */
+    uint32_t payload = header->length + (header->fragmented ? (uint32_t)FRAGMENT_HEADER : 0);
+    store_be16(at + 4, to_be16((uint16_t)payload));
 
     /* Next header: the protocol, or what stands in front of it. */
-    at[6] = header->next_header;
+    at[6] = header->fragmented ? PROTOCOL_FRAGMENT : header->protocol;
 
     /* Hop limit: one less for a packet on its way. */
     at[7] = (uint8_t)(old->ttl - header->hops);
@@ -32,6 +53,9 @@ WIRE_INLINE void write_header(uint8_t *at, const struct header_4to6 *header)
     /* Source and destination address: the policy's choice. */
     __builtin_memcpy(at + 8, &header->to->source, sizeof(header->to->source));
     __builtin_memcpy(at + 24, &header->to->destination, sizeof(header->to->destination));
+
+    if (header->fragmented)
+        write_fragment_header(at + IPV6_HEADER, header);
 }
 
 void translate_header_4to6(uint8_t *at, const struct header_4to6 *header)
@@ -46,34 +70,105 @@ static bool lacks_checksum(const struct packet *packet, const struct description
            ((const struct udp_header *)udp)->checksum == 0;
 }
 
+/* What a packet has to become to get through the IPv6 side. */
+struct fit {
+    uint32_t headers;  /* length of all that comes in front of the transport header */
+    uint16_t gso_size; /* of a super-packet; 0: as it is */
+    bool divided;      /* several fragments */
+};
+
+WIRE_INLINE bool may_fragment(const struct header_4to6 *header)
+{
+    return (from_be16(header->old->flags_offset) & IPV4_DONT_FRAGMENT) == 0;
+}
+
+/* The last byte of a fragment lies within the longest datagram there can be, and so will all its pieces. */
+static bool end_is_possible(const struct header_4to6 *header)
+{
+    uint32_t offset = (from_be16(header->old->flags_offset) & IPV4_OFFSET_MASK) * 8u;
+    return offset + header->length <= IPV4_MAXIMUM_LENGTH;
+}
+
+/*
+ * A packet without DF whose segments have `length` bytes in IPv6, more than need be carried there: it is cut
+ * into fragments. A super-packet cannot be. But TCP is a stream of bytes, whose segments may as well be
+ * smaller; and the datagrams of UDP, which have to stay what they are, go whole if the path carries them,
+ * since lowest-ipv6-mtu is only recommended.
+ */
+static enum verdict fit_fragmentable(const struct packet *packet, const struct description *description,
+                                     const struct header_4to6 *header, uint32_t length, struct fit *fit)
+{
+    uint32_t limit = divide_limit(header->settings, &header->to->destination);
+
+    if (length <= limit)
+        return VERDICT_COUNT;
+    if (packet->offload.gso_type == OFFLOAD_GSO_NONE) {
+        fit->divided = true;
+        fit->headers = IPV6_HEADER + FRAGMENT_HEADER;
+        return end_is_possible(header) ? VERDICT_COUNT : VERDICT_BAD_HEADER;
+    }
+    if (packet->offload.gso_type == OFFLOAD_GSO_UDP)
+        return length <= path_mtu6(header->settings, &header->to->destination) ? VERDICT_COUNT
+                                                                               : VERDICT_NEEDS_FRAGMENTING;
+    const uint8_t *tcp = packet_data(packet) + description->transport;
+    fit->gso_size = (uint16_t)(limit - IPV6_HEADER - tcp_header_length((const struct tcp_header *)tcp));
+    return VERDICT_COUNT;
+}
+
+/* With DF set the RFC counts options too, as does the sender who hears of the MTU less 20. */
+static __attribute__((noinline)) enum verdict judge_large(const struct packet *packet,
+                                                          const struct description *description,
+                                                          const struct header_4to6 *header, struct fit *fit)
+{
+    uint32_t length = packet_segment_length(packet, description) + fit->headers;
+
+    if (may_fragment(header))
+        return fit_fragmentable(packet, description, header, length - description->transport, fit);
+    return length - IPV4_HEADER <= path_mtu6(header->settings, &header->to->destination)
+               ? VERDICT_COUNT
+               : VERDICT_TOO_BIG_IPV4;
+}
+
 /* All reasons not to translate the packet. */
 WIRE_INLINE enum verdict judge(const struct packet *packet, const struct description *description,
-                               const struct header_4to6 *header)
+                               const struct header_4to6 *header, struct fit *fit)
 {
-    bool may_fragment = (from_be16(header->old->flags_offset) & IPV4_DONT_FRAGMENT) == 0;
-    uint32_t segment = packet_segment_length(packet, description);
+    uint32_t length = packet_segment_length(packet, description) + fit->headers - IPV4_HEADER;
 
-    if (description->kind > PACKET_ICMP_QUERY)
-        return VERDICT_PROTOCOL;
-    if (description->fragmented)
-        return VERDICT_FRAGMENT;
+    if (description->kind > PACKET_ICMP_QUERY || description->fragmented) {
+        enum verdict verdict = judge_kind(description);
+        if (verdict != VERDICT_COUNT)
+            return verdict;
+        if (!partial_beyond_transport(packet, description))
+            return VERDICT_BAD_OFFLOAD;
+    }
     if (header->old->ttl <= 1)
         return VERDICT_HOP_LIMIT;
-    /* With DF set the RFC counts options too, as does the sender who hears of mtu6 - 20. */
-    if (segment + IPV6_HEADER - IPV4_HEADER > header->settings->mtu6 && !may_fragment)
-        return VERDICT_TOO_BIG_IPV4;
-    if (segment + IPV6_HEADER - description->transport > header->settings->mtu6)
-        return VERDICT_NEEDS_FRAGMENTING;
-    if (packet->offset + description->transport < IPV6_HEADER)
+    /* Most packets are small enough for anything, or for everything that there is. */
+    if (length > IPV6_MINIMUM_MTU && (length > header->settings->mtu6 || may_fragment(header))) {
+        /* Copies, so that the originals need not be in memory for the packets that do not come here. */
+        const struct header_4to6 copy = *header;
+        struct fit larger = *fit;
+        enum verdict verdict = judge_large(packet, description, &copy, &larger);
+        *fit = larger;
+        if (verdict != VERDICT_COUNT)
+            return verdict;
+    }
+    if (packet->offset + description->transport < fit->headers)
         return VERDICT_NO_ROOM;
-    if (!header->settings->amend_udp_checksum_zero && lacks_checksum(packet, description))
-        return VERDICT_UDP_CHECKSUM_ZERO;
+    if (lacks_checksum(packet, description)) {
+        /* What the other fragments hold is not known (RFC 7915 section 4.5). */
+        if (description->fragmented)
+            return VERDICT_UDP_FRAGMENT;
+        if (!header->settings->amend_udp_checksum_zero)
+            return VERDICT_UDP_CHECKSUM_ZERO;
+    }
     return VERDICT_COUNT;
 }
 
 /*
  * Gives a UDP datagram without a checksum one: the sum of its old words, which udp_update then takes on to
- * the new ones like any other. It is the only place where a payload is read.
+ * the new ones like any other. Only here and in complete_checksum is a payload read.
  */
 static void amend_udp_checksum(uint8_t *udp, const struct ipv4_header *old)
 {
@@ -83,8 +178,21 @@ static void amend_udp_checksum(uint8_t *udp, const struct ipv4_header *old)
     ((struct udp_header *)udp)->checksum = folded == 0xffff ? 0xffff : (be16)~folded;
 }
 
+/* A partial checksum can be left to nobody if the packet is to become several: of the translated packet. */
+static __attribute__((noinline)) void complete_checksum(struct packet *packet)
+{
+    const struct offload *offload = &packet->offload;
+    if ((offload->flags & OFFLOAD_PARTIAL) == 0)
+        return;
+    uint8_t *start = packet_data(packet) + offload->checksum_start;
+    uint64_t sum = checksum_add_bytes(0, start, packet->length - offload->checksum_start);
+    be16 checksum = (be16)~checksum_fold(sum);
+    store_be16(start + offload->checksum_offset, checksum == 0 ? 0xffff : checksum);
+    packet->offload = (struct offload){0};
+}
+
 WIRE_INLINE void update_transport(uint8_t *at, const struct description *description,
-                                  const struct header_4to6 *header, bool partial)
+                                  const struct header_4to6 *header, const struct offload *offload)
 {
     const struct endpoints6 *to = header->to;
     struct transport_change change = {
@@ -92,17 +200,22 @@ WIRE_INLINE void update_transport(uint8_t *at, const struct description *descrip
         .came = checksum_add_address(checksum_add_address(0, &to->source), &to->destination),
         .source_port = to->source_port,
         .destination_port = to->destination_port,
-        .partial = partial,
+        .partial = (offload->flags & OFFLOAD_PARTIAL) != 0,
     };
 
     if (description->kind == PACKET_UDP) {
         udp_update(at, &change);
     } else if (description->kind == PACKET_TCP) {
-        tcp_update(at, &change, header->settings->mss_clamp ? tcp_mss_limit(header->settings) : UINT32_MAX);
-    } else {
+        uint32_t limit = UINT32_MAX;
+        if ((description->tcp_flags & TCP_SYN) != 0)
+            limit = tcp_mss_limit(header->settings, &to->destination, header->old->source);
+        tcp_update(at, &change, limit);
+    } else if (description->kind == PACKET_ICMP_QUERY) {
         change.gone = 0;
         change.came += checksum_pseudo_tail(description->transport_length, PROTOCOL_ICMPV6);
         icmp_query_update(at, &change, icmp_query_4to6(description->icmp_type));
+    } else if (change.partial && offload->checksum_start == description->transport) {
+        other_update(at + offload->checksum_offset, &change);
     }
 }
 
@@ -115,21 +228,29 @@ enum verdict translate_4to6(struct packet *packet, const struct description *des
         .old = &old,
         .settings = settings,
         .to = to,
-        .payload = packet->length - description->transport,
-        .next_header = description->protocol == PROTOCOL_ICMPV4 ? PROTOCOL_ICMPV6 : description->protocol,
+        .length = packet->length - description->transport,
+        .protocol = description->protocol == PROTOCOL_ICMPV4 ? PROTOCOL_ICMPV6 : description->protocol,
         .hops = HOPS_FORWARDED,
     };
-    enum verdict verdict = judge(packet, description, &header);
+    struct fit fit = {.headers = header_length_4to6(description)};
+    enum verdict verdict = judge(packet, description, &header, &fit);
 
     if (verdict != VERDICT_COUNT)
         return verdict;
+    uint32_t headers = fit.headers;
+    header.fragmented = headers != IPV6_HEADER;
     if (lacks_checksum(packet, description))
         amend_udp_checksum(transport, &old);
-    update_transport(transport, description, &header, (packet->offload.flags & OFFLOAD_PARTIAL) != 0);
-    write_header(transport - IPV6_HEADER, &header);
-    packet->offset = packet->offset + description->transport - IPV6_HEADER;
-    packet->length = header.payload + IPV6_HEADER;
-    offload_move(packet, description->transport, IPV6_HEADER);
+    update_transport(transport, description, &header, &packet->offload);
+    write_header(transport - headers, &header);
+    packet->offset = packet->offset + description->transport - headers;
+    packet->length = header.length + headers;
+    offload_move(packet, description->transport, headers);
     offload_set_family(&packet->offload, OFFLOAD_GSO_TCPV4, OFFLOAD_GSO_TCPV6);
-    return VERDICT_TRANSLATED_4TO6;
+    if (fit.gso_size != 0)
+        packet->offload.gso_size = fit.gso_size;
+    if (!fit.divided)
+        return VERDICT_TRANSLATED_4TO6;
+    complete_checksum(packet);
+    return VERDICT_FRAGMENTED_4TO6;
 }

@@ -11,6 +11,7 @@
  *     after                                 | IPv4, 20 bytes | transport header, payload |
  */
 #include "engine/icmp_map.h"
+#include "engine/paths.h"
 #include "engine/translate_header.h"
 #include "engine/transport_update.h"
 
@@ -73,14 +74,18 @@ void translate_header_6to4(uint8_t *at, const struct header_6to4 *header)
 WIRE_INLINE enum verdict judge(const struct packet *packet, const struct description *description,
                                const struct header_6to4 *header)
 {
-    if (description->kind > PACKET_ICMP_QUERY)
-        return VERDICT_PROTOCOL;
-    if (description->fragmented)
-        return VERDICT_FRAGMENT;
+    if (description->kind > PACKET_ICMP_QUERY || description->fragmented) {
+        enum verdict verdict = judge_kind(description);
+        if (verdict != VERDICT_COUNT)
+            return verdict;
+        if (!partial_beyond_transport(packet, description))
+            return VERDICT_BAD_OFFLOAD;
+    }
     if (header->old->hop_limit <= 1)
         return VERDICT_HOP_LIMIT;
     if (header->segment > header->settings->mtu4 &&
-        packet_segment_length(packet, description) > IPV6_MINIMUM_MTU)
+        packet_segment_length(packet, description) > IPV6_MINIMUM_MTU &&
+        header->segment > path_mtu4(header->settings, header->to->destination))
         return VERDICT_TOO_BIG_IPV6;
     /* The longest IPv6 super-packets are a few bytes too long for the length field of IPv4. */
     if (header->length > IPV4_MAXIMUM_LENGTH)
@@ -89,7 +94,7 @@ WIRE_INLINE enum verdict judge(const struct packet *packet, const struct descrip
 }
 
 WIRE_INLINE void update_transport(uint8_t *at, const struct description *description,
-                                  const struct header_6to4 *header, bool partial)
+                                  const struct header_6to4 *header, const struct offload *offload)
 {
     struct transport_change change = {
         .gone =
@@ -97,17 +102,22 @@ WIRE_INLINE void update_transport(uint8_t *at, const struct description *descrip
         .came = (uint64_t)header->to->source + header->to->destination,
         .source_port = header->to->source_port,
         .destination_port = header->to->destination_port,
-        .partial = partial,
+        .partial = (offload->flags & OFFLOAD_PARTIAL) != 0,
     };
 
     if (description->kind == PACKET_UDP) {
         udp_update(at, &change);
     } else if (description->kind == PACKET_TCP) {
-        tcp_update(at, &change, header->settings->mss_clamp ? tcp_mss_limit(header->settings) : UINT32_MAX);
-    } else {
+        uint32_t limit = UINT32_MAX;
+        if ((description->tcp_flags & TCP_SYN) != 0)
+            limit = tcp_mss_limit(header->settings, &header->old->source, header->to->destination);
+        tcp_update(at, &change, limit);
+    } else if (description->kind == PACKET_ICMP_QUERY) {
         change.gone += checksum_pseudo_tail(description->transport_length, PROTOCOL_ICMPV6);
         change.came = 0;
         icmp_query_update(at, &change, icmp_query_6to4(description->icmp_type));
+    } else if (change.partial && offload->checksum_start == description->transport) {
+        other_update(at + offload->checksum_offset, &change);
     }
 }
 
@@ -137,7 +147,7 @@ enum verdict translate_6to4(struct packet *packet, const struct description *des
         fragment = *(const struct ipv6_fragment_header *)(data + description->fragment_header);
         header.fragment = &fragment;
     }
-    update_transport(transport, description, &header, (packet->offload.flags & OFFLOAD_PARTIAL) != 0);
+    update_transport(transport, description, &header, &packet->offload);
     write_header(transport - IPV4_HEADER, &header);
     packet->offset += shrinks;
     packet->length -= shrinks;

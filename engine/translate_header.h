@@ -33,17 +33,53 @@ struct header_4to6 {
     const struct ipv4_header *old;
     const struct translation_settings *settings;
     const struct endpoints6 *to; /* only the addresses */
-    uint32_t payload;            /* bytes after the new IPv6 header */
-    uint8_t next_header;         /* in IPv6's numbers */
+    uint32_t length;             /* bytes after the new headers */
+    uint8_t protocol;            /* of the transport header, in IPv6's numbers */
     uint8_t hops;
+    bool fragmented; /* a fragment header follows the IPv6 header */
 };
 
-/* Write the header at `at`. */
+/* Write the header at `at`; from IPv4 with the fragment header behind it, if there is to be one. */
 void translate_header_6to4(uint8_t *at, const struct header_6to4 *header);
 void translate_header_4to6(uint8_t *at, const struct header_4to6 *header);
 
 /* Length of an IPv4 header of ours: options are never made. */
-enum { IPV4_HEADER = sizeof(struct ipv4_header), IPV6_HEADER = sizeof(struct ipv6_header) };
+enum {
+    IPV4_HEADER = sizeof(struct ipv4_header),
+    IPV6_HEADER = sizeof(struct ipv6_header),
+    FRAGMENT_HEADER = sizeof(struct ipv6_fragment_header),
+};
+
+/* Length of the IPv6 header of what was an IPv4 packet, with the fragment header (RFC 7915 section 4.1). */
+WIRE_INLINE uint32_t header_length_4to6(const struct description *description)
+{
+    return IPV6_HEADER + (description->fragmented ? (uint32_t)FRAGMENT_HEADER : 0);
+}
+
+/*
+ * Can the kind not be translated as a whole packet? Errors have translators of their own, other ICMP messages
+ * no counterpart; the checksum of ICMP covers a pseudo-header with the length of the whole message on one
+ * side only, which a fragment does not tell (RFC 7915 section 1.2). Other protocols pass as they are.
+ */
+WIRE_INLINE enum verdict judge_kind(const struct description *description)
+{
+    bool icmp = description->protocol == (description->version == 4 ? PROTOCOL_ICMPV4 : PROTOCOL_ICMPV6);
+    if (icmp && description->fragmented)
+        return VERDICT_ICMP_FRAGMENT;
+    if (description->kind == PACKET_ICMP_ERROR || description->kind == PACKET_ICMP_OTHER)
+        return VERDICT_ICMP_TYPE;
+    return VERDICT_COUNT;
+}
+
+/*
+ * A protocol whose checksum is not known here can yet be left for others to complete. If it covers the IP
+ * addresses the field holds their sum, see wire/checksum.h; if it starts further in, it does not.
+ */
+WIRE_INLINE bool partial_beyond_transport(const struct packet *packet, const struct description *description)
+{
+    return (packet->offload.flags & OFFLOAD_PARTIAL) == 0 ||
+           packet->offload.checksum_start >= description->transport;
+}
 
 /*
  * The offload state of a packet whose IP header changed its length from `before` to `after`. The header
@@ -53,7 +89,7 @@ WIRE_INLINE void offload_move(struct packet *packet, uint32_t before, uint32_t a
 {
     struct offload *offload = &packet->offload;
     if ((offload->flags & OFFLOAD_PARTIAL) != 0)
-        offload->checksum_start = (uint16_t)after;
+        offload->checksum_start = (uint16_t)(offload->checksum_start - before + after);
     if (offload->header_length >= before) {
         uint32_t length = offload->header_length - before + after;
         uint32_t limit = packet->length < UINT16_MAX ? packet->length : UINT16_MAX;

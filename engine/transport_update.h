@@ -10,7 +10,7 @@
 #ifndef ENGINE_TRANSPORT_UPDATE_H
 #define ENGINE_TRANSPORT_UPDATE_H
 
-#include "engine/settings.h"
+#include "engine/paths.h"
 #include "wire/checksum.h"
 #include "wire/transport.h"
 
@@ -26,11 +26,17 @@ enum {
     TCP_CHECKSUM_END = 18, /* bytes of a TCP header up to and with its checksum */
 };
 
-/* The MSS whose segments fit the networks of both sides. */
-WIRE_INLINE uint32_t tcp_mss_limit(const struct translation_settings *settings)
+/*
+ * What a SYN between these two hosts may state as its MSS: segments come back the same way, and have to fit
+ * the paths of both sides. Kept out of the functions that every packet goes through.
+ */
+static __attribute__((noinline, unused)) uint32_t tcp_mss_limit(const struct translation_settings *settings,
+                                                                const struct ipv6_address *ipv6, be32 ipv4)
 {
-    uint32_t limit6 = settings->mtu6 - TCP_HEADERS_OVER_IPV6;
-    uint32_t limit4 = settings->mtu4 - TCP_HEADERS_OVER_IPV4;
+    uint32_t limit6 = path_mtu6(settings, ipv6) - TCP_HEADERS_OVER_IPV6;
+    uint32_t limit4 = path_mtu4(settings, ipv4) - TCP_HEADERS_OVER_IPV4;
+    if (!settings->mss_clamp)
+        return UINT32_MAX;
     return limit6 < limit4 ? limit6 : limit4;
 }
 
@@ -129,6 +135,12 @@ WIRE_INLINE void icmp_query_update(uint8_t *icmp, const struct transport_change 
     store_be16(header->rest, change->source_port);
     segment.came += (uint64_t)load_be16(icmp) + load_be16(header->rest);
     header->checksum = checksum_update(header->checksum, checksum_delta(segment.gone, segment.came));
+}
+
+/* A protocol of which only the place of its partial checksum is known; its addresses enter there. */
+WIRE_INLINE void other_update(uint8_t *field, const struct transport_change *change)
+{
+    store_be16(field, checksum_update_partial(load_be16(field), checksum_delta(change->gone, change->came)));
 }
 
 /* The quoted part of a TCP header, of which `present` bytes are there, at least 8. */

@@ -9,6 +9,7 @@
  *   V(identifier, "name", class, "sentence", "clause")
  *
  * class: FORWARDED  translated, to be sent on
+ *        DIVIDED    translated, to be sent on in pieces that the engine hands out
  *        REFUSED    not sent on; if the sender can act on it and the rate allows, it gets an ICMP error
  *        DROPPED    not sent on, silently for the sender
  */
@@ -20,15 +21,24 @@
 #define VERDICTS(V)                                                                                          \
     V(TRANSLATED_6TO4, "translated-6to4", FORWARDED, "Translated from IPv6 to IPv4.", "RFC 7915 5")          \
     V(TRANSLATED_4TO6, "translated-4to6", FORWARDED, "Translated from IPv4 to IPv6.", "RFC 7915 4")          \
+    V(TRANSLATED_HAIRPIN, "translated-hairpin", FORWARDED,                                                   \
+      "Translated to IPv4 and at once back to IPv6: both hosts are mapped by one siit entry.",               \
+      "RFC 7757 4.2.2")                                                                                      \
+    V(FRAGMENTED_4TO6, "fragmented-4to6", DIVIDED,                                                           \
+      "Translated from IPv4 to IPv6 and fragmented: DF was not set, and the IPv6 side need not carry more "  \
+      "than translation.lowest-ipv6-mtu.",                                                                   \
+      "RFC 7915 4.1")                                                                                        \
     V(HOP_LIMIT, "hop-limit", REFUSED, "The hop limit or TTL ran out here; the sender got Time Exceeded.",   \
       "RFC 7915 4.1, 5.1")                                                                                   \
     V(TOO_BIG_IPV6, "too-big-ipv6", REFUSED,                                                                 \
-      "Too large for the IPv4 side (plane.mtu.ipv4); the sender got Packet Too Big.", "RFC 7915 5.1")        \
+      "Larger than the route to the IPv4 side carries, or plane.mtu.ipv4; the sender got Packet Too Big.",   \
+      "RFC 7915 5.1")                                                                                        \
     V(TOO_BIG_IPV4, "too-big-ipv4", REFUSED,                                                                 \
-      "Too large for the IPv6 side (plane.mtu.ipv6) and DF set; the sender got Fragmentation Needed.",       \
+      "Larger than the route to the IPv6 side carries, or plane.mtu.ipv6, and DF set; the sender got "       \
+      "Fragmentation Needed.",                                                                               \
       "RFC 7915 4.1")                                                                                        \
     V(NEEDS_FRAGMENTING, "needs-fragmenting", DROPPED,                                                       \
-      "Larger than the other side carries, DF not set, and this version does not fragment.", "RFC 7915 4.1") \
+      "A UDP super-packet whose datagrams are larger than the IPv6 side carries.", "RFC 7915 4.1")           \
     V(PORTS_EXHAUSTED, "ports-exhausted", REFUSED,                                                           \
       "No free port is left in any pool address for this protocol; enlarge nat64.pool.", "RFC 6146 3.5.1.1") \
     V(TABLE_FULL, "table-full", REFUSED, "The session table is full; raise nat64.limits.sessions.",          \
@@ -42,10 +52,17 @@
       "Several workers created the same session at once and none got it done; the sender will retry.", "")   \
     V(NO_BINDING, "no-binding", DROPPED, "An IPv4 packet for a pool address and port that nobody uses.",     \
       "RFC 6146 3.5.1")                                                                                      \
+    V(SYN_STORED, "syn-stored", DROPPED,                                                                     \
+      "A SYN from outside that may not pass; if the client sends none within nat64.timeouts.tcp-syn, the "   \
+      "sender gets Port Unreachable.",                                                                       \
+      "RFC 6146 3.5.2.2, RFC 5382 REQ-4")                                                                    \
+    V(FILTERED, "filtered", REFUSED,                                                                         \
+      "From an address that the client has no session with (nat64.filtering: address-dependent).",           \
+      "RFC 6146 3.5.1")                                                                                      \
     V(NO_SESSION, "no-session", DROPPED, "A TCP segment that opens no connection and belongs to none.",      \
       "RFC 6146 3.5.2.2")                                                                                    \
-    V(NOT_OURS, "not-ours", DROPPED, "The destination is neither under a nat64 prefix nor a pool address.",  \
-      "RFC 6146 3.5")                                                                                        \
+    V(NOT_OURS, "not-ours", DROPPED,                                                                         \
+      "The destination is neither under a prefix nor a pool address nor in a mapping.", "RFC 6146 3.5")      \
     V(BAD_SOURCE, "bad-source", DROPPED,                                                                     \
       "The source address cannot be answered: loopback, multicast, unspecified, class E or link-local.",     \
       "RFC 7915 4.1, 5.1")                                                                                   \
@@ -55,9 +72,13 @@
     V(LOOPED, "looped", DROPPED,                                                                             \
       "The IPv6 source lies under a nat64 prefix: it would be translated forever.", "RFC 6146 5.4")          \
     V(NON_GLOBAL, "non-global", REFUSED,                                                                     \
-      "This IPv4 destination is not global and may not stand behind 64:ff9b::/96; use a prefix of your "     \
-      "own or set nat64.non-global: translate.",                                                             \
+      "This IPv4 address is not global and may not stand behind 64:ff9b::/96; use a prefix of your "         \
+      "own or set non-global: translate.",                                                                   \
       "RFC 6052 3.1")                                                                                        \
+    V(UNMAPPED, "unmapped", DROPPED,                                                                         \
+      "An address of the packet, or of the packet inside an ICMP error, has no counterpart: the siit entry " \
+      "has neither a mapping of it nor a prefix for it.",                                                    \
+      "RFC 7757 3.3")                                                                                        \
     V(EMBEDDED_BITS, "embedded-bits", DROPPED,                                                               \
       "Bits 64 to 71 or the suffix of the IPv6 destination are not zero: no reply could match.",             \
       "RFC 6052 2.2")                                                                                        \
@@ -75,7 +96,13 @@
       "An IPv4 source route that has not ended; the sender got Source Route Failed.", "RFC 7915 4.1")        \
     V(FRAGMENT, "fragment", DROPPED, "A fragment; this version translates whole packets only.",              \
       "RFC 6146 3.4")                                                                                        \
-    V(PROTOCOL, "protocol", REFUSED, "NAT64 carries TCP, UDP and ICMP only.", "RFC 6146 3.5")                \
+    V(ICMP_FRAGMENT, "icmp-fragment", DROPPED,                                                               \
+      "A fragment of an ICMP message, whose checksum cannot be translated piece by piece.", "RFC 7915 1.2")  \
+    V(UDP_FRAGMENT, "udp-fragment-checksum-zero", DROPPED,                                                   \
+      "A fragment of UDP without a checksum: it cannot be computed piece by piece.", "RFC 7915 4.5")         \
+    V(PROTOCOL, "protocol", REFUSED,                                                                         \
+      "NAT64 carries TCP, UDP and ICMP only; siit no ICMP of the other family and no extension headers.",    \
+      "RFC 6146 3.5")                                                                                        \
     V(UDP_CHECKSUM_ZERO, "udp-checksum-zero", DROPPED,                                                       \
       "UDP without a checksum, and translation.amend-udp-checksum-zero is off.", "RFC 7915 4.5")             \
     V(ICMP_TYPE, "icmp-type", DROPPED, "An ICMP type or code that has no counterpart.", "RFC 7915 4.2, 5.2") \
@@ -89,6 +116,7 @@
 
 enum verdict_class {
     VERDICT_FORWARDED,
+    VERDICT_DIVIDED,
     VERDICT_REFUSED,
     VERDICT_DROPPED,
 };

@@ -5,6 +5,7 @@
 #ifndef ENGINE_WORKER_H
 #define ENGINE_WORKER_H
 
+#include "engine/divide.h"
 #include "engine/engine.h"
 #include "engine/making.h"
 #include "engine/random.h"
@@ -17,8 +18,46 @@ struct output {
     uint32_t first, count;
     struct {
         uint32_t length;
+        enum verdict why; /* the verdict that called for it; VERDICT_COUNT: a probe */
         uint8_t bytes[OUTPUT_PACKET];
     } packet[OUTPUT_QUEUE];
+};
+
+/* Packets of the last burst that are being cut up, in order. */
+struct divisions {
+    uint32_t first, count; /* those from `first` to `count` - 1 are not at their end */
+    struct division division[BURST_MAXIMUM];
+};
+
+/* What a worker knows of captures during a burst; see capture.c. */
+struct capturing {
+    uint64_t turn; /* atomic */
+    struct capture *capture[CAPTURES_MAXIMUM];
+    uint32_t offset[BURST_MAXIMUM], length[BURST_MAXIMUM]; /* of the packets as received */
+};
+
+/* SYNs from outside that wait for the client's, see engine/waiting.h. */
+struct waiting_syn {
+    struct description description;
+    uint32_t length;
+    uint8_t bytes[ICMPV4_ERROR_LENGTH];
+};
+
+struct waiting {
+    uint64_t place[WAITING_SYNS] __attribute__((aligned(64))); /* atomic */
+    struct waiting_syn syn[WAITING_SYNS];
+};
+
+/* Those that one worker is to answer, in the order in which they are due. */
+struct waiting_turn {
+    nanoseconds due;
+    uint64_t word; /* that the place must still have */
+    uint32_t place;
+};
+
+struct waiting_line {
+    uint32_t first, count;
+    struct waiting_turn turn[WAITING_SYNS];
 };
 
 struct worker {
@@ -27,6 +66,8 @@ struct worker {
     struct random random;
     const struct settings *settings; /* those in force when the burst began */
     const struct settings *holds;    /* atomic; the same while a burst or sweep is under way, else NULL */
+    const struct paths *holds_paths; /* atomic; likewise */
+    struct translation_settings translation; /* of the settings and paths in force */
     nanoseconds now;
     uint32_t tick;           /* `now` in whole seconds */
     uint16_t identification; /* of the next IPv4 packet made from IPv6 */
@@ -35,6 +76,9 @@ struct worker {
     nanoseconds deadline;    /* of the next sweep */
     struct engine_counters counters;
     struct output output;
+    struct divisions divisions;
+    struct capturing capturing;
+    struct waiting_line waiting;
 } __attribute__((aligned(64)));
 
 /* Pool addresses in ascending order; the place in this list numbers port maps and owner cells. */
@@ -51,14 +95,24 @@ struct pool {
     uint32_t first[NAT64_INSTANCES_MAXIMUM + 1];
 };
 
+/* The captures that are running, and those that some worker may still be using. */
+struct captures {
+    uint32_t count;                            /* atomic; running */
+    struct capture *running[CAPTURES_MAXIMUM]; /* atomic */
+    struct capture *made[CAPTURES_MAXIMUM];    /* not yet freed; used by the control plane alone */
+};
+
 struct engine {
     struct table *table;
     const struct settings *settings; /* atomic */
+    const struct paths *paths;       /* atomic; may be NULL */
     uint32_t workers;
+    struct captures captures;
     struct pool pool;
     struct engine_continued continued;
     uint64_t icmp_arrival __attribute__((aligned(64))); /* atomic; rate limit of ICMP errors, see reply.c */
-    struct worker worker[];                             /* workers + 1 */
+    struct waiting waiting;
+    struct worker worker[]; /* workers + 1 */
 };
 
 /* --- pool.c: which addresses there are, and ports of them --- */
@@ -93,6 +147,7 @@ struct outgoing {
 };
 
 struct incoming {
+    const struct packet *packet;
     const struct key4 *key;
     uint64_t hash;
     struct found session;
@@ -118,6 +173,12 @@ enum verdict nat64_outgoing_error(struct worker *worker, const struct packet *pa
 enum verdict nat64_incoming_error(struct worker *worker, const struct packet *packet,
                                   const struct description *description, const struct description *quoted,
                                   struct error_endpoints6 *to);
+
+/* --- engine.c --- */
+
+/* Describes the packet that an ICMP error quotes; VERDICT_COUNT, or ICMP_INNER. */
+enum verdict describe_quoted(const struct packet *packet, const struct description *error,
+                             struct description *quoted);
 
 /* --- expire.c --- */
 
@@ -146,11 +207,35 @@ const char *statics_change(struct worker *control, const struct settings *old, c
 void reply_error(struct worker *worker, const struct packet *packet, const struct description *description,
                  enum verdict why);
 
+/* Takes the next packet off the queue, see engine_pull. */
+bool reply_pull(struct worker *worker, struct packet *packet);
+
 /* Is there room for another packet in the queue? */
 bool reply_has_room(const struct worker *worker);
 
 /* Queues the probe of RFC 6146 section 3.5.2.2 to the client of an established session. */
 void reply_probe(struct worker *worker, const struct record *record);
+
+/* --- divide.c: packets cut into fragments --- */
+
+/* Packet `number` of the burst, translated and with a fragment header, is to be cut up. */
+void divide_begin(struct worker *worker, unsigned number, const struct packet *packet);
+/*
+ * --- capture.c. A burst that begins while nothing is captured is not captured to its end either. ---
+ */
+
+void capture_burst_begins(struct worker *worker, const struct packet packets[], unsigned n);
+void capture_burst_ends(struct worker *worker, const struct packet packets[], unsigned n,
+                        const enum verdict verdicts[]);
+void capture_made(struct worker *worker, const struct packet *packet, enum verdict why);
+
+/* When the engine ends. */
+void capture_stop_all(struct engine *engine);
+
+WIRE_INLINE bool is_captured(const struct worker *worker)
+{
+    return __builtin_expect(atomic_load32(&worker->engine->captures.count) > 0, 0);
+}
 
 /* The nat64 instance whose prefix the address lies under, or -1. */
 WIRE_INLINE int instance_of(const struct settings *settings, const struct ipv6_address *address)
@@ -161,23 +246,59 @@ WIRE_INLINE int instance_of(const struct settings *settings, const struct ipv6_a
     return -1;
 }
 
+/* The kernel numbers the segments of a super-packet from its identification on. */
+WIRE_INLINE uint16_t next_identification(struct worker *worker, const struct packet *packet)
+{
+    uint16_t first = worker->identification;
+    uint32_t segments =
+        packet->offload.gso_type == OFFLOAD_GSO_NONE ? 1 : packet->length / packet->offload.gso_size + 1;
+    worker->identification = (uint16_t)(first + segments);
+    return first;
+}
+
+/* What all paths of a side have where settings and table leave it open. */
+enum { PATH_MTU_UNKNOWN = 1500 };
+
+/* Puts what the settings say of MTUs and what the table of paths says together. */
+WIRE_INLINE void worker_find_mtus(struct worker *worker, const struct paths *paths)
+{
+    struct translation_settings *translation = &worker->translation;
+    *translation = worker->settings->translation;
+    if (translation->mtu6 == 0) {
+        translation->mtu6 = paths != NULL ? paths->ipv6.least : PATH_MTU_UNKNOWN;
+        translation->paths6 = paths != NULL ? &paths->ipv6 : NULL;
+    }
+    if (translation->mtu4 == 0) {
+        translation->mtu4 = paths != NULL ? paths->ipv4.least : PATH_MTU_UNKNOWN;
+        translation->paths4 = paths != NULL ? &paths->ipv4 : NULL;
+    }
+}
+
 /*
- * A burst or sweep begins: the settings in force now stay whole until worker_leave. Announced first and
- * looked at again after that, so that whoever replaces them sees the announcement or this sees the new ones.
+ * A burst or sweep begins: the settings and paths in force now stay whole until worker_leave. Announced first
+ * and looked at again after that, so that whoever replaces them sees the announcement or this sees the new
+ * ones.
  */
 WIRE_INLINE void worker_enter(struct worker *worker, nanoseconds now)
 {
-    const struct settings *const *current = (const struct settings *const *)&worker->engine->settings;
+    struct engine *engine = worker->engine;
+    const struct paths *paths;
     do {
-        worker->settings = __atomic_load_n(current, __ATOMIC_ACQUIRE);
-        __atomic_store_n(&worker->holds, worker->settings, __ATOMIC_SEQ_CST);
-    } while (worker->settings != __atomic_load_n(current, __ATOMIC_SEQ_CST));
+        worker->settings = __atomic_load_n(&engine->settings, __ATOMIC_ACQUIRE);
+        paths = __atomic_load_n(&engine->paths, __ATOMIC_ACQUIRE);
+        __atomic_store_n(&worker->holds_paths, paths, __ATOMIC_RELAXED);
+        __atomic_store_n(&worker->holds, worker->settings, __ATOMIC_RELAXED);
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    } while (worker->settings != __atomic_load_n(&engine->settings, __ATOMIC_RELAXED) ||
+             paths != __atomic_load_n(&engine->paths, __ATOMIC_RELAXED));
+    worker_find_mtus(worker, paths);
     worker->now = now;
     worker->tick = (uint32_t)(now / NANOSECONDS);
 }
 
 WIRE_INLINE void worker_leave(struct worker *worker)
 {
+    __atomic_store_n(&worker->holds_paths, NULL, __ATOMIC_RELEASE);
     __atomic_store_n(&worker->holds, NULL, __ATOMIC_RELEASE);
 }
 

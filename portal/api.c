@@ -12,6 +12,8 @@
 
 #include "control/columns.h"
 #include "control/daemon.h"
+#include "engine/capture.h"
+#include "portal/capture.h"
 #include "portal/http.h"
 
 enum {
@@ -76,10 +78,15 @@ static void answer_status(void *context, struct http_reply *reply)
         .sessions = live(continued.sessions, counters.sessions_created, counters.sessions_ended),
         .bindings = live(continued.bindings, counters.bindings_created, counters.bindings_ended),
         .sessions_limit = daemon->config->geometry.sessions,
+        .nat64_instances = daemon->config->settings.nat64_count,
+        .siit_instances = daemon->config->settings.siit_count,
         .workers = daemon->workers,
-        .mtu_ipv6 = translation->mtu6,
-        .mtu_ipv4 = translation->mtu4,
+        .mtu_ipv6 = paths_watch_least6(&daemon->paths, translation->mtu6),
+        .mtu_ipv4 = paths_watch_least4(&daemon->paths, translation->mtu4),
+        .captures = capture_count(daemon->engine),
     };
+    for (uint32_t i = 0; i < daemon->config->settings.siit_count; i++)
+        status.mappings += eam_count(daemon->config->settings.siit[i].eam);
     reply_record(reply, &status_columns, &status);
 }
 
@@ -152,7 +159,7 @@ struct activity {
 };
 
 enum {
-    ACTIVITIES = 11,
+    ACTIVITIES = 13,
 };
 
 static void read_activities(const struct daemon *daemon, const struct engine_counters *engine,
@@ -167,8 +174,13 @@ static void read_activities(const struct daemon *daemon, const struct engine_cou
          engine->icmp_errors_suppressed},
         {"probes-sent", "engine", "TCP probes that ask whether an idle connection still lives.",
          engine->probes_sent},
+        {"pieces-made", "engine", "IPv6 fragments made of packets that were fragmented.",
+         engine->pieces_made},
         {"sessions-created", "engine", "Sessions created.", engine->sessions_created},
         {"sessions-ended", "engine", "Sessions ended.", engine->sessions_ended},
+        {"half-open-evicted", "engine",
+         "TCP sessions without an answer yet that were ended for new ones: they had a quarter of the table.",
+         engine->half_open_evicted},
         {"bindings-created", "engine", "Bindings created.", engine->bindings_created},
         {"bindings-ended", "engine", "Bindings ended.", engine->bindings_ended},
         {"tun-reads", "tun", "Packets read from the device; a super-packet is one.", tun.reads},
@@ -189,8 +201,10 @@ struct count {
 
 static size_t next_counters(void *context, char *text, size_t size)
 {
-    static const char *const classes[] = {
-        [VERDICT_FORWARDED] = "forwarded", [VERDICT_REFUSED] = "refused", [VERDICT_DROPPED] = "dropped"};
+    static const char *const classes[] = {[VERDICT_FORWARDED] = "forwarded",
+                                          [VERDICT_DIVIDED] = "divided",
+                                          [VERDICT_REFUSED] = "refused",
+                                          [VERDICT_DROPPED] = "dropped"};
     struct count *count = context;
     size_t at = 0;
     for (; count->next < VERDICT_COUNT + ACTIVITIES && size - at > LINE_MAXIMUM; count->next++) {
@@ -282,6 +296,7 @@ static const struct http_route routes[] = {
     {"GET", "/v1/status", answer_status},     {"GET", "/v1/sessions", answer_sessions},
     {"GET", "/v1/bindings", answer_bindings}, {"GET", "/v1/counters", answer_counters},
     {"GET", "/v1/pools", answer_pools},       {"POST", "/v1/reload", answer_reload},
+    {"GET", "/v1/capture", answer_capture},
 };
 
 static void *api_open(struct daemon *daemon, int listener, char *error, size_t size)

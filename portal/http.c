@@ -3,10 +3,15 @@
  * libmicrohttpd speaks the protocol. It runs without threads: it shows one epoll descriptor that becomes
  * readable when there is something to do, and a time at which it wants to be called anyway (time-outs,
  * connections that wait for their next piece). Both are handles of the loop, and either calls MHD_run.
+ *
+ * A stream that has nothing is suspended, since libmicrohttpd would ask it over and over, and resumed by
+ * another timer. A suspended connection is not watched, so the stream looks itself whether its client is
+ * still there.
  */
 #include "portal/http.h"
 
 #include <microhttpd.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,15 +23,27 @@ enum {
     IDLE_SECONDS = 5,                   /* after which a client that sends no request is cut off */
     READING_SECONDS = 600,              /* ... and one that stops reading: a person pages through a list */
     CONNECTION_MEMORY = 4 * HTTP_PIECE, /* bytes a connection may take */
+    LATER_MILLISECONDS = 20,            /* until a stream that had nothing is asked again */
+};
+
+/* A reply that is a stream, under way. */
+struct stream {
+    struct http_reply reply;
+    struct http *http;
+    struct MHD_Connection *connection;
+    struct stream *next; /* of those that are suspended */
 };
 
 struct http {
     struct http_options options;
     struct MHD_Daemon *daemon;
+    struct stream *suspended;
     uv_poll_t poll;
-    uv_timer_t timer;
+    uv_timer_t timer, later;
     int open_handles;
 };
+
+static void on_later(uv_timer_t *handle);
 
 static const struct http_route *find_route(const struct http *http, const char *method, const char *path,
                                            const char **allowed)
@@ -43,36 +60,82 @@ static const struct http_route *find_route(const struct http *http, const char *
     return NULL;
 }
 
+const char *http_parameter(const struct http_reply *reply, const char *name)
+{
+    return MHD_lookup_connection_value(reply->request, MHD_GET_ARGUMENT_KIND, name);
+}
+
+static bool client_gone(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    struct pollfd client = {.fd = info->connect_fd, .events = POLLRDHUP};
+    return poll(&client, 1, 0) != 0;
+}
+
+static void suspend(struct stream *stream)
+{
+    struct http *http = stream->http;
+    stream->next = http->suspended;
+    http->suspended = stream;
+    MHD_suspend_connection(stream->connection);
+    if (!uv_is_active((uv_handle_t *)&http->later))
+        uv_timer_start(&http->later, on_later, LATER_MILLISECONDS, 0);
+}
+
+static void resume_all(struct http *http)
+{
+    struct stream *stream = http->suspended;
+    http->suspended = NULL;
+    for (; stream != NULL; stream = stream->next)
+        MHD_resume_connection(stream->connection);
+}
+
 static ssize_t next_piece(void *context, uint64_t position, char *text, size_t size)
 {
-    const struct http_reply *reply = context;
+    struct stream *stream = context;
     (void)position;
-    size_t length = reply->stream(reply->stream_context, text, size);
-    return length > 0 ? (ssize_t)length : (ssize_t)MHD_CONTENT_READER_END_OF_STREAM;
+    size_t length = stream->reply.stream(stream->reply.stream_context, text, size);
+    if (length == 0)
+        return (ssize_t)MHD_CONTENT_READER_END_OF_STREAM;
+    if (length != HTTP_LATER)
+        return (ssize_t)length;
+    if (client_gone(stream->connection))
+        return (ssize_t)MHD_CONTENT_READER_END_WITH_ERROR;
+    suspend(stream);
+    return 0;
 }
 
 static void free_stream(void *context)
 {
-    struct http_reply *reply = context;
-    if (reply->stream_free != NULL)
-        reply->stream_free(reply->stream_context);
-    free(reply);
+    struct stream *stream = context;
+    if (stream->reply.stream_free != NULL)
+        stream->reply.stream_free(stream->reply.stream_context);
+    free(stream);
 }
 
-static struct MHD_Response *make_stream(const struct http_reply *reply)
+static struct MHD_Response *make_stream(struct http *http, struct MHD_Connection *connection,
+                                        const struct http_reply *reply)
 {
-    struct http_reply *kept = malloc(sizeof(*kept));
-    if (kept == NULL) {
+    struct stream *stream = malloc(sizeof(*stream));
+    if (stream == NULL) {
         if (reply->stream_free != NULL)
             reply->stream_free(reply->stream_context);
         return NULL;
     }
-    *kept = *reply;
+    *stream = (struct stream){.reply = *reply, .http = http, .connection = connection};
     struct MHD_Response *response =
-        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, HTTP_PIECE, next_piece, kept, free_stream);
+        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, HTTP_PIECE, next_piece, stream, free_stream);
     if (response == NULL)
-        free_stream(kept);
+        free_stream(stream);
     return response;
+}
+
+static const char *media_type(const struct http_reply *reply)
+{
+    if (reply->stream == NULL)
+        return "application/json";
+    return reply->stream_type != NULL ? reply->stream_type : "application/x-ndjson";
 }
 
 static struct MHD_Response *make_text(char *text)
@@ -84,18 +147,17 @@ static struct MHD_Response *make_text(char *text)
     return response;
 }
 
-static enum MHD_Result send_reply(struct MHD_Connection *connection, const struct http_reply *reply,
-                                  const char *allowed)
+static enum MHD_Result send_reply(struct http *http, struct MHD_Connection *connection,
+                                  const struct http_reply *reply, const char *allowed)
 {
     struct MHD_Response *response = NULL;
     if (reply->stream != NULL)
-        response = make_stream(reply);
+        response = make_stream(http, connection, reply);
     else if (reply->text != NULL)
         response = make_text(reply->text);
     if (response == NULL)
         return MHD_NO;
-    MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE,
-                            reply->stream != NULL ? "application/x-ndjson" : "application/json");
+    MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, media_type(reply));
     MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
     if (allowed != NULL)
         MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, allowed);
@@ -112,8 +174,8 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
                                   size_t *upload_size, void **state)
 {
     static char header_seen;
-    const struct http *http = context;
-    struct http_reply reply = {.status = MHD_HTTP_OK};
+    struct http *http = context;
+    struct http_reply reply = {.status = MHD_HTTP_OK, .request = connection};
     const char *allowed;
     (void)version;
     (void)upload;
@@ -135,7 +197,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
         reply.status = MHD_HTTP_NOT_FOUND;
         reply.text = strdup("{\"error\": \"no such path; doc/api.md lists them\"}\n");
     }
-    return send_reply(connection, &reply, allowed);
+    return send_reply(http, connection, &reply, allowed);
 }
 
 static void on_timer(uv_timer_t *handle);
@@ -152,6 +214,12 @@ static void run(struct http *http)
 
 static void on_timer(uv_timer_t *handle)
 {
+    run(handle->data);
+}
+
+static void on_later(uv_timer_t *handle)
+{
+    resume_all(handle->data);
     run(handle->data);
 }
 
@@ -177,8 +245,9 @@ static bool hang_into_loop(struct http *http)
     if (info == NULL || uv_poll_init(http->options.loop, &http->poll, info->epoll_fd) != 0)
         return false;
     uv_timer_init(http->options.loop, &http->timer);
-    http->poll.data = http->timer.data = http;
-    http->open_handles = 2;
+    uv_timer_init(http->options.loop, &http->later);
+    http->poll.data = http->timer.data = http->later.data = http;
+    http->open_handles = 3;
     return uv_poll_start(&http->poll, UV_READABLE, on_readable) == 0;
 }
 
@@ -187,11 +256,11 @@ struct http *http_open(const struct http_options *options, char *error, size_t s
     struct http *http = calloc(1, sizeof(*http));
     if (http != NULL) {
         http->options = *options;
-        http->daemon =
-            MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, on_request, http, MHD_OPTION_LISTEN_SOCKET,
-                             options->listener, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAXIMUM,
-                             MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
-                             MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_END);
+        http->daemon = MHD_start_daemon(
+            MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, http,
+            MHD_OPTION_LISTEN_SOCKET, options->listener, MHD_OPTION_CONNECTION_LIMIT,
+            (unsigned)CONNECTIONS_MAXIMUM, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
+            MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_END);
     }
     if (http == NULL || http->daemon == NULL) {
         close(options->listener);
@@ -213,6 +282,8 @@ struct http *http_open(const struct http_options *options, char *error, size_t s
 
 void http_close(struct http *http)
 {
+    resume_all(http); /* libmicrohttpd stops without connections that are suspended only */
     uv_close((uv_handle_t *)&http->poll, on_closed);
     uv_close((uv_handle_t *)&http->timer, on_closed);
+    uv_close((uv_handle_t *)&http->later, on_closed);
 }

@@ -3,6 +3,7 @@
 #ifndef TEST_VECTOR_SETTINGS_H
 #define TEST_VECTOR_SETTINGS_H
 
+#include "engine/paths.h"
 #include "engine/settings.h"
 #include "test/vector.h"
 
@@ -14,13 +15,19 @@
 enum {
     VECTOR_RANGES = 8,
     VECTOR_STATICS = 8,
+    VECTOR_MAPPINGS = 16, /* of each siit instance */
+    VECTOR_PATHS = 8,
 };
 
 struct vector_settings {
     struct settings all;
     struct pool_range ranges[VECTOR_RANGES];
     struct static_binding statics[VECTOR_STATICS];
+    struct path_route paths[2][VECTOR_PATHS]; /* IPv6, IPv4 */
+    uint32_t path_count[2];
     bool own_pool; /* a pool line has replaced the standard one */
+    struct eam mappings[SIIT_INSTANCES_MAXIMUM][VECTOR_MAPPINGS];
+    uint32_t mapping_count[SIIT_INSTANCES_MAXIMUM];
 };
 
 static inline void vector_settings_standard(struct vector_settings *settings)
@@ -53,7 +60,8 @@ static inline void vector_settings_standard(struct vector_settings *settings)
     nat64->timeouts = (struct nat64_timeouts){.udp = UDP_DEFAULT_SECONDS,
                                               .icmp = ICMP_DEFAULT_SECONDS,
                                               .tcp_established = TCP_ESTABLISHED_SECONDS,
-                                              .tcp_transitory = TCP_TRANSITORY_SECONDS};
+                                              .tcp_transitory = TCP_TRANSITORY_SECONDS,
+                                              .tcp_syn = TCP_INCOMING_SYN_SECONDS};
 }
 
 static inline bool vector_set_prefix(struct rfc6052_prefix *prefix, const char *value)
@@ -86,7 +94,9 @@ static inline bool vector_set_number(struct settings *settings, const char *key,
         {"icmp", &nat64->timeouts.icmp},
         {"tcp-established", &nat64->timeouts.tcp_established},
         {"tcp-transitory", &nat64->timeouts.tcp_transitory},
+        {"tcp-syn", &nat64->timeouts.tcp_syn},
         {"icmp-errors-per-second", &translation->icmp_errors_per_second},
+        {"lowest-ipv6-mtu", &translation->lowest_ipv6_mtu},
         {"mtu6", &translation->mtu6},
         {"mtu4", &translation->mtu4},
     };
@@ -106,12 +116,22 @@ static inline bool vector_set(struct vector_settings *settings, const char *text
         return false;
     if (strcmp(key, "prefix") == 0)
         return vector_set_prefix(&nat64->prefix, value);
+    if (strcmp(key, "nat64") == 0) {
+        settings->all.nat64_count = 0;
+        return strcmp(value, "none") == 0;
+    }
     if (strcmp(key, "address6") == 0)
         return inet_pton(AF_INET6, value, nat64->address6.bytes) == 1;
     if (strcmp(key, "address4") == 0)
         return inet_pton(AF_INET, value, &nat64->address4) == 1;
     if (strcmp(key, "non-global") == 0)
         return vector_set_flag(&nat64->translate_non_global, value, "translate", "refuse");
+    if (strcmp(key, "filtering") == 0) {
+        bool dependent;
+        bool good = vector_set_flag(&dependent, value, "address-dependent", "endpoint-independent");
+        nat64->filtering = dependent ? FILTERING_ADDRESS_DEPENDENT : FILTERING_ENDPOINT_INDEPENDENT;
+        return good;
+    }
     if (strcmp(key, "zeroize-traffic-class") == 0)
         return vector_set_flag(&translation->zeroize_traffic_class, value, "true", "false");
     if (strcmp(key, "amend-udp-checksum-zero") == 0)
@@ -156,6 +176,39 @@ static inline bool vector_pool(struct vector_settings *settings, const char *tex
     return range.transports != 0;
 }
 
+/* `path PREFIX MTU`; from the first one on the MTUs are those of paths */
+static inline bool vector_path(struct vector_settings *settings, const char *text)
+{
+    char address[64];
+    unsigned length, mtu;
+    uint8_t bytes[16] = {0};
+    if (sscanf(text, "%63[^/]/%u %u", address, &length, &mtu) != 3)
+        return false;
+    bool four = strchr(address, ':') == NULL;
+    uint32_t *count = &settings->path_count[four];
+    if (inet_pton(four ? AF_INET : AF_INET6, address, bytes) != 1 || length > (four ? 32 : 128) ||
+        *count == VECTOR_PATHS)
+        return false;
+    struct path_route *route = &settings->paths[four][(*count)++];
+    *route = (struct path_route){.length = (uint8_t)length, .mtu = mtu};
+    for (unsigned i = 0; i < 8; i++) {
+        route->to.high = route->to.high << 8 | bytes[i];
+        route->to.low = route->to.low << 8 | bytes[8 + i];
+    }
+    settings->all.translation.mtu6 = settings->all.translation.mtu4 = 0;
+    return true;
+}
+
+static inline struct paths *vector_paths(struct vector_settings *settings)
+{
+    struct path_routes routes[2];
+    for (unsigned i = 0; i < 2; i++) {
+        routes[i] = (struct path_routes){settings->paths[i], settings->path_count[i], 1500};
+        qsort(settings->paths[i], settings->path_count[i], sizeof(struct path_route), path_route_order);
+    }
+    return paths_create(&routes[0], &routes[1]);
+}
+
 /* `static TRANSPORT [IPV6]:PORT IPV4:PORT` */
 static inline bool vector_static(struct vector_settings *settings, const char *text)
 {
@@ -176,6 +229,95 @@ static inline bool vector_static(struct vector_settings *settings, const char *t
         return false;
     settings->statics[nat64->static_count++] = binding;
     return true;
+}
+
+static inline bool vector_block(const char *value, struct pool_range *block)
+{
+    char address[64];
+    unsigned length = 32;
+    int words = sscanf(value, "%63[^/]/%u", address, &length);
+    block->count = 1u << (32 - length % 33);
+    return words >= 1 && length > 0 && length <= 32 && inet_pton(AF_INET, address, &block->first) == 1;
+}
+
+/* `siit name NAME` begins an instance, the rest is about the last one begun. */
+static inline bool vector_siit(struct vector_settings *settings, const char *text)
+{
+    static const char *const hairpins[] = {"intrinsic", "simple", "off"};
+    char key[64], value[128];
+    if (sscanf(text, "%63s %127s", key, value) != 2)
+        return false;
+    if (strcmp(key, "name") == 0) {
+        if (settings->all.siit_count == SIIT_INSTANCES_MAXIMUM || strlen(value) >= INSTANCE_NAME_SIZE)
+            return false;
+        strcpy(settings->all.siit[settings->all.siit_count++].name, value);
+        return true;
+    }
+    if (settings->all.siit_count == 0)
+        return false;
+    struct siit_settings *siit = &settings->all.siit[settings->all.siit_count - 1];
+    if (strcmp(key, "prefix") == 0)
+        return vector_set_prefix(&siit->prefix, value);
+    if (strcmp(key, "address6") == 0)
+        return inet_pton(AF_INET6, value, siit->address6.bytes) == 1;
+    if (strcmp(key, "address4") == 0)
+        return inet_pton(AF_INET, value, &siit->address4) == 1;
+    if (strcmp(key, "icmp-source") == 0)
+        return vector_block(value, &siit->icmp_source);
+    if (strcmp(key, "non-global") == 0)
+        return vector_set_flag(&siit->translate_non_global, value, "translate", "refuse");
+    if (strcmp(key, "hairpin") == 0)
+        for (siit->hairpin = 0; siit->hairpin < 3; siit->hairpin++)
+            if (strcmp(value, hairpins[siit->hairpin]) == 0)
+                return true;
+    return false;
+}
+
+/* `eam IPV4[/LENGTH] IPV6[/LENGTH]`, of the last siit instance begun */
+static inline bool vector_eam(struct vector_settings *settings, const char *text)
+{
+    uint32_t instance = settings->all.siit_count - 1;
+    char four[64], six[64];
+    unsigned length4 = 32, length6 = 128;
+    struct eam mapping;
+    if (settings->all.siit_count == 0 || settings->mapping_count[instance] == VECTOR_MAPPINGS ||
+        sscanf(text, "%63s %63s", four, six) != 2)
+        return false;
+    char *slash4 = strchr(four, '/'), *slash6 = strchr(six, '/');
+    if (slash4 != NULL) {
+        length4 = (unsigned)atoi(slash4 + 1);
+        *slash4 = '\0';
+    }
+    if (slash6 != NULL) {
+        length6 = (unsigned)atoi(slash6 + 1);
+        *slash6 = '\0';
+    }
+    if (inet_pton(AF_INET, four, &mapping.ipv4) != 1 || inet_pton(AF_INET6, six, mapping.ipv6.bytes) != 1)
+        return false;
+    mapping.length4 = (uint8_t)length4;
+    mapping.length6 = (uint8_t)length6;
+    settings->mappings[instance][settings->mapping_count[instance]++] = mapping;
+    return true;
+}
+
+/* Builds the tables of mappings; false if one is impossible. */
+static inline bool vector_build_mappings(struct vector_settings *settings)
+{
+    struct eam_problem problem;
+    for (uint32_t i = 0; i < settings->all.siit_count; i++) {
+        settings->all.siit[i].eam = eam_build(settings->mappings[i], settings->mapping_count[i], &problem);
+        if (settings->all.siit[i].eam == NULL)
+            return false;
+    }
+    return true;
+}
+
+static inline void vector_free_mappings(struct vector_settings *settings)
+{
+    for (uint32_t i = 0; i < settings->all.siit_count; i++) {
+        eam_free((struct eam_table *)(uintptr_t)settings->all.siit[i].eam);
+        settings->all.siit[i].eam = NULL;
+    }
 }
 
 #endif /* TEST_VECTOR_SETTINGS_H */

@@ -11,6 +11,9 @@
  *     set KEY VALUE                     see test/vector_settings.h for the keys
  *     pool ADDRESS[+COUNT] LOW-HIGH T   replaces the standard pool, for transports T: tcp,udp; again: adds
  *     static T [IPV6]:PORT IPV4:PORT    a static binding
+ *     siit name NAME                    an instance of stateless translation; further `siit KEY VALUE` and
+ *     eam IPV4[/N] IPV6[/N]             (a mapping) are about the last one
+ *     path PREFIX MTU                   a route of this machine; where none leads the MTU is 1500
  *     headroom BYTES                    in front of packets that go in
  *     now SECONDS                       since the start; does not by itself call engine_expire
  *     expire                            engine_expire until nothing is due
@@ -82,6 +85,7 @@ struct run {
     struct vector_settings settings;
     struct table *table;
     struct engine *engine;
+    struct paths *paths;
     uint32_t headroom;
     nanoseconds now;
     struct vector_variables variables;
@@ -100,8 +104,11 @@ static void end_engine(struct run *run)
         engine_destroy(run->engine);
     if (run->table != NULL)
         table_destroy(run->table);
+    paths_destroy(run->paths);
+    run->paths = NULL;
     run->engine = NULL;
     run->table = NULL;
+    vector_free_mappings(&run->settings);
 }
 
 static void fail(struct run *run, const char *what)
@@ -190,10 +197,15 @@ static bool need_engine(struct run *run)
     char error[256] = "table_create: out of memory";
     if (run->engine != NULL)
         return true;
+    if (!vector_build_mappings(&run->settings)) {
+        fail(run, "an impossible mapping");
+        return false;
+    }
     run->table = table_create(&geometry, 1);
     if (run->table != NULL) {
         struct engine_options options = {
             .table = run->table, .settings = &run->settings.all, .workers = 1, .seed = 20260727};
+        options.paths = run->paths = vector_paths(&run->settings);
         run->engine = engine_create(&options, error, sizeof(error));
     }
     if (run->engine == NULL)
@@ -257,6 +269,26 @@ static void line_static(struct run *run, char *text)
 {
     if (!vector_static(&run->settings, text))
         fail(run, "static tcp|udp|icmp [IPV6]:PORT IPV4:PORT");
+}
+
+static void line_siit(struct run *run, char *text)
+{
+    if (run->engine != NULL)
+        fail(run, "settings stand before the first packet");
+    else if (!vector_siit(&run->settings, text))
+        fail(run, "siit name NAME, siit KEY VALUE: unknown key, or a value that does not suit it");
+}
+
+static void line_eam(struct run *run, char *text)
+{
+    if (run->engine != NULL || !vector_eam(&run->settings, text))
+        fail(run, "eam IPV4[/LENGTH] IPV6[/LENGTH], behind siit name, before the first packet");
+}
+
+static void line_path(struct run *run, char *text)
+{
+    if (run->engine != NULL || !vector_path(&run->settings, text))
+        fail(run, "path PREFIX MTU, before the first packet");
 }
 
 static void line_headroom(struct run *run, char *text)
@@ -424,7 +456,9 @@ static void line_count(struct run *run, char *text)
     } rows[] = {
         {"icmp_errors_sent", counters.icmp_errors_sent},
         {"icmp_errors_suppressed", counters.icmp_errors_suppressed},
+        {"pieces_made", counters.pieces_made},
         {"probes_sent", counters.probes_sent},
+        {"half_open_evicted", counters.half_open_evicted},
         {"sessions_created", counters.sessions_created},
         {"sessions_ended", counters.sessions_ended},
         {"bindings_created", counters.bindings_created},
@@ -511,21 +545,15 @@ static const struct {
     const char *word;
     void (*take)(struct run *run, char *text);
 } lines[] = {
-    {"set", line_set},
-    {"pool", line_pool},
-    {"static", line_static},
-    {"headroom", line_headroom},
-    {"now", line_now},
-    {"expire", line_expire},
-    {"in", line_in},
-    {"verdict", line_verdict},
-    {"out", line_out},
-    {"pull", line_pull},
-    {"sessions", line_sessions},
-    {"bindings", line_bindings},
-    {"bytes", line_bytes},
-    {"count", line_count},
-    {"check", line_check},
+    {"set", line_set},           {"pool", line_pool},
+    {"static", line_static},     {"path", line_path},
+    {"siit", line_siit},         {"eam", line_eam},
+    {"headroom", line_headroom}, {"now", line_now},
+    {"expire", line_expire},     {"in", line_in},
+    {"verdict", line_verdict},   {"out", line_out},
+    {"pull", line_pull},         {"sessions", line_sessions},
+    {"bindings", line_bindings}, {"bytes", line_bytes},
+    {"count", line_count},       {"check", line_check},
 };
 
 /* Files */

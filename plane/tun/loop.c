@@ -139,6 +139,18 @@ static enum supply burst_read(const struct loop *loop, struct packet packets[], 
     return supply;
 }
 
+/* The pieces of packet `number` of the burst, in its turn, so that a flow keeps its order. */
+static void pieces_write(struct loop *loop, unsigned number)
+{
+    struct packet piece;
+
+    packet_prepare(loop, BURST_MAXIMUM, &piece);
+    while (engine_pull_pieces(loop->worker, number, &piece)) {
+        packet_write(loop, &piece);
+        packet_prepare(loop, BURST_MAXIMUM, &piece);
+    }
+}
+
 static void burst_translate(struct loop *loop, struct packet packets[], unsigned n, nanoseconds now)
 {
     enum verdict verdicts[BURST_MAXIMUM];
@@ -147,6 +159,8 @@ static void burst_translate(struct loop *loop, struct packet packets[], unsigned
     for (unsigned i = 0; i < n; i++)
         if (verdict_texts[verdicts[i]].class == VERDICT_FORWARDED)
             packet_write(loop, &packets[i]);
+        else if (verdict_texts[verdicts[i]].class == VERDICT_DIVIDED)
+            pieces_write(loop, i);
     count(&loop->counters.reads, n);
     count(&loop->counters.bursts, 1);
 }

@@ -14,7 +14,7 @@ static const char *const maps[TABLE_SEGMENTS] = {
     [SEGMENT_RECORDS] = "records",   [SEGMENT_SESSION6] = "session6",
     [SEGMENT_SESSION4] = "session4", [SEGMENT_BINDINGS] = "bindings",
     [SEGMENT_PORTS] = "ports",       [SEGMENT_SUBSCRIBERS] = "subscribers",
-    [SEGMENT_OWNERS] = "owners",
+    [SEGMENT_OWNERS] = "owners",     [SEGMENT_HALF_OPEN] = "half_open",
 };
 
 static int quiet(enum libbpf_print_level level, const char *format, va_list arguments)
@@ -57,7 +57,7 @@ static void set_up(struct shared *shared, const struct geometry *geometry, unsig
     nat64->sessions_per_subscriber = LIMIT_SUBSCRIBER;
     nat64->pool = &shared->range;
     nat64->pool_count = 1;
-    nat64->timeouts = (struct nat64_timeouts){300, 60, 7440, 240};
+    nat64->timeouts = (struct nat64_timeouts){300, 60, 7440, 240, 6};
 }
 
 static bool is_wanted(const char *const *programs, const char *name)

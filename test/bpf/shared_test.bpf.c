@@ -32,6 +32,7 @@ SEGMENT_MAP(bindings, struct bucket);
 SEGMENT_MAP(subscribers, struct bucket);
 SEGMENT_MAP(ports, struct port_map);
 SEGMENT_MAP(owners, struct owner_line);
+SEGMENT_MAP(half_open, __u64);
 
 WIRE_INLINE void *table_at_bpf(enum segment segment, __u32 index)
 {
@@ -54,12 +55,15 @@ WIRE_INLINE void *table_at_bpf(enum segment segment, __u32 index)
         return bpf_map_lookup_elem(&ports, &index);
     case SEGMENT_OWNERS:
         return bpf_map_lookup_elem(&owners, &index);
+    case SEGMENT_HALF_OPEN:
+        return bpf_map_lookup_elem(&half_open, &index);
     case SEGMENT_TRAFFIC: /* this table does not count */
     default:
         return NULL;
     }
 }
 
+#include "engine/half_open.c"
 #include "engine/making.c"
 #include "engine/random.h"
 #include "test/bpf/operations.h"

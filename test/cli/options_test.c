@@ -38,7 +38,8 @@ static struct attempt attempt(unsigned takes, bool takes_word, char *first, char
 static char config[] = "--config", short_config[] = "-c", joined[] = "--config=a.yaml", file[] = "a.yaml",
             json[] = "--json", stay[] = "--stay", word[] = "sessions", other[] = "pools", help[] = "--help",
             socket_path[] = "--socket=/run/x.sock", empty[] = "--config=", unknown[] = "--frobnicate",
-            joined_flag[] = "--json=yes";
+            joined_flag[] = "--json=yes", verdict[] = "--verdict=dropped,no-binding", write_to[] = "-w",
+            snaplen[] = "--snaplen", count[] = "--count=7", of_address[] = "--address", host[] = "192.0.2.1";
 
 static void test_values(void **state)
 {
@@ -57,6 +58,22 @@ static void test_flags_and_word(void **state)
     assert_string_equal(made.options.word, "sessions");
     made = attempt(OPTION_JSON | OPTION_STAY, true, stay, NULL, NULL);
     assert_true(made.go_on && made.options.stay && made.options.word == NULL);
+}
+
+static void test_capture(void **state)
+{
+    (void)state;
+    const unsigned takes = OPTION_VERDICT | OPTION_ADDRESS | OPTION_SNAPLEN | OPTION_COUNT | OPTION_WRITE;
+    struct attempt made = attempt(takes, false, verdict, write_to, file);
+    assert_true(made.go_on);
+    assert_string_equal(made.options.verdict, "dropped,no-binding");
+    assert_string_equal(made.options.write, "a.yaml");
+    assert_null(made.options.address);
+    made = attempt(takes, false, of_address, host, count);
+    assert_string_equal(made.options.address, "192.0.2.1");
+    assert_string_equal(made.options.count, "7");
+    assert_false(attempt(takes, false, snaplen, NULL, NULL).go_on);
+    assert_false(attempt(OPTION_CONFIG, false, write_to, file, NULL).go_on);
 }
 
 static void expect_misuse(struct attempt made)
@@ -108,7 +125,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_values),   cmocka_unit_test(test_flags_and_word),
         cmocka_unit_test(test_mistakes), cmocka_unit_test(test_full_output),
-        cmocka_unit_test(test_help),
+        cmocka_unit_test(test_help),     cmocka_unit_test(test_capture),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

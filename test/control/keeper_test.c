@@ -35,7 +35,9 @@ static int tear_down(void **context)
 
 static void start(struct keeper *keeper)
 {
-    struct keeper_options options = {.state = &state, .config = config, .socket = socket_path};
+    static const char *const files[] = {"", config};
+    struct keeper_options options = {
+        .state = &state, .config = config, .files = files, .file_count = 2, .socket = socket_path};
     assert_true(keeper_start(keeper, &options));
 }
 
@@ -68,6 +70,27 @@ static void test_opens_the_configuration(void **context)
     assert_string_equal(text, "plane:");
     assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
     close(fd);
+    assert_true(keeper_finish(&keeper));
+}
+
+/* By number, of those that were named; a number beyond them opens nothing. */
+static void test_opens_further_files(void **context)
+{
+    struct keeper keeper;
+    char text[16] = "";
+    (void)context;
+    start(&keeper);
+    int fd = open(config, O_WRONLY | O_CREAT, 0600);
+    assert_int_equal(write(fd, "plane:", 6), 6);
+    close(fd);
+    fd = keeper_open_file(&keeper, 1);
+    assert_true(fd >= 0);
+    assert_int_equal(read(fd, text, sizeof(text)), 6);
+    close(fd);
+    for (unsigned number = 0; number < 300; number += 2) {
+        assert_int_equal(keeper_open_file(&keeper, number), -1);
+        assert_int_equal(errno, ENOENT);
+    }
     assert_true(keeper_finish(&keeper));
 }
 
@@ -185,6 +208,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         FILE_TEST(test_opens_the_configuration),
+        FILE_TEST(test_opens_further_files),
         FILE_TEST(test_undoes_at_the_end),
         FILE_TEST(test_undoes_when_the_daemon_dies),
         FILE_TEST(test_leaves_when_told),

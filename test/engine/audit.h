@@ -327,6 +327,19 @@ static inline void audit_instances(struct audit *audit)
     }
 }
 
+/* The count may be too high after a death, never too low. */
+static inline void audit_half_open(struct audit *audit)
+{
+    int32_t half_open = 0;
+    for (uint32_t i = 0; i < audit->used; i++) {
+        uint64_t life = record_at(audit->table, i)->life;
+        half_open += life_phase(life) == PHASE_LIVE && state_is_half_open(life_state(life));
+    }
+    if (half_open_count(audit->table) < half_open)
+        audit_complain(audit, "%d half-open sessions are counted and there are %d",
+                       half_open_count(audit->table), half_open);
+}
+
 struct audit_subscriber {
     uint64_t hash;
     uint32_t sessions, counted;
@@ -471,6 +484,7 @@ static inline const char *audit_table(const struct table *table, struct audit *a
         audit_keys(audit);
         audit_ports(audit);
         audit_instances(audit);
+        audit_half_open(audit);
         audit_subscribers(audit);
         audit_strays(audit);
         audit_stacks(audit);

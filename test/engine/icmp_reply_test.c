@@ -89,6 +89,12 @@ static void every_verdict_has_its_message(void **state)
         case VERDICT_SOURCE_ROUTE:
             expected4 = 0x305;
             break;
+        case VERDICT_SYN_STORED:
+            expected4 = 0x303;
+            break;
+        case VERDICT_FILTERED:
+            expected4 = 0x30d;
+            break;
         default:
             break;
         }

@@ -466,7 +466,7 @@ static void corrupt_header(struct random *random)
         header->sessions[i] = (uint32_t)random_next(random);
     for (unsigned i = 2; i < NAT64_INSTANCES_MAXIMUM; i++)
         header->instance[i].subscriber_prefix = (uint8_t)random_next(random);
-    for (enum segment which = SEGMENT_LANES; which <= SEGMENT_OWNERS; which++) {
+    for (enum segment which = SEGMENT_LANES; which < SEGMENT_COUNT; which++) {
         struct extent extent = table_extent(&stage.geometry, which);
         uint8_t *bytes = stage.table->segment[which];
         for (unsigned i = 0; which != SEGMENT_RECORDS && i < 64 && extent.count != 0; i++)

@@ -175,12 +175,13 @@ static void what_cannot_be_translated_is_left_alone(void **state)
     assert_refused(packet, VERDICT_HOP_LIMIT);
     set_ttl(&packet, 0);
     assert_refused(packet, VERDICT_HOP_LIMIT);
-    assert_refused(make4(132, 28), VERDICT_PROTOCOL);
-    packet = make4(17, 28);
+    packet = make4(1, 28);
     set_flags(&packet, 0x2000);
-    assert_refused(packet, VERDICT_FRAGMENT);
+    assert_refused(packet, VERDICT_ICMP_FRAGMENT);
+    packet = make4(1, 28);
+    packet_data(&packet)[20] = 13;
+    assert_refused(packet, VERDICT_ICMP_TYPE);
     packet = make4(17, 1461);
-    assert_refused(packet, VERDICT_NEEDS_FRAGMENTING);
     set_flags(&packet, 0x4000);
     assert_refused(packet, VERDICT_TOO_BIG_IPV4);
     packet = make4(17, 1460);
@@ -260,8 +261,6 @@ static void super_packets_stay_whole(void **state)
     packet.offload.gso_type = OFFLOAD_GSO_TCPV4;
     packet.offload.gso_size = 1441;
     assert_refused(packet, VERDICT_TOO_BIG_IPV4);
-    set_flags(&packet, 0);
-    assert_refused(packet, VERDICT_NEEDS_FRAGMENTING);
 
     packet = make4(17, 60000);
     make_partial(&packet, 17, 60000);
@@ -270,6 +269,62 @@ static void super_packets_stay_whole(void **state)
     assert_int_equal(translate(&packet), VERDICT_TRANSLATED_4TO6);
     assert_int_equal(packet.offload.gso_type, OFFLOAD_GSO_UDP);
     assert_completes(&packet, 17, 60000);
+}
+
+/* Without DF: TCP in smaller segments; datagrams as they are, as long as the path carries them. */
+static void super_packets_without_df(void **state)
+{
+    struct packet packet = make4(6, 60000);
+    (void)state;
+    make_partial(&packet, 6, 60000);
+    packet.offload.gso_type = OFFLOAD_GSO_TCPV4;
+    packet.offload.gso_size = 1221;
+    assert_int_equal(translate(&packet), VERDICT_TRANSLATED_4TO6);
+    assert_int_equal(packet.offload.gso_size, 1220); /* 1280 less 40 and 20 */
+    assert_completes(&packet, 6, 60000);
+
+    packet = make4(17, 60000);
+    make_partial(&packet, 17, 60000);
+    packet.offload.gso_type = OFFLOAD_GSO_UDP;
+    packet.offload.gso_size = 1452;
+    assert_int_equal(translate(&packet), VERDICT_TRANSLATED_4TO6);
+    assert_int_equal(packet.offload.gso_size, 1452);
+    packet = make4(17, 60000);
+    make_partial(&packet, 17, 60000);
+    packet.offload.gso_type = OFFLOAD_GSO_UDP;
+    packet.offload.gso_size = 1453;
+    assert_refused(packet, VERDICT_NEEDS_FRAGMENTING);
+}
+
+/* Without DF and longer than 1280 bytes of IPv6: whole still, but with a fragment header, to be cut. */
+static void what_is_to_be_cut_has_a_fragment_header(void **state)
+{
+    static const uint8_t whole[8] = {17, 0, 0, 0, 0, 0, 0x12, 0x34};
+    static const uint8_t middle[8] = {17, 0, 0x00, 0x09, 0, 0, 0x12, 0x34};
+    struct packet packet = make4(17, 1240);
+    (void)state;
+    assert_int_equal(translate(&packet), VERDICT_TRANSLATED_4TO6);
+    assert_int_equal(packet.length, 1280);
+    packet = make4(17, 1241);
+    assert_int_equal(translate(&packet), VERDICT_FRAGMENTED_4TO6);
+    assert_int_equal(packet.length, 1289);
+    assert_int_equal(be(packet_data(&packet) + 4, 2), 1249);
+    assert_memory_equal(packet_data(&packet) + 40, whole, 8);
+    assert_int_equal(transport_sum(packet_data(&packet), 48, 17, 1241), 0xffff);
+
+    packet = make4(17, 1241);
+    make_partial(&packet, 17, 1241);
+    assert_int_equal(translate(&packet), VERDICT_FRAGMENTED_4TO6);
+    assert_int_equal(packet.offload.flags, 0);
+    assert_int_equal(transport_sum(packet_data(&packet), 48, 17, 1241), 0xffff);
+
+    packet = make4(17, 1233);
+    set_flags(&packet, 0x2001);
+    assert_int_equal(translate(&packet), VERDICT_FRAGMENTED_4TO6);
+    assert_memory_equal(packet_data(&packet) + 40, middle, 8);
+    packet = make4(17, 1233);
+    set_flags(&packet, 0x1fff);
+    assert_refused(packet, VERDICT_BAD_HEADER);
 }
 
 static void mss_is_clamped(void **state)
@@ -287,6 +342,72 @@ static void mss_is_clamped(void **state)
     assert_int_equal(be(packet_data(&packet) + 64, 4),
                      0x01020405); /* only the first MSS, as it stands alone */
     assert_int_equal(transport_sum(packet_data(&packet), 40, 6, 28), 0xffff);
+}
+
+/* Offset, flag and identification in a fragment header (RFC 7915 section 4.1). */
+static void fragments_stay_fragments(void **state)
+{
+    static const uint8_t first[8] = {17, 0, 0, 1, 0, 0, 0x12, 0x34};
+    static const uint8_t later[8] = {17, 0, 0x7f, 0xf8, 0, 0, 0x12, 0x34};
+    struct packet packet = make4(17, 1000);
+    uint8_t payload[1000];
+    (void)state;
+    set_flags(&packet, 0x2000);
+    assert_int_equal(translate(&packet), VERDICT_TRANSLATED_4TO6);
+    assert_int_equal(packet.length, 1048);
+    assert_int_equal(packet.offset, TEST_ROOM - 28);
+    assert_int_equal(be(packet_data(&packet) + 4, 2), 1008);
+    assert_int_equal(packet_data(&packet)[6], 44);
+    assert_memory_equal(packet_data(&packet) + 40, first, 8);
+    assert_int_equal(be(packet_data(&packet) + 48, 2), 3333);
+    assert_int_equal(transport_sum(packet_data(&packet), 48, 17, 1000), 0xffff);
+
+    packet = make4(17, 1000);
+    set_flags(&packet, 0x0fff);
+    memcpy(payload, packet_data(&packet) + 20, 1000);
+    assert_int_equal(translate(&packet), VERDICT_TRANSLATED_4TO6);
+    assert_memory_equal(packet_data(&packet) + 40, later, 8);
+    assert_memory_equal(packet_data(&packet) + 48, payload, 1000);
+
+    packet = make4(17, 28);
+    put(packet_data(&packet) + 26, 2, 0);
+    set_flags(&packet, 0x2000);
+    assert_refused(packet, VERDICT_UDP_FRAGMENT);
+    packet = make4(17, 28);
+    set_flags(&packet, 0x0001);
+    packet.offset = 27;
+    memmove(packet.buffer + 27, packet.buffer + TEST_ROOM, 48);
+    assert_refused(packet, VERDICT_NO_ROOM);
+}
+
+/* Only the header changes; a checksum that others are to complete learns the addresses. */
+static void other_protocols_pass(void **state)
+{
+    struct packet packet = make4(132, 28);
+    uint8_t payload[28];
+    (void)state;
+    memcpy(payload, packet_data(&packet) + 20, 28);
+    assert_int_equal(translate(&packet), VERDICT_TRANSLATED_4TO6);
+    assert_int_equal(packet_data(&packet)[6], 132);
+    assert_memory_equal(packet_data(&packet) + 40, payload, 28);
+
+    packet = make4(33, 28);
+    put(packet_data(&packet) + 26, 2, pseudo(packet_data(&packet), 33, 28));
+    packet.offload = (struct offload){.flags = OFFLOAD_PARTIAL, .checksum_start = 20, .checksum_offset = 6};
+    assert_int_equal(translate(&packet), VERDICT_TRANSLATED_4TO6);
+    assert_int_equal(packet.offload.checksum_start, 40);
+    assert_int_equal(be(packet_data(&packet) + 46, 2), pseudo(packet_data(&packet), 33, 28));
+
+    packet = make4(47, 40);
+    memcpy(payload, packet_data(&packet) + 20, 28);
+    packet.offload = (struct offload){.flags = OFFLOAD_PARTIAL, .checksum_start = 30, .checksum_offset = 6};
+    assert_int_equal(translate(&packet), VERDICT_TRANSLATED_4TO6);
+    assert_int_equal(packet.offload.checksum_start, 50);
+    assert_memory_equal(packet_data(&packet) + 40, payload, 28);
+
+    packet = make4(47, 40);
+    packet.offload = (struct offload){.flags = OFFLOAD_PARTIAL, .checksum_start = 10, .checksum_offset = 6};
+    assert_refused(packet, VERDICT_BAD_OFFLOAD);
 }
 
 static int start(void **state)
@@ -309,7 +430,11 @@ int main(void)
         cmocka_unit_test_setup(headroom_is_needed, start),
         cmocka_unit_test_setup(partial_checksums_stay_partial, start),
         cmocka_unit_test_setup(super_packets_stay_whole, start),
+        cmocka_unit_test_setup(super_packets_without_df, start),
+        cmocka_unit_test_setup(what_is_to_be_cut_has_a_fragment_header, start),
         cmocka_unit_test_setup(mss_is_clamped, start),
+        cmocka_unit_test_setup(fragments_stay_fragments, start),
+        cmocka_unit_test_setup(other_protocols_pass, start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -173,17 +173,19 @@ static void extension_headers_vanish(void **state)
 
 static void what_cannot_be_translated_is_left_alone(void **state)
 {
-    static const uint8_t first[8] = {17, 0, 0, 1};
+    static const uint8_t first[8] = {58, 0, 0, 1};
     struct packet packet = make6(17, 28);
     (void)state;
     packet_data(&packet)[7] = 1;
     assert_refused(packet, VERDICT_HOP_LIMIT);
     packet_data(&packet)[7] = 0;
     assert_refused(packet, VERDICT_HOP_LIMIT);
-    assert_refused(make6(132, 28), VERDICT_PROTOCOL);
-    packet = make6(17, 28);
+    packet = make6(58, 28);
     insert_headers(&packet, first, 8)[6] = 44;
-    assert_refused(packet, VERDICT_FRAGMENT);
+    assert_refused(packet, VERDICT_ICMP_FRAGMENT);
+    packet = make6(58, 28);
+    packet_data(&packet)[40] = 135;
+    assert_refused(packet, VERDICT_ICMP_TYPE);
     /* 1280 bytes are never too big, 1281 are if the IPv4 side carries less. */
     settings.mtu4 = 1200;
     assert_refused(make6(17, 1241), VERDICT_TOO_BIG_IPV6);
@@ -309,6 +311,53 @@ static void mss_is_clamped(void **state)
     assert_int_equal(mss_after(even, 22, false), 0x2300);
 }
 
+/* Flag, offset and the low half of the identification (RFC 7915 section 5.1.1). */
+static void fragments_stay_fragments(void **state)
+{
+    static const uint8_t first[8] = {17, 0, 0, 1, 0xab, 0xcd, 0x12, 0x34};
+    static const uint8_t later[8] = {17, 0, 0x7f, 0xf8, 0xab, 0xcd, 0x12, 0x34};
+    struct packet packet = make6(17, 1400);
+    uint8_t payload[1400];
+    (void)state;
+    insert_headers(&packet, first, 8)[6] = 44;
+    assert_int_equal(translate(&packet), VERDICT_TRANSLATED_6TO4);
+    assert_int_equal(packet.length, 1420);
+    assert_int_equal(be(packet_data(&packet) + 2, 2), 1420);
+    assert_int_equal(be(packet_data(&packet) + 4, 4), 0x12342000);
+    assert_int_equal(be(packet_data(&packet) + 20, 2), 3333);
+    assert_int_equal(transport_sum(packet_data(&packet), 20, 17, 1400), 0xffff);
+
+    packet = make6(17, 1400);
+    memcpy(payload, packet_data(&packet) + 40, 1400);
+    insert_headers(&packet, later, 8)[6] = 44;
+    assert_int_equal(translate(&packet), VERDICT_TRANSLATED_6TO4);
+    assert_int_equal(be(packet_data(&packet) + 4, 4), 0x12340fff);
+    assert_memory_equal(packet_data(&packet) + 20, payload, 1400);
+}
+
+/* Only the header changes; a checksum that others are to complete learns the addresses. */
+static void other_protocols_pass(void **state)
+{
+    struct packet packet = make6(132, 28);
+    uint8_t payload[28];
+    (void)state;
+    memcpy(payload, packet_data(&packet) + 40, 28);
+    assert_int_equal(translate(&packet), VERDICT_TRANSLATED_6TO4);
+    assert_int_equal(packet_data(&packet)[9], 132);
+    assert_memory_equal(packet_data(&packet) + 20, payload, 28);
+
+    packet = make6(33, 28);
+    put(packet_data(&packet) + 46, 2, pseudo(packet_data(&packet), 33, 28));
+    packet.offload = (struct offload){.flags = OFFLOAD_PARTIAL, .checksum_start = 40, .checksum_offset = 6};
+    assert_int_equal(translate(&packet), VERDICT_TRANSLATED_6TO4);
+    assert_int_equal(packet.offload.checksum_start, 20);
+    assert_int_equal(be(packet_data(&packet) + 26, 2), pseudo(packet_data(&packet), 33, 28));
+
+    packet = make6(47, 40);
+    packet.offload = (struct offload){.flags = OFFLOAD_PARTIAL, .checksum_start = 30, .checksum_offset = 6};
+    assert_refused(packet, VERDICT_BAD_OFFLOAD);
+}
+
 static int start(void **state)
 {
     (void)state;
@@ -330,6 +379,8 @@ int main(void)
         cmocka_unit_test_setup(partial_checksums_stay_partial, start),
         cmocka_unit_test_setup(super_packets_stay_whole, start),
         cmocka_unit_test_setup(mss_is_clamped, start),
+        cmocka_unit_test_setup(fragments_stay_fragments, start),
+        cmocka_unit_test_setup(other_protocols_pass, start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

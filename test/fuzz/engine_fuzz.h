@@ -9,6 +9,7 @@
 #ifndef TEST_FUZZ_ENGINE_FUZZ_H
 #define TEST_FUZZ_ENGINE_FUZZ_H
 
+#include "engine/capture.h"
 #include "engine/engine.h"
 #include "engine/table.h"
 
@@ -27,9 +28,11 @@
 enum {
     FUZZ_PACKET = 66000, /* bytes of a packet that goes in, at most */
     FUZZ_HEADROOM = 128,
+    FUZZ_PIECES = 54, /* that the longest packet is cut into */
     FUZZ_BUFFER = FUZZ_HEADROOM + FUZZ_PACKET,
     FUZZ_SESSIONS = 256,
     FUZZ_CONTROL = 11, /* bytes of an input before its packet */
+    FUZZ_SNAP = 200,   /* bytes of a packet that are captured */
 };
 
 #define FUZZ_END_OF_TIME ((nanoseconds)1 << 61) /* 73 years: within the 32 bits of a tick */
@@ -41,8 +44,28 @@ struct fuzz_engine {
     struct table *table;
     struct engine *engine;
     struct worker *worker;
+    struct capture *capture; /* or NULL */
     nanoseconds now;
 };
+
+/* Prefix 2001:db8:65::/96; 192.0.2.16/28 are 2001:db8:0:1::/64. */
+static inline void fuzz_add_siit(struct fuzz_engine *fuzz)
+{
+    static const struct eam mapping = {.ipv4 = WIRE_SWAP32(0xc0000210u),
+                                       .length4 = 28,
+                                       .ipv6 = {{0x20, 0x01, 0x0d, 0xb8, [7] = 1}},
+                                       .length6 = 64};
+    struct siit_settings *siit = &fuzz->settings.siit[0];
+    struct eam_problem problem;
+    fuzz->settings.siit_count = 1;
+    siit->prefix = fuzz->settings.nat64[0].prefix;
+    siit->prefix.address.bytes[5] = 0x65;
+    siit->address6 = fuzz->settings.nat64[0].address6;
+    siit->address4 = fuzz->settings.nat64[0].address4;
+    siit->eam = eam_build(&mapping, 1, &problem);
+    siit->icmp_source = (struct pool_range){.first = siit->address4, .count = 2};
+    FUZZ_CHECK(siit->eam != NULL);
+}
 
 /* Prefix 2001:db8:64::/96; pool 192.0.2.1 and .2; static 2001:db8::1 port 40000 at 192.0.2.1 port 4000. */
 static inline void fuzz_engine_create(struct fuzz_engine *fuzz)
@@ -84,7 +107,9 @@ static inline void fuzz_engine_create(struct fuzz_engine *fuzz)
     nat64->timeouts = (struct nat64_timeouts){.udp = UDP_DEFAULT_SECONDS,
                                               .icmp = ICMP_DEFAULT_SECONDS,
                                               .tcp_established = TCP_ESTABLISHED_SECONDS,
-                                              .tcp_transitory = TCP_TRANSITORY_SECONDS};
+                                              .tcp_transitory = TCP_TRANSITORY_SECONDS,
+                                              .tcp_syn = TCP_INCOMING_SYN_SECONDS};
+    fuzz_add_siit(fuzz);
     fuzz->table = table_create(&geometry, 1);
     FUZZ_CHECK(fuzz->table != NULL);
     struct engine_options options = {
@@ -96,6 +121,7 @@ static inline void fuzz_engine_create(struct fuzz_engine *fuzz)
 
 static inline void fuzz_engine_destroy(struct fuzz_engine *fuzz)
 {
+    eam_free((struct eam_table *)(uintptr_t)fuzz->settings.siit[0].eam);
     engine_destroy(fuzz->engine);
     table_destroy(fuzz->table);
 }
@@ -168,8 +194,10 @@ static inline void fuzz_check_offload(const struct packet *packet, const struct 
 {
     const struct offload *offload = &packet->offload;
     if ((offload->flags & OFFLOAD_PARTIAL) != 0)
-        FUZZ_CHECK(offload->checksum_start == description->transport &&
-                   offload->checksum_start + offload->checksum_offset + 2u <= packet->length);
+        FUZZ_CHECK(
+            (offload->checksum_start == description->transport ||
+             (description->kind == PACKET_OTHER && offload->checksum_start > description->transport)) &&
+            offload->checksum_start + offload->checksum_offset + 2u <= packet->length);
     if (offload->gso_type == OFFLOAD_GSO_NONE)
         return;
     FUZZ_CHECK(offload->gso_size > 0);
@@ -190,6 +218,8 @@ static inline void fuzz_check_leaving(const struct packet *packet, struct descri
 
 static inline uint32_t fuzz_header_length(const struct packet *packet, const struct description *description)
 {
+    if (description->kind >= PACKET_FRAGMENT)
+        return 0; /* no header that anything is known of */
     return description->kind == PACKET_TCP ? (packet_data(packet)[description->transport + 12] >> 4) * 4u : 8;
 }
 
@@ -199,34 +229,76 @@ static inline uint8_t fuzz_hops(const struct packet *packet)
     return ip[0] >> 4 == 6 ? ip[7] : ip[8];
 }
 
+/* Payload and checksum: the one the same, the other off by as much as before. */
+static inline void fuzz_check_transport(const struct packet *before, const struct description *was,
+                                        const struct packet *after, const struct description *is)
+{
+    uint32_t header = fuzz_header_length(before, was);
+    bool partial = (before->offload.flags & OFFLOAD_PARTIAL) != 0;
+    const uint8_t *then = packet_data(before) + was->transport, *now = packet_data(after) + is->transport;
+    FUZZ_CHECK(was->transport_length == is->transport_length);
+    FUZZ_CHECK(header == fuzz_header_length(after, is));
+    if (was->kind >= PACKET_FRAGMENT) {
+        FUZZ_CHECK(partial || memcmp(then, now, is->transport_length) == 0);
+        return;
+    }
+    FUZZ_CHECK(memcmp(then + header, now + header, is->transport_length - header) == 0);
+    bool without = was->kind == PACKET_UDP && then[6] == 0 && then[7] == 0;
+    if (!without)
+        FUZZ_CHECK(fuzz_residue(before, was) == fuzz_residue(after, is));
+    else if (was->version == 4 && (uint32_t)(then[4] << 8 | then[5]) == was->transport_length && !partial)
+        FUZZ_CHECK(fuzz_residue(after, is) == 0);
+}
+
 /* `before` is a copy of what went in, `after` what was forwarded. */
-static inline void fuzz_check_translation(const struct packet *before, const struct packet *after)
+static inline void fuzz_check_translation(const struct packet *before, const struct packet *after,
+                                          enum verdict verdict)
 {
     struct description was, is;
     struct packet copy = *before;
     FUZZ_CHECK(packet_describe(&copy, &was) == VERDICT_COUNT);
+    /* From IPv4 such fragments may come (RFC 7915 section 4.1), from IPv6 they are dropped (5.1.1). */
+    if (was.version == 4 && (was.fragmented || verdict == VERDICT_FRAGMENTED_4TO6) &&
+        packet_is_extension_header(was.protocol))
+        return;
     fuzz_check_leaving(after, &is);
-    FUZZ_CHECK(was.version + is.version == 10 && was.kind == is.kind);
+    FUZZ_CHECK(verdict == VERDICT_TRANSLATED_HAIRPIN ? was.version == 6 && is.version == 6
+                                                     : was.version + is.version == 10);
+    FUZZ_CHECK(was.kind == is.kind && was.fragmented == is.fragmented);
     FUZZ_CHECK(fuzz_hops(after) == fuzz_hops(before) - 1);
     if (is.kind == PACKET_ICMP_ERROR) {
         FUZZ_CHECK(fuzz_residue(after, &is) == 0);
         return;
     }
-    FUZZ_CHECK(was.transport_length == is.transport_length);
-    uint32_t header = fuzz_header_length(&copy, &was);
-    FUZZ_CHECK(header == fuzz_header_length(after, &is));
-    FUZZ_CHECK(memcmp(packet_data(&copy) + was.transport + header, packet_data(after) + is.transport + header,
-                      is.transport_length - header) == 0);
-    FUZZ_CHECK((before->offload.flags & OFFLOAD_PARTIAL) == (after->offload.flags & OFFLOAD_PARTIAL));
-    FUZZ_CHECK(before->offload.gso_size == after->offload.gso_size ||
-               before->offload.gso_type == OFFLOAD_GSO_NONE);
-    const uint8_t *udp = packet_data(&copy) + was.transport;
-    bool without = was.kind == PACKET_UDP && udp[6] == 0 && udp[7] == 0;
-    if (!without)
-        FUZZ_CHECK(fuzz_residue(&copy, &was) == fuzz_residue(after, &is));
-    else if (was.version == 4 && (uint32_t)(udp[4] << 8 | udp[5]) == was.transport_length &&
-             (before->offload.flags & OFFLOAD_PARTIAL) == 0)
-        FUZZ_CHECK(fuzz_residue(after, &is) == 0);
+    fuzz_check_transport(&copy, &was, after, &is);
+    FUZZ_CHECK((before->offload.flags & OFFLOAD_PARTIAL) == (after->offload.flags & OFFLOAD_PARTIAL) ||
+               verdict == VERDICT_FRAGMENTED_4TO6);
+    FUZZ_CHECK(
+        before->offload.gso_size == after->offload.gso_size || before->offload.gso_type == OFFLOAD_GSO_NONE ||
+        (is.kind == PACKET_TCP && is.version == 6 && after->offload.gso_size < before->offload.gso_size));
+}
+
+/* Captures everything, for a filter must not hide what a record does wrong. */
+static inline void fuzz_capture(struct fuzz_engine *fuzz)
+{
+    struct capture_filter filter = {.probes = true, .snap = FUZZ_SNAP};
+    char error[256];
+    memset(filter.verdicts, true, sizeof(filter.verdicts));
+    fuzz->capture = capture_start(fuzz->engine, &filter, error, sizeof(error));
+    FUZZ_CHECK(fuzz->capture != NULL);
+}
+
+/* The next record is of this packet. */
+static inline void fuzz_check_record(struct fuzz_engine *fuzz, enum capture_kind kind,
+                                     const struct packet *packet)
+{
+    if (fuzz->capture == NULL)
+        return;
+    const struct captured *record = capture_next(fuzz->capture);
+    FUZZ_CHECK(record != NULL && record->kind == kind && record->length == packet->length);
+    FUZZ_CHECK(record->kept == (packet->length < FUZZ_SNAP ? packet->length : FUZZ_SNAP));
+    FUZZ_CHECK(memcmp(record + 1, packet_data(packet), record->kept) == 0);
+    capture_release(fuzz->capture);
 }
 
 static inline void fuzz_pull_all(struct fuzz_engine *fuzz)
@@ -237,9 +309,14 @@ static inline void fuzz_pull_all(struct fuzz_engine *fuzz)
         struct packet packet = {.buffer = buffer, .capacity = sizeof(buffer), .offset = FUZZ_HEADROOM};
         unsigned pulled = 0;
         while (engine_pull(engine_worker(fuzz->engine, number), &packet)) {
-            FUZZ_CHECK(++pulled <= OUTPUT_QUEUE);
+            const uint8_t *ip = packet_data(&packet);
+            FUZZ_CHECK(++pulled <= OUTPUT_QUEUE + FUZZ_PIECES);
+            fuzz_check_record(fuzz, CAPTURE_MADE, &packet);
+            if (ip[6] == PROTOCOL_FRAGMENT && packet_is_extension_header(ip[40])) /* as above */
+                continue;
             fuzz_check_leaving(&packet, &description);
-            FUZZ_CHECK(fuzz_residue(&packet, &description) == 0);
+            FUZZ_CHECK(description.fragmented ? packet.length <= IPV6_MINIMUM_MTU
+                                              : fuzz_residue(&packet, &description) == 0);
             packet.offset = FUZZ_HEADROOM;
         }
     }
@@ -266,8 +343,11 @@ static inline enum verdict fuzz_receive(struct fuzz_engine *fuzz, struct packet 
     before.offset = 0;
     engine_receive(fuzz->worker, packet, 1, fuzz->now, &verdict);
     FUZZ_CHECK(verdict < VERDICT_COUNT);
+    fuzz_check_record(fuzz, CAPTURE_RECEIVED, &before);
+    if (verdict_texts[verdict].class <= VERDICT_DIVIDED)
+        fuzz_check_translation(&before, packet, verdict);
     if (verdict_texts[verdict].class == VERDICT_FORWARDED)
-        fuzz_check_translation(&before, packet);
+        fuzz_check_record(fuzz, CAPTURE_RESULT, packet);
     return verdict;
 }
 
@@ -319,8 +399,10 @@ static inline void fuzz_packet(uint8_t version, const uint8_t *data, size_t size
     static struct fuzz_engine fuzz;
     if (fuzz.now > FUZZ_END_OF_TIME) /* the clock must not wrap in a long run */
         fuzz_engine_destroy(&fuzz);
-    if (fuzz.engine == NULL || fuzz.now > FUZZ_END_OF_TIME)
+    if (fuzz.engine == NULL || fuzz.now > FUZZ_END_OF_TIME) {
         fuzz_engine_create(&fuzz);
+        fuzz_capture(&fuzz);
+    }
     fuzz.now += (nanoseconds)(TCP_ESTABLISHED_SECONDS + 100) * 1000000000u;
     fuzz_expire(&fuzz);
     fuzz_open_session(&fuzz);

@@ -10,9 +10,15 @@
  * port (or, from IPv4, one of the pool ports seen last) and the remote.
  *
  * At the end, and when told to, what the counters say must be what the lists say: sessions and bindings
- * made less ended are those listed, no pool port belongs to two bindings, no client port either, and the
- * ports a pool has given out are those of its bindings.
+ * made less ended are those listed, no pool port belongs to two bindings, no client port either, the ports a
+ * pool has given out are those of its bindings, and half-open sessions are as many as are counted.
+ *
+ * At every step there are no more half-open sessions and stored SYNs than may be. If the highest bit of the
+ * first byte is set, filtering is address-dependent, and then no packet passes from outside without a session
+ * of its binding with the sender's address.
  */
+#include "engine/half_open.h"
+#include "engine/worker.h"
 #include "test/fuzz/engine_fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -30,6 +36,8 @@ struct history {
     be32 seen_address[SEEN];
     unsigned seen_count;
     uint64_t static_bindings; /* listed before the first packet */
+    struct settings filtering;
+    bool filters;
 };
 
 struct template
@@ -172,21 +180,6 @@ static void note_pool_port(struct history *history, const struct packet *packet)
         }
 }
 
-static void take_packet(struct history *history, const uint8_t *step)
-{
-    struct template template;
-    uint8_t buffer[FUZZ_HEADROOM + TEMPLATE];
-    struct packet packet = {.buffer = buffer, .capacity = sizeof(buffer), .offset = FUZZ_HEADROOM};
-    build(history, step, &template);
-    mutate(step, &template);
-    packet.length = template.length;
-    memcpy(packet_data(&packet), template.bytes, template.length);
-    fuzz_mend(&packet, true, (step[7] & 0x40) == 0);
-    if (fuzz_receive(&history->fuzz, &packet) == VERDICT_TRANSLATED_6TO4)
-        note_pool_port(history, &packet);
-    fuzz_pull_all(&history->fuzz);
-}
-
 static uint32_t list(struct history *history, bool sessions, struct engine_entry entries[])
 {
     uint32_t position = 0, n = 0;
@@ -194,6 +187,61 @@ static uint32_t list(struct history *history, bool sessions, struct engine_entry
         n += engine_list(history->fuzz.engine, sessions, &position, 64, entries + n, FUZZ_SESSIONS + 64 - n,
                          history->fuzz.now);
     return n;
+}
+
+/* Has the binding that an IPv4 packet is for a session with its sender? Errors are not filtered. */
+static bool has_permission(struct history *history, const struct template *template)
+{
+    static struct engine_entry entries[FUZZ_SESSIONS + 64];
+    const uint8_t *ip = template->bytes;
+    const uint8_t *transport = ip + (ip[0] & 15u) * 4u;
+    uint8_t kind = ip[9] == PROTOCOL_TCP ? TRANSPORT_TCP : TRANSPORT_UDP;
+    if (pool_find(history->fuzz.engine, load_be32(ip + 16)) < 0)
+        return true; /* translated without state, if at all */
+    if (ip[9] == PROTOCOL_ICMPV4 && transport[0] != 0 && transport[0] != 8)
+        return true;
+    if (ip[9] == PROTOCOL_ICMPV4)
+        kind = TRANSPORT_ICMP;
+    uint32_t n = list(history, true, entries);
+    for (uint32_t i = 0; i < n; i++)
+        if (entries[i].transport == kind && entries[i].remote4 == load_be32(ip + 12) &&
+            entries[i].pool_address == load_be32(ip + 16) &&
+            entries[i].pool_port == load_be16(transport + (kind == TRANSPORT_ICMP ? 4 : 2)))
+            return true;
+    return false;
+}
+
+/* What is bounded is so at any time. */
+static void compare_bounds(const struct history *history)
+{
+    const struct engine *engine = history->fuzz.engine;
+    int32_t limit = (int32_t)half_open_limit(history->fuzz.table);
+    FUZZ_CHECK(half_open_count(history->fuzz.table) >= 0 && half_open_count(history->fuzz.table) <= limit);
+    unsigned stored = 0;
+    for (unsigned i = 0; i < WAITING_SYNS; i++)
+        stored += engine->waiting.place[i] != 0;
+    FUZZ_CHECK(stored <= engine->worker[0].waiting.count && engine->worker[0].waiting.count <= WAITING_SYNS);
+}
+
+static void take_packet(struct history *history, const uint8_t *step)
+{
+    struct template template;
+    bool permitted = true;
+    uint8_t buffer[FUZZ_HEADROOM + TEMPLATE];
+    struct packet packet = {.buffer = buffer, .capacity = sizeof(buffer), .offset = FUZZ_HEADROOM};
+    build(history, step, &template);
+    mutate(step, &template);
+    packet.length = template.length;
+    memcpy(packet_data(&packet), template.bytes, template.length);
+    fuzz_mend(&packet, true, (step[7] & 0x40) == 0);
+    if (history->filters && template.bytes[0] >> 4 == 4)
+        permitted = has_permission(history, &template);
+    enum verdict verdict = fuzz_receive(&history->fuzz, &packet);
+    FUZZ_CHECK(permitted || verdict != VERDICT_TRANSLATED_4TO6);
+    if (verdict == VERDICT_TRANSLATED_6TO4)
+        note_pool_port(history, &packet);
+    fuzz_pull_all(&history->fuzz);
+    compare_bounds(history);
 }
 
 static void compare_bindings(struct history *history, const struct engine_entry entries[], uint32_t n)
@@ -226,7 +274,12 @@ static void compare_books(struct history *history)
     struct engine_counters counters;
     fuzz_expire(&history->fuzz);
     engine_count(history->fuzz.engine, &counters);
-    FUZZ_CHECK(counters.sessions_created - counters.sessions_ended == list(history, true, entries));
+    uint32_t sessions = list(history, true, entries);
+    FUZZ_CHECK(counters.sessions_created - counters.sessions_ended == sessions);
+    int32_t half_open = 0;
+    for (uint32_t i = 0; i < sessions; i++)
+        half_open += strcmp(entries[i].state, "v6-init") == 0 || strcmp(entries[i].state, "v4-init") == 0;
+    FUZZ_CHECK(half_open == half_open_count(history->fuzz.table));
     uint32_t bindings = list(history, false, entries);
     FUZZ_CHECK(counters.bindings_created - counters.bindings_ended + history->static_bindings == bindings);
     compare_bindings(history, entries, bindings);
@@ -248,6 +301,16 @@ static void take_step(struct history *history, const uint8_t *step)
     }
 }
 
+static void begin_to_filter(struct history *history)
+{
+    char error[256];
+    history->filters = true;
+    history->filtering = history->fuzz.settings;
+    history->filtering.nat64[0].filtering = FILTERING_ADDRESS_DEPENDENT;
+    FUZZ_CHECK(engine_replace_settings(history->fuzz.engine, &history->filtering, history->fuzz.now, error,
+                                       sizeof(error)));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct history history;
@@ -258,6 +321,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     engine_count(history.fuzz.engine, &counters);
     history.static_bindings =
         list(&history, false, entries) - (counters.bindings_created - counters.bindings_ended);
+    if (size > 0 && (data[0] & 0x80) != 0)
+        begin_to_filter(&history);
     for (size_t i = 0; i + STEP <= size && i < (size_t)STEPS * STEP; i += STEP)
         take_step(&history, data + i);
     history.fuzz.now += (nanoseconds)SWEEP_PERIOD_SECONDS * 2000000000u;

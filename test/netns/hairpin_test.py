@@ -78,3 +78,54 @@ print(*probe.recvfrom(100)[1][:2])
 """, nat64.SERVER_MAPPED)
     assert receivers.stdout.readline() == "True\n"
     assert answer == f"{nat64.SERVER_MAPPED} 6002\n"
+
+
+def test_errors_turn_round_as_well(lab):
+    """RFC 5508 REQ-7: an error about a packet between two clients reaches the one that sent it."""
+    lab.add_neighbour()
+    static = [{"protocol": "udp", "ipv6": f"[{nat64.NEIGHBOUR}]:5000", "ipv4": "192.0.2.17:5000"}]
+    start(lab, settings(static=static))
+    outcome = python(lab.client, """
+import socket, sys
+probe = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+probe.settimeout(5)
+probe.connect((sys.argv[1], 5000))
+probe.send(b"nobody listens there")
+try:
+    probe.recv(100)
+except OSError as error:
+    print(type(error).__name__)
+""", MEETING)
+    assert outcome == "ConnectionRefusedError\n"
+
+
+def test_each_translation_takes_a_hop(lab):
+    """Twice through the translator are two hops of it, each between two of the kernel's."""
+    neighbour = lab.add_neighbour()
+    static = [{"protocol": "udp", "ipv6": f"[{nat64.NEIGHBOUR}]:5000", "ipv4": "192.0.2.17:5000"}]
+    start(lab, settings(static=static))
+    echo = neighbour.start(["/usr/bin/python3", "-c", """
+import socket
+listener = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+listener.bind(("2001:db8:3::2", 5000))
+print("ready", flush=True)
+while True:
+    data, peer = listener.recvfrom(100)
+    listener.sendto(data, peer)
+"""], stdout=PIPE, text=True)
+    assert echo.stdout.readline() == "ready\n"
+    hops = python(lab.client, """
+import errno, socket, sys
+for hops in range(1, 8):
+    probe = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    probe.setsockopt(socket.IPPROTO_IPV6, 25, 1) # IPV6_RECVERR
+    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, hops)
+    probe.settimeout(2)
+    probe.connect((sys.argv[1], 5000))
+    probe.send(b"x")
+    try:
+        print("answer" if probe.recv(10) == b"x" else "nonsense")
+    except OSError as error:
+        print(errno.errorcode.get(error.errno, "silence"))
+""", MEETING).split()
+    assert hops == ["EHOSTUNREACH"] * 5 + ["answer"] * 2

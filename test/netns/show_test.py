@@ -161,7 +161,7 @@ def test_the_socket_answers_http(lab, busy):
     assert done.stdout == "404"
 
 
-@pytest.mark.parametrize("command", ["", "run", "down", "check", "reload", "show"])
+@pytest.mark.parametrize("command", ["", "run", "down", "check", "reload", "show", "capture"])
 def test_help(lab, command):
     done = lab.gateway.run([nat64.binary(), *command.split(), "--help"])
     assert "isthmus" in done.stdout and not done.stderr

@@ -45,6 +45,7 @@ enum {
     PORT_REFUSED = 9,   /* refused, nothing else */
     PORT_ANSWERED = 10, /* refused, and the engine makes two packets: the reflected one, twice */
     PORT_GROWN = 11,    /* reflected, its data moved forward by the growth of an IPv4 header */
+    PORT_DIVIDED = 12,  /* goes on in pieces, which are the same two packets */
     PORT_FLOWS = 5000,  /* the first of many flows */
     FLOWS = 64,
     MILLISECOND = 1000 * 1000,
@@ -116,7 +117,6 @@ static void note_offload(struct engine *engine, const struct packet *packet)
 static enum verdict reflect(struct worker *worker, struct packet *packet)
 {
     uint16_t port = udp_port(packet);
-
     note_offload(worker->engine, packet);
     swap_addresses(packet_data(packet));
     if (port >= PORT_FLOWS && port < PORT_FLOWS + FLOWS)
@@ -125,12 +125,14 @@ static enum verdict reflect(struct worker *worker, struct packet *packet)
         memmove(packet_data(packet) - 28, packet_data(packet), packet->length);
         packet->offset -= 28;
     }
-    if (port == PORT_ANSWERED) {
+    if (port == PORT_ANSWERED || port == PORT_DIVIDED) {
         memcpy(worker->output, packet_data(packet), packet->length);
         worker->output_length = packet->length;
         worker->made = 2;
     }
-    return port == PORT_REFUSED || port == PORT_ANSWERED ? VERDICT_HOP_LIMIT : VERDICT_TRANSLATED_6TO4;
+    return port == PORT_DIVIDED                            ? VERDICT_FRAGMENTED_4TO6
+           : port == PORT_REFUSED || port == PORT_ANSWERED ? VERDICT_HOP_LIMIT
+                                                           : VERDICT_TRANSLATED_6TO4;
 }
 
 void engine_receive(struct worker *worker, struct packet packets[], unsigned n, nanoseconds now,
@@ -152,6 +154,11 @@ bool engine_pull(struct worker *worker, struct packet *packet)
     memcpy(packet_data(packet), worker->output, worker->output_length);
     packet->length = worker->output_length;
     return true;
+}
+
+bool engine_pull_pieces(struct worker *worker, unsigned i, struct packet *packet)
+{
+    return i < BURST_MAXIMUM && engine_pull(worker, packet);
 }
 
 void engine_expire(struct worker *worker, nanoseconds now)
@@ -539,7 +546,6 @@ static void test_packets_cross(void **state)
 static void test_only_forwarded_is_written(void **state)
 {
     struct tun_counters before, after;
-    int refused, answered;
 
     (void)state;
     need_device();
@@ -547,18 +553,20 @@ static void test_only_forwarded_is_written(void **state)
     lab_open(1);
     assert_true(tun_start(lab.tun, &lab.engine));
     rest(50);
-    refused = connect_mirror(AF_INET, SOCK_DGRAM, PORT_REFUSED);
-    answered = connect_mirror(AF_INET, SOCK_DGRAM, PORT_ANSWERED);
-    setsockopt(answered, SOL_SOCKET, SO_NO_CHECK, &(int){1}, sizeof(int));
+    int refused = connect_mirror(AF_INET, SOCK_DGRAM, PORT_REFUSED);
     tun_count(lab.tun, &before);
     assert_false(echo_comes_back(refused, 50));
-    assert_true(echo_comes_back(answered, 1000));
-    assert_int_equal(recv(answered, error, sizeof(error), 0), 7);
-    assert_false(poll(&(struct pollfd){.fd = answered, .events = POLLIN}, 1, 50) > 0);
+    for (uint16_t port = PORT_ANSWERED; port <= PORT_DIVIDED; port += PORT_DIVIDED - PORT_ANSWERED) {
+        int answered = connect_mirror(AF_INET, SOCK_DGRAM, port);
+        setsockopt(answered, SOL_SOCKET, SO_NO_CHECK, &(int){1}, sizeof(int));
+        assert_true(echo_comes_back(answered, 1000));
+        assert_int_equal(recv(answered, error, sizeof(error), 0), 7);
+        assert_false(poll(&(struct pollfd){.fd = answered, .events = POLLIN}, 1, 50) > 0);
+        close(answered);
+    }
     tun_count(lab.tun, &after);
-    assert_int_equal(after.writes - before.writes, 2);
+    assert_int_equal(after.writes - before.writes, 4);
     close(refused);
-    close(answered);
     lab_close();
 }
 

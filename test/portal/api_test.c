@@ -78,7 +78,7 @@ static void fill_config(void)
     nat64->pool_count = 1;
     nat64->sessions = 1024;
     nat64->subscriber_prefix = SUBSCRIBER_PREFIX_DEFAULT;
-    nat64->timeouts = (struct nat64_timeouts){300, 60, 7440, 240};
+    nat64->timeouts = (struct nat64_timeouts){300, 60, 7440, 240, 6};
     for (uint16_t i = 0; i < 300; i++) {
         inet_pton(AF_INET6, "2001:db8::5", statics[i].ipv6.bytes);
         statics[i].ipv4 = pool.first;
@@ -446,7 +446,7 @@ static void test_counters(void **state)
         json_decref(object);
     }
     assert_int_equal(count, VERDICT_COUNT);
-    assert_int_equal(others, 11);
+    assert_int_equal(others, 13);
 }
 
 static void test_pools(void **state)

@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The worker's side of a capture, its rings, and how it is taken from workers that run.
+ *
+ * A ring is `size` bytes, a power of two, and two positions that only grow: `written` by the worker, `read`
+ * by the control plane. A record lies in one piece: one that would reach over the end of the memory starts at
+ * its beginning, and the rest is marked as skipped.
+ *
+ * Translation overwrites a packet, and its verdict is known only afterwards. So if translated packets are
+ * wanted, the first bytes of a burst are kept before it is translated; all others are still as they were
+ * received when their verdict is known (see engine/translate.h).
+ *
+ * Workers read the engine's list of captures. A worker that is about to makes its `turn` odd first, and even
+ * when it is done. So who has taken a capture off the list may free it when every worker's turn was even, or
+ * has changed, since.
+ */
+#include "engine/capture.h"
+
+#include "engine/explain.h"
+#include "engine/memory.h"
+#include "engine/worker.h"
+#include "wire/ipv4.h"
+#include "wire/transport.h"
+
+enum {
+    SKIPPED = UINT32_MAX, /* instead of `kept`: up to the end of the memory there is nothing */
+};
+
+struct ring {
+    uint8_t *bytes;
+    uint8_t *burst; /* the packets of the burst under way as received, `stride` bytes each */
+    uint64_t number;
+    uint64_t written, missed; /* atomic */
+    uint64_t read __attribute__((aligned(64)));
+} __attribute__((aligned(64)));
+
+struct capture {
+    struct capture_filter filter;
+    bool keeps;      /* translated packets are wanted */
+    uint32_t stride; /* enough for what is recorded and for the addresses, which are looked at */
+    bool stopped;
+    size_t memory; /* bytes of all this */
+    uint64_t size; /* of a ring */
+    uint32_t rings;
+    struct ring *next;                  /* where capture_next found its record */
+    uint64_t turn[WORKERS_MAXIMUM + 1]; /* of each worker when the capture was stopped */
+    struct ring ring[];
+};
+
+static uint64_t round_up(uint64_t length)
+{
+    return (length + 7) & ~7ull;
+}
+
+static uint32_t least(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint32_t most(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
+/* --- rings ---------------------------------------------------------------------------------------- */
+
+static struct captured *record_in(const struct capture *capture, const struct ring *ring, uint64_t position)
+{
+    return (void *)(ring->bytes + (position & (capture->size - 1)));
+}
+
+static void put(const struct capture *capture, struct ring *ring, const struct captured *head,
+                const uint8_t *bytes)
+{
+    uint64_t need = round_up(sizeof(*head) + head->kept);
+    uint64_t written = ring->written;
+    uint64_t rest = capture->size - (written & (capture->size - 1));
+    uint64_t skip = rest < need ? rest : 0;
+    if (written + skip + need - atomic_load64(&ring->read) > capture->size) {
+        atomic_count(&ring->missed, 1);
+        return;
+    }
+    if (skip > 0)
+        record_in(capture, ring, written)->kept = SKIPPED;
+    struct captured *record = record_in(capture, ring, written + skip);
+    *record = *head;
+    __builtin_memcpy(record + 1, bytes, head->kept);
+    atomic_store64(&ring->written, written + skip + need);
+}
+
+/* The ring's first record; NULL: it is empty. */
+static const struct captured *first(const struct capture *capture, struct ring *ring)
+{
+    uint64_t read = ring->read;
+    if (read == atomic_load64(&ring->written))
+        return NULL;
+    const struct captured *record = record_in(capture, ring, read);
+    if (record->kept != SKIPPED)
+        return record;
+    read += capture->size - (read & (capture->size - 1));
+    atomic_store64(&ring->read, read);
+    return record_in(capture, ring, read); /* what made the skip necessary was published with it */
+}
+
+const struct captured *capture_next(struct capture *capture)
+{
+    const struct captured *oldest = NULL;
+    for (uint32_t i = 0; i < capture->rings; i++) {
+        const struct captured *record = first(capture, &capture->ring[i]);
+        if (record != NULL && (oldest == NULL || record->time < oldest->time)) {
+            oldest = record;
+            capture->next = &capture->ring[i];
+        }
+    }
+    return oldest;
+}
+
+void capture_release(struct capture *capture)
+{
+    struct ring *ring = capture->next;
+    const struct captured *record = record_in(capture, ring, ring->read);
+    atomic_store64(&ring->read, ring->read + round_up(sizeof(*record) + record->kept));
+}
+
+uint64_t capture_missed(const struct capture *capture)
+{
+    uint64_t missed = 0;
+    for (uint32_t i = 0; i < capture->rings; i++)
+        missed += atomic_load64(&capture->ring[i].missed);
+    return missed;
+}
+
+/* --- start and stop ------------------------------------------------------------------------------- */
+
+/* The largest power of two that all workers of the plane can have of CAPTURE_MEMORY, but not less than a few
+ * records. The control plane's worker receives nothing, so its ring is never touched. */
+static uint64_t ring_size(uint32_t workers)
+{
+    uint64_t size = CAPTURE_MEMORY;
+    while (size * workers > CAPTURE_MEMORY && size > CAPTURE_RING_MINIMUM)
+        size /= 2;
+    return size;
+}
+
+static struct capture *make(const struct engine *engine, const struct capture_filter *filter)
+{
+    uint64_t size = ring_size(engine->workers);
+    uint64_t stride = round_up(most(filter->snap, sizeof(struct ipv6_header)));
+    uint64_t burst = BURST_MAXIMUM * stride;
+    uint32_t rings = engine->workers + 1;
+    size_t front = round_up(sizeof(struct capture) + rings * sizeof(struct ring));
+    size_t memory = front + rings * (size + burst);
+    struct capture *capture = memory_map(memory);
+    if (capture == NULL)
+        return NULL;
+    capture->filter = *filter;
+    capture->memory = memory;
+    capture->size = size;
+    capture->stride = (uint32_t)stride;
+    capture->rings = rings;
+    for (unsigned i = 0; i < VERDICT_COUNT; i++)
+        capture->keeps |= filter->verdicts[i] && verdict_texts[i].class <= VERDICT_DIVIDED;
+    uint8_t *at = (uint8_t *)capture + front;
+    for (uint32_t i = 0; i < rings; i++, at += size + burst) {
+        capture->ring[i].bytes = at;
+        capture->ring[i].burst = at + size;
+    }
+    return capture;
+}
+
+struct capture *capture_start(struct engine *engine, const struct capture_filter *filter, char *error,
+                              size_t size)
+{
+    struct captures *captures = &engine->captures;
+    uint32_t place = 0;
+    capture_tidy(engine);
+    while (place < CAPTURES_MAXIMUM && captures->made[place] != NULL)
+        place++;
+    struct capture *capture = place < CAPTURES_MAXIMUM ? make(engine, filter) : NULL;
+    if (capture == NULL) {
+        explain(error, size,
+                place < CAPTURES_MAXIMUM ? "not enough memory for a capture"
+                                         : "as many captures as may be are running; end one of them");
+        return NULL;
+    }
+    captures->made[place] = capture;
+    __atomic_store_n(&captures->running[place], capture, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&captures->count, captures->count + 1, __ATOMIC_SEQ_CST);
+    return capture;
+}
+
+void capture_stop(struct engine *engine, struct capture *capture)
+{
+    struct captures *captures = &engine->captures;
+    for (uint32_t place = 0; place < CAPTURES_MAXIMUM; place++)
+        if (captures->made[place] == capture)
+            __atomic_store_n(&captures->running[place], NULL, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&captures->count, captures->count - 1, __ATOMIC_SEQ_CST);
+    for (uint32_t i = 0; i <= engine->workers; i++)
+        capture->turn[i] = __atomic_load_n(&engine->worker[i].capturing.turn, __ATOMIC_SEQ_CST);
+    capture->stopped = true;
+    capture_tidy(engine);
+}
+
+static bool in_use(const struct engine *engine, const struct capture *capture)
+{
+    if (!capture->stopped)
+        return true;
+    for (uint32_t i = 0; i <= engine->workers; i++) {
+        uint64_t turn = capture->turn[i];
+        if (turn % 2 == 1 && turn == __atomic_load_n(&engine->worker[i].capturing.turn, __ATOMIC_SEQ_CST))
+            return true;
+    }
+    return false;
+}
+
+void capture_tidy(struct engine *engine)
+{
+    for (uint32_t place = 0; place < CAPTURES_MAXIMUM; place++) {
+        struct capture *capture = engine->captures.made[place];
+        if (capture == NULL || in_use(engine, capture))
+            continue;
+        engine->captures.made[place] = NULL;
+        memory_unmap(capture, capture->memory);
+    }
+}
+
+void capture_stop_all(struct engine *engine)
+{
+    for (uint32_t place = 0; place < CAPTURES_MAXIMUM; place++)
+        if (engine->captures.made[place] != NULL)
+            memory_unmap(engine->captures.made[place], engine->captures.made[place]->memory);
+}
+
+uint32_t capture_count(const struct engine *engine)
+{
+    return engine->captures.count;
+}
+
+/* --- filters -------------------------------------------------------------------------------------- */
+
+/* What a filter looks for: the address, and the same host in the other family if a prefix maps it. */
+struct wanted {
+    bool any, has4, has6;
+    be32 address4;
+    const struct ipv6_address *address6;
+};
+
+static struct wanted wanted_by(const struct settings *settings, const struct capture_filter *filter)
+{
+    struct wanted wanted = {.any = filter->family == 0,
+                            .has4 = filter->family == 4,
+                            .has6 = filter->family == 6,
+                            .address4 = filter->address4,
+                            .address6 = &filter->address6};
+    int instance = wanted.has6 ? instance_of(settings, &filter->address6) : -1;
+    if (instance >= 0) {
+        wanted.has4 = true;
+        wanted.address4 = rfc6052_extract(&settings->nat64[instance].prefix, &filter->address6);
+    }
+    return wanted;
+}
+
+static bool is_wanted6(const struct settings *settings, const struct wanted *wanted,
+                       const struct ipv6_address *address)
+{
+    if (wanted->has6)
+        return ipv6_equal(address, wanted->address6);
+    int instance = instance_of(settings, address);
+    return instance >= 0 && rfc6052_extract(&settings->nat64[instance].prefix, address) == wanted->address4;
+}
+
+static bool is_wanted(const struct settings *settings, const struct wanted *wanted, const uint8_t *packet,
+                      uint32_t length)
+{
+    if (wanted->any)
+        return true;
+    uint8_t version = length > 0 ? packet[0] >> 4 : 0;
+    if (version == 4 && length >= sizeof(struct ipv4_header)) {
+        const struct ipv4_header *header = (const void *)packet;
+        return wanted->has4 &&
+               (header->source == wanted->address4 || header->destination == wanted->address4);
+    }
+    if (version != 6 || length < sizeof(struct ipv6_header))
+        return false;
+    const struct ipv6_header *header = (const void *)packet;
+    return is_wanted6(settings, wanted, &header->source) ||
+           is_wanted6(settings, wanted, &header->destination);
+}
+
+/* --- what workers do ------------------------------------------------------------------------------ */
+
+static struct ring *own_ring(const struct worker *worker, struct capture *capture)
+{
+    return &capture->ring[worker->actor.lane];
+}
+
+/* From here to leave() the captures in worker->capturing may be used. */
+static void enter(struct worker *worker)
+{
+    struct capturing *capturing = &worker->capturing;
+    __atomic_store_n(&capturing->turn, capturing->turn + 1, __ATOMIC_SEQ_CST);
+    for (uint32_t i = 0; i < CAPTURES_MAXIMUM; i++)
+        capturing->capture[i] = __atomic_load_n(&worker->engine->captures.running[i], __ATOMIC_SEQ_CST);
+}
+
+static void leave(struct worker *worker)
+{
+    __atomic_store_n(&worker->capturing.turn, worker->capturing.turn + 1, __ATOMIC_RELEASE);
+}
+
+void capture_burst_begins(struct worker *worker, const struct packet packets[], unsigned n)
+{
+    struct capturing *capturing = &worker->capturing;
+    enter(worker);
+    for (unsigned i = 0; i < n; i++) {
+        capturing->offset[i] = packets[i].offset;
+        capturing->length[i] = packets[i].length;
+    }
+    for (uint32_t c = 0; c < CAPTURES_MAXIMUM; c++) {
+        struct capture *capture = capturing->capture[c];
+        if (capture == NULL || !capture->keeps)
+            continue;
+        uint8_t *burst = own_ring(worker, capture)->burst;
+        for (unsigned i = 0; i < n; i++, burst += capture->stride)
+            __builtin_memcpy(burst, packet_data(&packets[i]), least(packets[i].length, capture->stride));
+    }
+}
+
+/* One packet of the burst. */
+static void take(struct worker *worker, struct capture *capture, const struct packet *packet, unsigned i,
+                 enum verdict verdict)
+{
+    const struct settings *settings = worker->settings;
+    struct ring *ring = own_ring(worker, capture);
+    uint32_t snap = capture->filter.snap;
+    bool translated = verdict_texts[verdict].class <= VERDICT_DIVIDED; /* where it lay */
+    struct wanted wanted = wanted_by(settings, &capture->filter);
+    struct captured head = {.length = worker->capturing.length[i],
+                            .time = worker->now,
+                            .worker = (uint16_t)worker->actor.lane,
+                            .kind = CAPTURE_RECEIVED,
+                            .verdict = (uint8_t)verdict};
+    const uint8_t *received =
+        translated ? ring->burst + (size_t)i * capture->stride : packet->buffer + worker->capturing.offset[i];
+    head.kept = least(head.length, snap);
+    if (!is_wanted(settings, &wanted, received, least(head.length, capture->stride)) &&
+        !(translated && is_wanted(settings, &wanted, packet_data(packet), packet->length)))
+        return;
+    head.number = ring->number++;
+    put(capture, ring, &head, received);
+    if (verdict_texts[verdict].class != VERDICT_FORWARDED)
+        return; /* pieces are recorded when they are handed out */
+    head.kind = CAPTURE_RESULT;
+    head.length = packet->length;
+    head.kept = least(head.length, snap);
+    put(capture, ring, &head, packet_data(packet));
+}
+
+void capture_burst_ends(struct worker *worker, const struct packet packets[], unsigned n,
+                        const enum verdict verdicts[])
+{
+    worker_enter(worker, worker->now);
+    for (uint32_t c = 0; c < CAPTURES_MAXIMUM; c++) {
+        struct capture *capture = worker->capturing.capture[c];
+        for (unsigned i = 0; capture != NULL && i < n; i++)
+            if (capture->filter.verdicts[verdicts[i]])
+                take(worker, capture, &packets[i], i, verdicts[i]);
+    }
+    worker_leave(worker);
+    leave(worker);
+}
+
+/* An ICMP error made here quotes the packet it is about right behind its own headers. */
+static bool made_is_wanted(const struct settings *settings, const struct wanted *wanted,
+                           const struct packet *packet, enum verdict why)
+{
+    const uint8_t *data = packet_data(packet);
+    uint32_t quoted =
+        (uint32_t)((data[0] >> 4 == 6 ? sizeof(struct ipv6_header) : sizeof(struct ipv4_header)) +
+                   sizeof(struct icmp_header));
+    return is_wanted(settings, wanted, data, packet->length) ||
+           (why != VERDICT_COUNT && packet->length > quoted &&
+            is_wanted(settings, wanted, data + quoted, packet->length - quoted));
+}
+
+void capture_made(struct worker *worker, const struct packet *packet, enum verdict why)
+{
+    struct captured head = {.length = packet->length,
+                            .time = worker->now,
+                            .worker = (uint16_t)worker->actor.lane,
+                            .kind = CAPTURE_MADE,
+                            .verdict = (uint8_t)why};
+    worker_enter(worker, worker->now);
+    enter(worker);
+    for (uint32_t c = 0; c < CAPTURES_MAXIMUM; c++) {
+        struct capture *capture = worker->capturing.capture[c];
+        if (capture == NULL ||
+            !(why == VERDICT_COUNT ? capture->filter.probes : capture->filter.verdicts[why]))
+            continue;
+        struct wanted wanted = wanted_by(worker->settings, &capture->filter);
+        struct ring *ring = own_ring(worker, capture);
+        if (!made_is_wanted(worker->settings, &wanted, packet, why))
+            continue;
+        head.number = ring->number++;
+        head.kept = least(head.length, capture->filter.snap);
+        put(capture, ring, &head, packet_data(packet));
+    }
+    leave(worker);
+    worker_leave(worker);
+}

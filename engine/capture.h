@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Looking at packets: a capture gets a copy of each packet that its filter wants, with what became of it.
+ *
+ *     workers                                        the control plane
+ *     -------                                        -----------------
+ *     burst begins   keep the first bytes as received
+ *     burst ends     filter; put into the own ring   ---->  capture_next, capture_release
+ *     engine_pull    what the engine made            ---->
+ *
+ * A worker has a ring of its own in each capture, a queue of records of any length between two threads.
+ * Nobody waits: into a full ring a record does not go, and is counted as missed. Without a capture a
+ * burst costs one look at a word.
+ *
+ * A translated packet makes two records, as received and as it goes on, with the same number. What is
+ * translated later or for another reason (ICMP errors, probes) makes one. Super-packets and partial
+ * checksums are recorded as they are, uncut and unfinished.
+ */
+#ifndef ENGINE_CAPTURE_H
+#define ENGINE_CAPTURE_H
+
+#include "engine/engine.h"
+
+struct capture;
+
+/* What is to be recorded; it must pass both filters. */
+struct capture_filter {
+    bool verdicts[VERDICT_COUNT];
+    bool probes; /* packets that the engine makes without having been asked by one */
+
+    /*
+     * From or to this address, received or translated, or under a prefix: an IPv4 host is found by its IPv6
+     * address and the other way round. An ICMP error made by the engine counts as being about the packet it
+     * quotes, too.
+     */
+    uint8_t family; /* 4 or 6; 0: any address */
+    be32 address4;
+    struct ipv6_address address6;
+
+    uint32_t snap; /* bytes of each packet that are recorded, at most; 1 to PACKET_MAXIMUM */
+};
+
+enum capture_kind {
+    CAPTURE_RECEIVED,
+    CAPTURE_RESULT, /* what the packet received became */
+    CAPTURE_MADE,   /* made by the engine, because of the verdict on another packet, or a probe */
+};
+
+/* A record; `kept` bytes of the packet follow. */
+struct captured {
+    uint32_t kept;
+    uint32_t length; /* of the packet */
+    nanoseconds time;
+    uint64_t number; /* of the packet on this worker; a result has that of the packet received */
+    uint16_t worker;
+    uint8_t kind;
+    uint8_t verdict; /* VERDICT_COUNT: a probe */
+};
+
+/* All of these are called from the control plane's thread. */
+
+/* Starts a capture; NULL with a sentence if as many as may be are running, or memory is short. */
+struct capture *capture_start(struct engine *engine, const struct capture_filter *filter, char *error,
+                              size_t size);
+
+/*
+ * The oldest record, or NULL if there is none; it stays where it is until capture_release. Records of one
+ * worker come in their order; between workers the order is that of the times as far as they are there.
+ */
+const struct captured *capture_next(struct capture *capture);
+void capture_release(struct capture *capture);
+
+/* Records that found no room, so far. */
+uint64_t capture_missed(const struct capture *capture);
+
+/* Ends a capture. Its memory is freed when no worker uses it any more: now, or by capture_tidy. */
+void capture_stop(struct engine *engine, struct capture *capture);
+void capture_tidy(struct engine *engine);
+
+/* How many are running. */
+uint32_t capture_count(const struct engine *engine);
+
+#endif /* ENGINE_CAPTURE_H */
