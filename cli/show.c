@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "cli/client.h"
 #include "cli/table.h"
@@ -27,6 +28,10 @@ static const struct view views[] = {
     {"counters", "/v1/counters", &verdict_columns, &activity_columns, true,
      "no packets yet; --all lists the counters"},
     {"pools", "/v1/pools", &pool_columns, NULL, false, "no pools"},
+};
+
+enum {
+    NICENESS = 10, /* where all processors are busy, a list waits rather than the packets it is about */
 };
 
 struct show {
@@ -114,6 +119,7 @@ int command_show(const struct command *command, int argc, char **argv)
         return command_misuse(command, "say what to show: status, sessions, bindings, counters or pools");
     if (!client_find(&client, &options))
         return EXIT_FAILURE;
+    setpriority(PRIO_PROCESS, 0, NICENESS);
     bool done = options.json ? client_ask(&client, "GET", view->path, pass_on, NULL)
                 : view->columns == &status_columns
                     ? client_ask(&client, "GET", view->path, print_status, NULL)

@@ -2,8 +2,11 @@
 """A million sessions, listed while packets go on at half the rate at which they begin to be lost.
 
 Client, gateway and server share the machine's cores, and so do the packets' sender, the daemon's threads and
-the command that lists. So the rate that saturates them is measured first, in the same minute. Nothing receives
+the command that lists. So the rate that saturates them is measured first, in the same seconds. Nothing receives
 the packets: the server drops and counts them as they come in, after all that the translator has to do.
+
+Where half that rate is lost as well while nothing is listed, in each of several attempts, the machine is too busy
+with other things to tell.
 """
 import json
 import re
@@ -170,13 +173,17 @@ def test_a_million_rows_at_half_the_saturating_rate(lab):
     daemon = start(lab, settings(limits={"sessions": 1_200_000}))
     traffic = Traffic(lab)
     fill(traffic, daemon)
-    saturating = saturating_rate(traffic)
     path = lab.path("sessions")
+    silences = []  # losses at the same rate without a listing
     for _ in range(ATTEMPTS):
-        run = list_under_load(traffic, daemon, saturating / 2, path)
-        if run.loss < LOSS_ALLOWED and run.sent / run.seconds > 0.9 * saturating / 2:
-            break
-    note(f"saturating: {saturating:.0f}/s; listing: {run}")
-    assert distinct_sessions(path) >= ROWS
-    assert run.loss < LOSS_ALLOWED
-    assert run.sent / run.seconds > 0.9 * saturating / 2
+        rate = saturating_rate(traffic) / 2
+        run = list_under_load(traffic, daemon, rate, path)
+        note(f"half of what saturates: {rate:.0f}/s; listing: {run}")
+        assert distinct_sessions(path) >= ROWS
+        if run.loss < LOSS_ALLOWED and run.sent / run.seconds > 0.9 * rate:
+            return
+        silences.append(traffic.send(rate, rate * LISTING_SECONDS))
+        note(f"without a listing: {silences[-1]}")
+    if all(silence.loss > LOSS_ALLOWED for silence in silences):
+        pytest.skip("this machine loses packets at half of what saturates it without a listing, too")
+    raise AssertionError(f"lost while listing: {run}; without: {silences[-1]}")
