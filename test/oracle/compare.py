@@ -28,11 +28,6 @@ from sequence import Difference, Driver, Sequence, describe
 FEATURES = {
     # The verdict `fragment` for every fragment but atomic ones; RFC 6146 3.4 wants them translated.
     "fragments": False,
-    # Too large without DF: `needs-fragmenting` above plane.mtu.ipv6; RFC 7915 4.1 wants fragments above
-    # translation.lowest-ipv6-mtu.
-    "fragment-towards-ipv6": False,
-    # A SYN from the IPv4 side without a binding is `no-binding`; RFC 6146 3.5.2.2 wants it stored.
-    "stored-syn": False,
     # nat64.filtering is not there; the oracle knows address-dependent filtering.
     "address-dependent-filtering": False,
     # A packet to a pool address leaves on the IPv4 side and the kernel returns it; RFC 6146 3.8.

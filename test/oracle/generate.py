@@ -87,6 +87,7 @@ class Setup:
             statics=[(kind, ip6(six), port6, ip4(four), port4) for kind, six, port6, four, port4 in statics])
         flag = {"true": True, "false": False}
         self.config = Config(mtu6=translation["mtu6"], mtu4=translation["mtu4"], tos=translation["tos"],
+                             lowest_ipv6_mtu=translation["lowest-ipv6-mtu"],
                              zeroize_traffic_class=flag[translation["zeroize-traffic-class"]],
                              amend_udp_checksum_zero=flag[translation["amend-udp-checksum-zero"]],
                              mss_clamp=flag[translation["mss-clamp"]], features=features)
@@ -107,6 +108,7 @@ class Setup:
         odd = rng.random() < 0.6
         translation = {
             "mtu6": rng.choice((1280, 1400, 1500, 1500, 1500, 9000, 65535)) if odd else 1500,
+            "lowest-ipv6-mtu": rng.choice((1280, 1280, 1400, 9000)) if odd else 1280,
             "mtu4": rng.choice((576, 1260, 1280, 1400, 1500, 1500, 1500, 9000, 65535)) if odd else 1500,
             "tos": rng.choice((None, None, 0, 255, 0x28)),
             "zeroize-traffic-class": rng.choice(("true", "false")),

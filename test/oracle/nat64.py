@@ -12,7 +12,7 @@ import internet
 import siit
 from addresses import (LINK_LOCAL, NO_HOST, NON_GLOBAL, UNSURE_GLOBAL, illegal_source4, illegal_source6,
                        link_local6, odd_source6, within)
-from internet import FIN, ICMP4, ICMP6, RST, SYN, TCP, UDP, defect, get16
+from internet import ACK, FIN, ICMP4, ICMP6, RST, SYN, TCP, UDP, defect, get16
 from siit import Rewrite
 
 TRANSPORTS = {TCP: "tcp", UDP: "udp", ICMP4: "icmp", ICMP6: "icmp"}
@@ -20,7 +20,6 @@ CLOSED, V6_INIT, V4_INIT, ESTABLISHED, V4_FIN, V6_FIN, BOTH_FIN, TRANS = (
     "closed", "v6-init", "v4-init", "established", "v4-fin", "v6-fin", "both-fin", "trans")
 # These are found out when the packet is to be translated, after the session has been entered (RFC 6146 3.3:
 # step 4 after step 2); a translator may as well look at them first.
-# Verdicts of what is still to come; see FEATURES in compare.py.
 STORED, FILTERED = "syn-stored", "filtered"
 INCOMING_SYN = 6000  # RFC 6146 4: TCP_INCOMING_SYN
 LATE = ("hop-limit", "too-big-ipv6", "too-big-ipv4", "needs-fragmenting", "udp-checksum-zero")
@@ -54,6 +53,11 @@ class Session:
 
     def __init__(self, binding, remote, ways):
         self.binding, self.remote, self.ways = binding, remote, ways
+        self.opened = 0  # of two half-open sessions that with the lower number is the older
+
+    @property
+    def half_open(self):
+        return any(way[0] in (V6_INIT, V4_INIT) for way in self.ways)
 
     @property
     def key(self):
@@ -138,6 +142,7 @@ class Nat64:
         self.by_client, self.by_pool = {}, {}
         self.pending = {}  # (pool, remote) of stored SYNs: [(packet, time)]
         self.departed = {}  # (transport, client or pool) of bindings that ended: (client, pool, remote)
+        self.opened = 0  # a number that grows with each packet of a session
         self.lingering = False  # sessions may have ended that nobody has swept up
         for transport, address6, port6, address4, port4 in settings.statics:
             self.enter(Binding(transport, (address6, port6), (address4, port4), static=True))
@@ -173,6 +178,17 @@ class Nat64:
         """Whether some session may end in that time; lifetimes may be rounded up by a second."""
         return any(session.lives_until() - 1500 <= end and begin <= session.dead_from() + 3000
                    for session in self.sessions())
+
+    def half_open(self):
+        """Half-open sessions, the oldest first."""
+        return sorted((session for session in self.sessions() if session.half_open),
+                      key=lambda session: session.opened)
+
+    def may_yield(self, more=1):
+        """Whether half-open sessions may end for `more` new ones: doc/decisions/0013 has at most a quarter of
+        the table for them, and the oldest of them yield from 15 16ths of that on."""
+        return len(self.half_open()) + more > self.settings.sessions // 4 * 15 // 16 or self.lingering and \
+            self.settings.sessions < 1024
 
     # Ports
 
@@ -418,7 +434,10 @@ class Nat64:
             ways = tcp_step(ways, side, flags, now, self.settings)
         else:
             ways = [("", now + self.settings.lifetimes[transport], now + self.settings.lifetimes[transport])]
-        binding.sessions[remote] = Session(binding, remote, ways)
+        after = Session(binding, remote, ways)
+        self.opened += 1
+        after.opened = session.opened if session and session.half_open else self.opened
+        binding.sessions[remote] = after
         if transport == "tcp" and self.pending.pop((binding.pool, remote), None) and side == 6:
             # The SYN that was stored had opened the session from the other side.
             long = now + self.settings.established * 1000
@@ -470,12 +489,7 @@ class Nat64:
             replies = [None, (3, 1, bytes(4)), (3, 3, bytes(4)), (3, 13, bytes(4))]
             result.stored_key = pool, remote
             result.unsure = self.may_haunt(transport, pool)
-            if flags & SYN and self.config.features.get("stored-syn"):
-                result.defects.append(defect(STORED, "RFC 6146 3.5.2.2 CLOSED"))
-                if flags & RST:
-                    result.defects.append(defect("no-binding", "RFC 6146 3.5.2.2: SYN and RST"))
-            else:
-                result.defects.append(defect("no-binding", "RFC 6146 3.5.1, 3.5.2.2, 3.5.3", replies))
+            self.keep_out(result, flags, defect("no-binding", "RFC 6146 3.5.1, 3.5.2.2, 3.5.3", replies))
             if not opens:
                 result.defects.append(defect("no-session", "RFC 6146 3.5.2.2 CLOSED"))
             self.late(siit.to6, packet, Rewrite(1, 1), result)
@@ -485,8 +499,8 @@ class Nat64:
         if self.settings.filtering == "address-dependent" and session is None and \
                 all(other[0] != remote[0] for other in binding.sessions):
             result.stored_key = pool, remote
-            kind = STORED if flags & SYN and self.config.features.get("stored-syn") else FILTERED
-            result.defects.append(defect(kind, "RFC 6146 3.5.1, 3.5.2.2", [None, (3, 13, bytes(4))]))
+            self.keep_out(result, flags, defect(FILTERED, "RFC 6146 3.5.1, 3.5.2.2",
+                                                [None, (3, 13, bytes(4))]))
         self.session_defects(result, transport, binding.client, binding, session, opens, flags, 4)
         port = binding.client[1]
         rewrite = Rewrite(self.settings.prefix.embed(packet.source), binding.client[0],
@@ -495,6 +509,14 @@ class Nat64:
         result.defects += late
         result.expect = lambda actual: (expected, None)
         result.commit = lambda actual: self.touch(result.key, pool, flags, 4, now, opens)
+
+    def keep_out(self, result, flags, otherwise):
+        """What may not pass. A SYN is stored; one that is something else besides, which opens no connection
+        (doc/decisions/0012), may be."""
+        if flags & SYN:
+            result.defects.append(defect(STORED, "RFC 6146 3.5.2.2 CLOSED"))
+        if not flags & SYN or flags & (FIN | RST | ACK):
+            result.defects.append(otherwise)
 
     def late(self, translate, packet, rewrite, result):
         """What the translation of a packet would have found wrong that is kept back anyway."""

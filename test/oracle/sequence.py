@@ -17,6 +17,7 @@ SETTLE = 16000  # after which nothing is left of sessions that have ended: the e
 # The engine's names of states where they are not those of nat64.py.
 STATES = {"transitory": TRANS, "closing": nat64.BOTH_FIN}
 FORWARDED = ("translated-6to4", "translated-4to6")
+DIVIDED = "fragmented-4to6"
 
 
 class Difference(Exception):
@@ -129,15 +130,25 @@ def is_about(made, data):
     return bool(data) and len(made) > front and data.startswith(made[front:front + 60])
 
 
+def is_piece(made, ident):
+    """Whether it is an IPv6 fragment of that identification."""
+    return made[0] >> 4 == 6 and made[6] == internet.FRAGMENT and internet.get16(made, 46) == ident
+
+
 def check_pieces(prediction, verdict, pieces, config):
     """An IPv4 packet that must go on in fragments (RFC 7915 4.1)."""
-    if verdict != FORWARDED[1]:
+    if verdict != DIVIDED:
         raise Difference(f"verdict {verdict}; by the oracle it must be translated and fragmented")
     expected, complaint = prediction.expect(b"")
-    wrong = [siit.reassembled_differs(candidate.data, prediction.packet.ident, pieces, config.lowest_ipv6_mtu)
-             for candidate in expected]
-    if complaint or all(wrong):
-        raise Difference(f"fragmented otherwise: {complaint or wrong[0]} [RFC 7915 4.1]\n  expected in one "
+    whole, ident, problem = siit.reassembled(pieces, siit.fragment_limit6(config))
+    wrong = complaint or problem
+    if wrong is None and ident != prediction.packet.ident:
+        wrong = f"the identification is {ident}, not that of the packet"
+    if wrong is None:
+        wrong = [candidate.agrees(whole) for candidate in expected]
+        wrong = wrong[0] if all(wrong) else None
+    if wrong:
+        raise Difference(f"fragmented otherwise: {wrong} [RFC 7915 4.1]\n  expected in one "
                          f"{expected[0].data.hex()}\n  got " + " ".join(piece.hex() for piece in pieces))
 
 
@@ -286,7 +297,7 @@ class Sequence:
                     return
             elif not self.packet(generate.packet(step, self.setup, self.nat)):
                 return
-            elif self.about == "tcp" and step[1] % 4 == 0:
+            elif self.about == "tcp" and step[1] % 4 == 0 or self.nat.may_yield():
                 self.list()
         self.last = None
         self.list()
@@ -307,6 +318,8 @@ class Sequence:
         answers = self.driver.ask(f"at {self.now}000000", "in " + ",".join(data.hex() or "-" for data in datas))
         made = self.without_probes([bytes.fromhex(answer[1]) for answer in answers[len(datas):]])
         self.statistics["bursts"] += 1
+        if self.nat.may_yield(len(datas)):
+            return False  # who has yielded to whom meanwhile does not show
         # Packets of a burst may hold ports for a moment that they turn out not to need.
         lingering, self.nat.lingering = self.nat.lingering, True
         for data, (_, verdict, out) in zip(datas, answers):
@@ -319,9 +332,14 @@ class Sequence:
                 return False
             if prediction.unsure:
                 return False
-            if not prediction.blocked and (self.turns_inside(prediction) or prediction.packet.version == 4 and
-                                           siit.must_fragment6(prediction.packet, self.setup.config)):
+            if not prediction.blocked and self.turns_inside(prediction):
                 return False
+            if self.comes_in_pieces(prediction, verdict):
+                pieces = [packet for packet in made if is_piece(packet, prediction.packet.ident)]
+                made = [packet for packet in made if packet not in pieces]
+                check_pieces(prediction, verdict, pieces, self.setup.config)
+                prediction.commit(None)
+                continue
             mine = [at for at, packet in enumerate(made) if is_about(packet, data)][:1]
             mine = [made.pop(at) for at in mine if verdict not in FORWARDED]
             if check_packet(prediction, verdict, out, mine, self.nat):
@@ -350,8 +368,8 @@ class Sequence:
             return False
         if self.turns_inside(prediction) and all(found.verdict != verdict for found in prediction.defects):
             return self.turned(prediction, verdict, out)
-        if not prediction.blocked and packet.version == 4 and siit.must_fragment6(packet, self.setup.config):
-            check_pieces(prediction, verdict, [out] + made, self.setup.config)
+        if self.comes_in_pieces(prediction, verdict):
+            check_pieces(prediction, verdict, made, self.setup.config)
             made = out = None
         if out is None or check_packet(prediction, verdict, out, made, nat):
             prediction.commit(out)
@@ -364,6 +382,28 @@ class Sequence:
         elif verdict == nat64.STORED:
             nat.pending.setdefault(prediction.stored_key, []).append((data, self.now))
         return True
+
+    def comes_in_pieces(self, prediction, verdict):
+        return not prediction.blocked and prediction.packet.version == 4 and \
+            siit.must_fragment6(prediction.packet, self.setup.config) and \
+            all(found.verdict != verdict for found in prediction.defects)
+
+    def yielded(self):
+        """Half-open sessions that have ended for a new one: the oldest of them, and not without need."""
+        nat = self.nat
+        listed, _ = read_list(self.driver.ask("list"))
+        half_open = nat.half_open()
+        gone = [session for session in half_open if session.key not in listed]
+        if gone != half_open[:len(gone)]:
+            raise Difference(f"of the half-open sessions {show(gone[-1].key)} has ended, which is not the oldest"
+                             " [doc/decisions/0013]")
+        for session in gone:
+            nat.remove(session)
+        if gone and len(half_open) - len(gone) < nat.settings.sessions // 4 * 15 // 16 - 1:
+            raise Difference(f"{len(gone)} of {len(half_open)} half-open sessions have ended without need")
+        if len(half_open) - len(gone) > nat.settings.sessions // 4:
+            raise Difference("more than a quarter of the table is half-open [doc/decisions/0013]")
+        self.statistics["half-open sessions that yielded"] += len(gone)
 
     def return_to_pool(self, out):
         """A hairpin packet: the kernel forwards what goes to a pool address back into the device. False if
@@ -475,6 +515,8 @@ class Sequence:
 
     def list(self):
         self.statistics["lists compared"] += 1
+        if self.nat.may_yield():
+            self.yielded()
         check_list(self.driver, self.nat, self.now, self.setup.settings)
 
     def jump(self, step):

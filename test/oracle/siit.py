@@ -261,8 +261,6 @@ def size_defects6(packet, config):
     reply = (3, 4, struct.pack("!HH", 0, config.mtu6 - 20))
     if packet.df and (size > config.mtu6 or literal > config.mtu6):
         return [defect("too-big-ipv4", "RFC 7915 4.1", reply, must=size > config.mtu6)]
-    if not packet.df and size > config.mtu6 and not config.features.get("fragment-towards-ipv6"):
-        return [defect("needs-fragmenting", "RFC 7915 4.1")]
     return []
 
 
@@ -282,38 +280,46 @@ def to6(packet, rewrite, config, quoted=False):
     return expected, found + more
 
 
+def fragment_limit6(config):
+    """RFC 7915 4.1: "the minimum IPv6 MTU" or what else may be relied on, and no more than the path carries."""
+    return max(MINIMUM_MTU6, min(config.lowest_ipv6_mtu, config.mtu6))
+
+
 def must_fragment6(packet, config):
-    """RFC 7915 4.1: whether it goes out in fragments of at most lowest-ipv6-mtu. ICMP errors are cut instead."""
-    if packet.is_error:
-        return False
+    """RFC 7915 4.1: whether it goes out in fragments of at most that. ICMP errors are cut instead."""
     size = 40 + packet.stated + 8 * packet.fragmented
-    return bool(config.features.get("fragment-towards-ipv6")) and not packet.df and \
-        size > config.lowest_ipv6_mtu
+    return not packet.is_error and not packet.df and size > fragment_limit6(config)
 
 
-def reassembled_differs(whole, ident, pieces, lowest):
-    """None if the IPv6 fragments `pieces`, in any order, carry the payload of the IPv6 packet `whole` and
-    each fits `lowest`; else what is wrong. `ident` None: any identification, the same in all."""
+def reassembled(pieces, limit):
+    """(the IPv6 packet that the fragments `pieces` are of, its identification, None) or a complaint as the
+    third. Of pieces of a fragment it is that fragment again, with its fragment header."""
     parts = []
-    idents = set()
     for piece in pieces:
         packet, found = internet.parse6(piece)
-        if packet is None or found or not packet.has_fragment_header:
-            return "a piece is no proper fragment"
-        if len(piece) > lowest:
-            return f"a fragment has {len(piece)} bytes, more than lowest-ipv6-mtu"
+        if packet is None or found or not packet.has_fragment_header or packet.transport_at != 48:
+            return None, None, "a piece is no proper fragment"
+        if len(piece) > limit:
+            return None, None, f"a fragment has {len(piece)} bytes, more than {limit}"
         if packet.mf and packet.stated % 8:
-            return "a fragment before the last is no multiple of 8"
-        if piece[:4] + piece[7:40] != whole[:4] + whole[7:40] or packet.protocol != whole[6]:
-            return "a fragment's IPv6 header is not that of the packet"
-        idents.add(packet.ident)
-        parts.append((packet.offset * 8, packet.mf, packet.payload))
-    parts.sort()
-    at = 0
-    for offset, more, payload in parts:
-        if offset != at or more != (offset != parts[-1][0]):
-            return "the fragments overlap or leave a gap"
-        at += len(payload)
-    if len(idents) != 1 or (ident is not None and idents != {ident}):
-        return "the identification is not that of the packet"
-    return None if b"".join(part[2] for part in parts) == whole[40:] else "the payload is not that of the packet"
+            return None, None, "a fragment that is not the last is no multiple of 8"
+        parts.append((packet.offset * 8, packet))
+    if not parts:
+        return None, None, "no piece came out"
+    parts.sort(key=lambda part: part[0])
+    first, last = parts[0][1], parts[-1][1]
+    at = parts[0][0]
+    for offset, packet in parts:
+        if packet.data[:4] + packet.data[6:42] + packet.data[44:48] != \
+                first.data[:4] + first.data[6:42] + first.data[44:48]:
+            return None, None, "the fragments' headers are not the same"
+        if offset != at or not packet.mf and packet is not last:
+            return None, None, "the fragments overlap or leave a gap"
+        at += len(packet.payload)
+    payload = b"".join(packet.payload for _, packet in parts)
+    protocol = first.protocol
+    if first.offset or last.mf:
+        payload = internet.fragment_header(protocol, first.offset, last.mf, first.ident) + payload
+        protocol = FRAGMENT
+    whole = first.data[:4] + struct.pack("!HB", len(payload), protocol) + first.data[7:40] + payload
+    return whole, first.ident, None
