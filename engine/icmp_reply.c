@@ -23,7 +23,6 @@ enum {
 enum rest {
     REST_UNUSED,
     REST_MTU,         /* the MTU towards the other side, as this side must see it */
-    REST_NEXT_HEADER, /* position of the Next Header field that named the transport protocol */
     REST_PROBLEM,     /* position that the description tells */
 };
 
@@ -40,7 +39,7 @@ static const struct message messages6[VERDICT_COUNT] = {
     [VERDICT_SUBSCRIBER_FULL] = {ICMPV6_UNREACHABLE, ICMPV6_ADDRESS_UNREACHABLE, REST_UNUSED},
     [VERDICT_TABLE_FULL] = {ICMPV6_UNREACHABLE, ICMPV6_ADDRESS_UNREACHABLE, REST_UNUSED},
     [VERDICT_NON_GLOBAL] = {ICMPV6_UNREACHABLE, ICMPV6_PROHIBITED, REST_UNUSED},
-    [VERDICT_PROTOCOL] = {ICMPV6_PARAMETER_PROBLEM, ICMPV6_UNRECOGNIZED_NEXT_HEADER, REST_NEXT_HEADER},
+    [VERDICT_PROTOCOL] = {ICMPV6_UNREACHABLE, ICMPV6_PORT_UNREACHABLE, REST_UNUSED},
     [VERDICT_ROUTING_HEADER] = {ICMPV6_PARAMETER_PROBLEM, ICMPV6_ERRONEOUS_HEADER, REST_PROBLEM},
 };
 
@@ -64,22 +63,6 @@ static bool may_be_answered(const struct description *description)
            description->kind == PACKET_ICMP_QUERY || description->kind == PACKET_OTHER;
 }
 
-/*
- * Position of the Next Header field that names the transport protocol: in the last extension header before
- * the transport header. The walk repeats what packet_describe checked. A fragment header, whose second byte
- * is no length, can only be the last.
- */
-static uint32_t next_header_position(const uint8_t *data, const struct description *description)
-{
-    uint32_t position = offsetof(struct ipv6_header, next_header);
-    uint32_t at = sizeof(struct ipv6_header);
-    while (at < description->transport) {
-        position = at;
-        at += (data[at + 1] + 1u) * 8;
-    }
-    return position;
-}
-
 /* The MTU of an IPv4 path, as an IPv6 sender must see it: section 5.1 of RFC 7915. */
 static uint32_t mtu_seen_from6(uint32_t mtu4)
 {
@@ -92,14 +75,12 @@ static uint16_t mtu_seen_from4(uint32_t mtu6)
     return mtu6 - 20 > UINT16_MAX ? UINT16_MAX : (uint16_t)(mtu6 - 20);
 }
 
-static uint32_t rest6(enum rest rest, const uint8_t *data, const struct description *description,
+static uint32_t rest6(enum rest rest, const struct description *description,
                       const struct translation_settings *settings)
 {
     switch (rest) {
     case REST_MTU:
         return mtu_seen_from6(description->mtu != 0 ? description->mtu : settings->mtu4);
-    case REST_NEXT_HEADER:
-        return next_header_position(data, description);
     case REST_PROBLEM:
         return description->problem;
     default:
@@ -204,7 +185,6 @@ bool icmp_reply_build(struct packet *reply, const struct packet *original,
                       const struct icmp_sources *sources, const struct translation_settings *settings)
 {
     static const struct ipv6_address none;
-    const uint8_t *data = packet_data(original);
     const struct message *message = description->version == 6 ? &messages6[why] : &messages4[why];
     struct icmp_header icmp = {.type = message->type, .code = message->code};
 
@@ -212,7 +192,7 @@ bool icmp_reply_build(struct packet *reply, const struct packet *original,
         return false;
     reply->offload = (struct offload){0};
     if (description->version == 6) {
-        store_be32(icmp.rest, to_be32(rest6(message->rest, data, description, settings)));
+        store_be32(icmp.rest, to_be32(rest6(message->rest, description, settings)));
         return !ipv6_equal(&sources->address6, &none) && build6(reply, original, &sources->address6, &icmp);
     }
     if (message->rest == REST_MTU)

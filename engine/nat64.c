@@ -333,7 +333,8 @@ static const uint8_t *quoted_packet(const struct packet *packet, const struct de
 
 /*
  * An ICMPv6 error about a packet that went to a client: quoted source = the remote, quoted destination = the
- * client. It goes on to the remote as if the pool address had sent it (section 3.6.1).
+ * client. It goes on to the remote, whoever it was sent to, as if the pool address had sent it (sections 3.4,
+ * 3.6.1 and 3.7).
  */
 enum verdict nat64_outgoing_error(struct worker *worker, const struct packet *packet,
                                   const struct description *description, const struct description *quoted,
@@ -360,8 +361,7 @@ enum verdict nat64_outgoing_error(struct worker *worker, const struct packet *pa
         return VERDICT_ICMP_NO_SESSION;
     const struct record *record = &found.copy;
     be16 identifier = record->pool_port;
-    to->to = (struct endpoints4){.source = record->pool,
-                                 .destination = rfc6052_extract(prefix, &outer->destination)};
+    to->to = (struct endpoints4){.source = record->pool, .destination = key.remote};
     to->quoted_to =
         (struct endpoints4){.source = key.remote,
                             .destination = record->pool,

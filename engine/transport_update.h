@@ -40,11 +40,10 @@ static __attribute__((noinline, unused)) uint32_t tcp_mss_limit(const struct tra
     return limit6 < limit4 ? limit6 : limit4;
 }
 
-/* Position of the MSS option in a TCP header of `length` bytes, 0 if there is none or the options are
- * malformed. */
-WIRE_INLINE unsigned tcp_find_mss(const uint8_t *tcp, unsigned length)
+/* Position of the first MSS option from `at` on in a TCP header of `length` bytes, 0 if there is none or the
+ * options are malformed. */
+WIRE_INLINE unsigned tcp_find_mss(const uint8_t *tcp, unsigned at, unsigned length)
 {
-    unsigned at = sizeof(struct tcp_header);
     while (at < length && tcp[at] != TCP_OPTION_END) {
         if (tcp[at] == TCP_OPTION_NOP) {
             at++;
@@ -52,25 +51,31 @@ WIRE_INLINE unsigned tcp_find_mss(const uint8_t *tcp, unsigned length)
         }
         if (length - at < 2 || tcp[at + 1] < 2 || tcp[at + 1] > length - at)
             return 0;
-        if (tcp[at] == TCP_OPTION_MSS)
-            return tcp[at + 1] == TCP_OPTION_MSS_LENGTH ? at : 0;
+        if (tcp[at] == TCP_OPTION_MSS && tcp[at + 1] == TCP_OPTION_MSS_LENGTH)
+            return at;
         at += tcp[at + 1];
     }
     return 0;
 }
 
-/* Lowers the MSS of a SYN to `limit`; the checksum's change is added to `segment`, see tcp_update. */
+/*
+ * Lowers each MSS of a SYN to `limit`: which of several the receiver goes by is its own affair. The checksum's
+ * change is added to `segment`, see tcp_update.
+ */
 static inline void tcp_clamp_mss(uint8_t *tcp, uint32_t limit, struct transport_change *segment)
 {
-    unsigned at = tcp_find_mss(tcp, tcp_header_length((const struct tcp_header *)tcp)) + 2;
-    be16 old = load_be16(tcp + at), new = to_be16((uint16_t)limit);
+    unsigned length = tcp_header_length((const struct tcp_header *)tcp);
+    unsigned at = tcp_find_mss(tcp, sizeof(struct tcp_header), length);
 
-    if (at == 2 || from_be16(old) <= limit)
-        return;
-    store_be16(tcp + at, new);
-    /* At an odd position the two bytes lie in two words of the sum, each in the other's place. */
-    segment->gone += at % 2 == 0 ? old : WIRE_SWAP16(old);
-    segment->came += at % 2 == 0 ? new : WIRE_SWAP16(new);
+    for (; at != 0; at = tcp_find_mss(tcp, at + TCP_OPTION_MSS_LENGTH, length)) {
+        be16 old = load_be16(tcp + at + 2), new = to_be16((uint16_t)limit);
+        if (from_be16(old) <= limit)
+            continue;
+        store_be16(tcp + at + 2, new);
+        /* At an odd position the two bytes lie in two words of the sum, each in the other's place. */
+        segment->gone += at % 2 == 0 ? old : WIRE_SWAP16(old);
+        segment->came += at % 2 == 0 ? new : WIRE_SWAP16(new);
+    }
 }
 
 /* Moves the ports; their part in the checksum's change is added to `segment`. */

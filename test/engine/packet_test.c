@@ -82,13 +82,20 @@ static void impossible_headers_are_refused(void **state)
     packet = make4(17, 20);
     put(packet_data(&packet) + 2, 2, 19);
     assert_int_equal(packet_describe(&packet, &found), VERDICT_BAD_HEADER);
-    /* Length zero: BIG TCP in either family. */
+    /* Length zero: BIG TCP in IPv4; in IPv6 only with the jumbo option, and without it there is nothing. */
     packet = make4(6, 20);
     put(packet_data(&packet) + 2, 2, 0);
     assert_int_equal(packet_describe(&packet, &found), VERDICT_BAD_HEADER);
     packet = make6(6, 20);
     put(packet_data(&packet) + 4, 2, 0);
+    assert_int_equal(packet_describe(&packet, &found), VERDICT_TRUNCATED);
+    packet = make6(0, 20);
+    put(packet_data(&packet) + 4, 2, 0);
     assert_int_equal(packet_describe(&packet, &found), VERDICT_BAD_HEADER);
+    packet = make6(132, 20);
+    put(packet_data(&packet) + 4, 2, 0);
+    assert_int_equal(packet_describe(&packet, &found), VERDICT_COUNT);
+    assert_int_equal(packet.length, 40);
 }
 
 static void transport_lengths_are_checked(void **state)

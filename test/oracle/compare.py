@@ -38,14 +38,6 @@ FEATURES = {
 
 # What the engine does otherwise than the oracle reads the RFCs, for the time being; True is the oracle's way.
 FEATURES |= {
-    # IPv6 with another protocol is answered with Parameter Problem 4/1; RFC 6146 3.4 says SHOULD, Destination
-    # Unreachable, code 4 (Port Unreachable).
-    "protocol-is-port-unreachable": False,
-    # Only the first MSS option of a SYN is lowered; receivers take the last (or refuse both).
-    "mss-every-option": False,
-    # An ICMPv6 error goes to where it was sent to even if it quotes a packet from elsewhere; RFC 6146 3.7 has
-    # it go to the source of the packet it quotes.
-    "error-to-quoted-source": False,
     # Which pool address a client gets does not follow from the bindings it has: where the addresses have
     # different ports, or one has none left, it may get a second one although the first has ports of the kind;
     # RFC 6146 3.5.1.1, 3.5.2.3 and 3.5.3 have it keep the first.

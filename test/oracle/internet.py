@@ -103,7 +103,6 @@ class Packet:
         self.options = b""
         self.has_fragment_header = False
         self.transport_at = 0
-        self.next_header_at = 6  # of IPv6: where the protocol stands
         self.stated = 0
         self.payload = b""
         self.data = b""
@@ -210,8 +209,8 @@ def parse6(data, quoted=False):
     packet.source, packet.destination = int.from_bytes(data[8:24], "big"), int.from_bytes(data[24:40], "big")
     packet.stated = length
     packet, found = walk_extensions(packet, data, following, quoted)
-    if length == 0 and not quoted:
-        found.append(defect("bad-header", "RFC 2675: a jumbogram, or nothing at all", must=False))
+    if length == 0 and following == HOP_BY_HOP and not quoted:
+        found.append(defect("bad-header", "RFC 2675 3: a jumbogram"))
     return packet, found
 
 
@@ -242,7 +241,7 @@ def walk_extensions(packet, data, following, quoted):
             packet.has_fragment_header = True
             flags, packet.ident = struct.unpack_from("!HI", data, at + 2)
             packet.offset, packet.mf = flags >> 3, flags & 1
-        following, packet.next_header_at = data[at], at
+        following = data[at]
         at += size
     if count > 8:
         found.append(defect(stuck, "a limit of the engine: EXTENSION_HEADERS_MAXIMUM", must=False))

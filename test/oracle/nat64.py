@@ -298,10 +298,8 @@ class Nat64:
         if packet.fragmented and not self.config.features.get("fragments"):
             found.append(defect("fragment", "RFC 6146 3.4; this version does not"))
         if packet.protocol not in (TCP, UDP, icmp):
-            reply = (3, 2, bytes(4)) if packet.version == 4 else (1, 4, bytes(4))
-            if packet.version == 6 and not self.config.features.get("protocol-is-port-unreachable"):
-                reply = (4, 1, packet.next_header_at.to_bytes(4, "big"))
-            found.append(defect("protocol", "RFC 6146 3.4", reply))
+            found.append(defect("protocol", "RFC 6146 3.4", (3, 2, bytes(4)) if packet.version == 4 else
+                                (1, 4, bytes(4))))
             if packet.protocol in internet.OTHER_EXTENSIONS and packet.version == 6:
                 found.append(defect("extension-header", "RFC 7915 5.1", must=False))
             return False
@@ -584,9 +582,7 @@ class Nat64:
         inner = Rewrite(remote[0], pool[0], port if transport == "icmp" else None,
                         None if transport == "icmp" else port)
         # 3.7: to the destination of the outgoing tuple, whatever the packet around was sent to.
-        to = remote[0] if self.config.features.get("error-to-quoted-source") else \
-            prefix.extract(packet.destination)
-        self.finish_error(packet, Rewrite(pool[0], to), quote, inner, result)
+        self.finish_error(packet, Rewrite(pool[0], remote[0]), quote, inner, result)
 
     def error4(self, packet, result):
         """From the IPv4 side, about a packet that came from the IPv6 side."""

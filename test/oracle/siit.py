@@ -84,8 +84,8 @@ def changed_sum(old, delta):
     return (65535 - total) % 65535, total == 0
 
 
-def clamp(options, limit, every):
-    """The options of a SYN with each maximum segment size above the limit, or the first, lowered to it."""
+def clamp(options, limit):
+    """The options of a SYN with each maximum segment size above the limit lowered to it."""
     out, at = bytearray(options), 0
     while at < len(out):
         kind = out[at]
@@ -98,8 +98,6 @@ def clamp(options, limit, every):
             break
         if kind == 2 and out[at + 1] == 4:
             out[at + 2:at + 4] = struct.pack("!H", min(limit, get16(out, at + 2)))
-            if not every:
-                break
         at += out[at + 1]
     return bytes(out)
 
@@ -116,8 +114,7 @@ def edit_tcp(packet, payload, rewrite, config, quoted):
         payload = put16(payload, 2, rewrite.destination_port)
     if not quoted and config.mss_clamp and packet.protocol == TCP and payload[13] & SYN:
         end = min((payload[12] >> 4) * 4, len(payload))
-        payload = payload[:20] + clamp(payload[20:end], segment_limit(config), config.features.get(
-            "mss-every-option")) + payload[end:]
+        payload = payload[:20] + clamp(payload[20:end], segment_limit(config)) + payload[end:]
     return payload
 
 
