@@ -22,8 +22,8 @@ enum {
 /* What the last four bytes of the ICMP header say. */
 enum rest {
     REST_UNUSED,
-    REST_MTU,         /* the MTU towards the other side, as this side must see it */
-    REST_PROBLEM,     /* position that the description tells */
+    REST_MTU,     /* the MTU towards the other side, as this side must see it */
+    REST_PROBLEM, /* position that the description tells */
 };
 
 struct message {

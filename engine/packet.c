@@ -268,7 +268,8 @@ static enum verdict describe_ipv6(struct view *view, struct description *descrip
         return VERDICT_TRUNCATED;
     walk.next = ip->next_header;
     view->end = (uint32_t)sizeof(*ip) + from_be16(ip->payload_length);
-    /* A length of zero announces a jumbogram if there is an option to tell the real one (RFC 2675 section 3). */
+    /* A length of zero announces a jumbogram if there is an option to tell the real one (RFC 2675 section 3).
+     */
     if (ip->payload_length == 0 && walk.next == PROTOCOL_HOP_BY_HOP)
         return VERDICT_BAD_HEADER;
     if (view->end > view->present && !view->quoted)

@@ -59,8 +59,8 @@ WIRE_INLINE unsigned tcp_find_mss(const uint8_t *tcp, unsigned at, unsigned leng
 }
 
 /*
- * Lowers each MSS of a SYN to `limit`: which of several the receiver goes by is its own affair. The checksum's
- * change is added to `segment`, see tcp_update.
+ * Lowers each MSS of a SYN to `limit`: which of several the receiver goes by is its own affair. The
+ * checksum's change is added to `segment`, see tcp_update.
  */
 static inline void tcp_clamp_mss(uint8_t *tcp, uint32_t limit, struct transport_change *segment)
 {
