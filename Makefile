@@ -4,7 +4,7 @@
 #   make            build/isthmus
 #   make test       all tests; closes with "N passed, N failed"
 #   make demo       the main job on real traffic, in a lab of network namespaces; KEEP=1 leaves the lab up
-#   make check      the checkers: includes, ceilings, format, words, sources, BPF, clang-tidy
+#   make check      the checkers: includes, ceilings, format, words, sources, RFC map, BPF, clang-tidy
 #   make fuzz       every fuzz target for SECONDS=60
 #   make stress     many threads on one session table, under the thread sanitizer, for SECONDS=600
 #   make bench      benchmarks as ratios; ONLY=engine, table, instructions or tun for one of them
