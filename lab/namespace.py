@@ -5,9 +5,10 @@ A machine is a network, a mount and a host-name namespace, held open by one slee
 Nothing is named on the host: no entry under /run/netns, no file, no mount. So any number of labs stand side
 by side, and when the keeper and the programs of a machine are gone, the kernel has taken the rest down.
 
-Keeper and programs ask the kernel to kill them when the process that made them dies, so that not even
-kill -9 leaves anything behind; only a lab that is to stay (keep=True) does without. Programs are started by
-nsenter, which replaces itself by the program: the process id of one is that of the other.
+Keeper and programs ask the kernel to kill them when the process that made them dies, and a guardian
+(guardian.py) ends who does not listen to that, so that not even kill -9 leaves anything behind; only a lab that
+is to stay (keep=True) does without. Programs are started by nsenter, which replaces itself by the program: the
+process id of one is that of the other.
 
 In a machine /sys shows its own interfaces, and /run is empty and its own: a daemon that keeps sockets and
 state there cannot meet the daemon of another lab.
@@ -18,6 +19,8 @@ import shlex
 import signal
 import subprocess
 import time
+
+from guardian import guardian, identity, kill_inhabitants
 
 PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -80,6 +83,8 @@ class Machine:
         keeper.stdout.close()
         keeper.stderr.close()
         self.keeper = keeper
+        if not keep:
+            guardian().tell("machine", keeper.pid)
 
     def _popen(self, command, **options):
         # A session of its own: Ctrl-C reaches the lab's owner, who ends the programs in order.
@@ -131,8 +136,11 @@ class Machine:
                     stream.close()
         self.processes.clear()
         if self.keeper:
-            self.keeper.kill()
+            # With it goes whoever a program has left behind.
+            kill_inhabitants({identity(os.stat(f"/proc/{self.keeper.pid}/ns/net"))})
             self.keeper.wait()
+            if not self.keep:
+                guardian().tell("forget", self.keeper.pid)
             self.keeper = None
 
 

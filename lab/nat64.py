@@ -27,6 +27,7 @@ import signal
 import subprocess
 import tempfile
 
+from guardian import guardian
 from namespace import LabError, Machine, end, link, need_root, wait_until
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -82,6 +83,8 @@ class Lab:
         self.machines = []
         self.keep = keep
         self.directory = tempfile.mkdtemp(prefix="isthmus-lab-")
+        if not keep:
+            guardian().tell("directory", self.directory)
         try:
             self.client = self._machine("client")
             self.gateway = self._machine("gateway")
@@ -102,6 +105,8 @@ class Lab:
             machine.close()
         self.machines.clear()
         shutil.rmtree(self.directory, ignore_errors=True)
+        if not self.keep:
+            guardian().tell("forget", self.directory)
 
     def _machine(self, name):
         machine = Machine(name, self.keep)
