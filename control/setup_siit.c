@@ -58,6 +58,34 @@ static bool route_spans(const struct setup *setup, const struct ipv4_span *spans
     return true;
 }
 
+struct own_search {
+    uint32_t address;
+    bool found;
+};
+
+static void compare_own(void *context, const struct netlink_address *address)
+{
+    struct own_search *search = context;
+    if (address->network.family == AF_INET &&
+        from_be32(load_be32(address->network.address)) == search->address)
+        search->found = true;
+}
+
+/*
+ * The addresses that stand for hops without IPv4 (RFC 6791). Errors from there enter the kernel by the
+ * device, and a reverse path filter asks for a route back; and what is sent to them ends here instead of
+ * going in circles.
+ */
+static bool route_sources(const struct setup *setup, const struct siit_settings *siit, char *error,
+                          size_t size)
+{
+    struct own_search own = {.address = from_be32(siit->icmp_source.first)};
+    if (siit->icmp_source.count == 1)
+        netlink_addresses(setup->netlink, compare_own, &own);
+    return own.found ||
+           setup_route_span(setup, from_be32(siit->icmp_source.first), siit->icmp_source.count, error, size);
+}
+
 bool setup_siit_routes(const struct setup *setup, char *error, size_t size)
 {
     const struct settings *settings = &setup->config->settings;
@@ -68,6 +96,9 @@ bool setup_siit_routes(const struct setup *setup, char *error, size_t size)
         if (prefix->length != 0 && !setup_route(setup, &to, error, size))
             return false;
     }
+    for (uint32_t i = 0; i < settings->siit_count; i++)
+        if (!route_sources(setup, &settings->siit[i], error, size))
+            return false;
     uint32_t count;
     struct ipv4_span *spans = config_siit_spans(setup->config, &count);
     if (spans == NULL) {

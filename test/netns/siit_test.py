@@ -207,7 +207,8 @@ def test_a_hundred_thousand_mappings(lab):
 
 def test_everything_is_undone(lab):
     before = nat64.snapshot(lab.gateway)
-    daemon = start(lab, siit())
+    daemon = start(lab, siit(icmp_source_ipv4="198.51.100.64/26"))
+    assert "198.51.100.64/26" in lab.gateway.run(["ip", "-4", "route", "show", "dev", "isthmus0"]).stdout
     assert "192.0.2.20/31" in lab.gateway.run(["ip", "-4", "route", "show", "dev", "isthmus0"]).stdout
     daemon.stop()
     daemon.command("down")
