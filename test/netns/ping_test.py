@@ -5,7 +5,7 @@ import re
 import nat64
 import pytest
 from conftest import counter
-from side_by_side import ECHO_ID, NAT64, SIIT, WAYS, side_by_side
+from side_by_side import ECHO_ID, FRAGMENTS_IN_NAT64, NAT64, SIIT, WAYS, side_by_side
 
 SIZES = [1, 7, 8, 9, 64, 1000, 1231, 1232, 1233, 1240, 1452, 1453, 1472, 1473, 2000, 4096, 8952, 9001, 20000, 32768,
          60000]
@@ -13,7 +13,7 @@ COUNT = 3
 
 # Who passes messages that are fragmented on the way. Without state nobody can: the checksum of ICMPv6 covers
 # the length of the whole message, which its first fragment does not tell (RFC 7915 section 1.2).
-CARRIES_FRAGMENTS = {NAT64: False, SIIT: False}
+CARRIES_FRAGMENTS = {NAT64: FRAGMENTS_IN_NAT64, SIIT: False}
 
 
 def ping(machine, destination, size, *arguments):

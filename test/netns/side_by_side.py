@@ -19,6 +19,9 @@ OWN = {"ipv6": nat64.GATEWAY6, "ipv4": nat64.GATEWAY4}
 SIIT_PREFIX = "2001:db8:65::"
 ECHO_ID = 7
 
+# Whether fragments that others have made pass with state, too. Without, those of UDP and TCP do.
+FRAGMENTS_IN_NAT64 = False
+
 
 @dataclass(frozen=True)
 class Way:

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""UDP: with a checksum and without, and answers of a name server that are longer than any packet."""
+import os
+import re
+import sys
+
+import nat64
+import pytest
+from conftest import PYTHON, counter, python
+from side_by_side import FRAGMENTS_IN_NAT64, NAT64, SIIT, WAYS, read, serve, side_by_side, static
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import dns_server  # noqa: E402
+
+PORT = 5000
+DNS_PORT = 5300
+SO_NO_CHECK = "1, 11"                # SOL_SOCKET: send IPv4 UDP without a checksum
+UDP_NO_CHECK6_TX = "17, 101"         # SOL_UDP: the same for IPv6
+UDP_NO_CHECK6_RX = "17, 102"         # and take it
+CARRIES_FRAGMENTS = {NAT64: FRAGMENTS_IN_NAT64, SIIT: True}
+
+ECHO = """
+import socket, sys
+address, port, options = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
+server = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+server.bind((address, port))
+for option in options:
+    server.setsockopt(*map(int, option.split(",")), 1)
+print("ready", flush=True)
+while True:
+    data, peer = server.recvfrom(65535)
+    server.sendto(data, peer)
+"""
+
+# Sends a datagram of each size and prints the sizes of which the same came back.
+ASK = """
+import socket, sys
+address, port, sizes, options = sys.argv[1], int(sys.argv[2]), sys.argv[3].split(","), sys.argv[4:]
+probe = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+probe.connect((address, port))
+probe.settimeout(2)
+for option in options:
+    probe.setsockopt(*map(int, option.split(",")), 1)
+for size in map(int, sizes):
+    data = bytes((size + i * 7) % 251 for i in range(size))
+    probe.send(data)
+    try:
+        print(size if probe.recv(65535) == data else f"{size}:changed")
+    except OSError as error:
+        print(f"{size}:{type(error).__name__}")
+        probe.settimeout(0.3)
+"""
+
+SMALL = [0, 1, 2, 7, 100, 1000, 1001, 1231, 1232]
+LARGE = [1233, 1400, 1451, 1452]  # from IPv4 fragmented by isthmus
+FRAGMENTED = [3000, 20001, 60000]
+
+
+def ask(machine, address, port, sizes, *options):
+    out = python(machine, ASK, address, str(port), ",".join(map(str, sizes)), *options)
+    return [int(word) if word.isdigit() else word for word in out.split()]
+
+
+@pytest.fixture(scope="module")
+def echoing(namespaces):
+    """Servers on both sides: at PORT with a checksum, at PORT + 1 without; and name servers."""
+    bindings = [static("udp", port) for port in (PORT, PORT + 1, DNS_PORT)]
+    with side_by_side(bindings=bindings) as (lab, daemon):
+        for name, machine, address, options in (
+                ("client", lab.client, "::", [UDP_NO_CHECK6_TX, UDP_NO_CHECK6_RX]),
+                ("server", lab.server, nat64.SERVER, [SO_NO_CHECK])):
+            options = [option.replace(" ", "") for option in options]
+            serve(machine, lab.path(f"{name}-echo.log"), ECHO, address, PORT)
+            serve(machine, lab.path(f"{name}-bare.log"), ECHO, address, PORT + 1, *options)
+            serve(machine, lab.path(f"{name}-dns.log"), read(dns_server.__file__), address, DNS_PORT)
+        yield lab, daemon
+
+
+def bare(option):
+    return option.replace(" ", "")
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_with_a_checksum(echoing, way):
+    lab, _ = echoing
+    assert ask(lab.client, way.server, PORT, SMALL + LARGE) == SMALL + LARGE
+    assert ask(lab.server, way.client, PORT, SMALL + LARGE) == SMALL + LARGE
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_without_a_checksum_from_ipv4(echoing, way):
+    """IPv6 hosts take no UDP without a checksum: isthmus has computed it (RFC 7915 section 4.5)."""
+    lab, daemon = echoing
+    assert ask(lab.client, way.server, PORT + 1, SMALL + LARGE) == SMALL + LARGE
+    assert ask(lab.server, way.client, PORT, SMALL + LARGE, bare(SO_NO_CHECK)) == SMALL + LARGE
+    assert counter(daemon, "udp-checksum-zero") == 0
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_without_a_checksum_from_ipv6(echoing, way):
+    """RFC 6935: where two agree to do without, it stays so."""
+    lab, _ = echoing
+    options = [bare(UDP_NO_CHECK6_TX), bare(UDP_NO_CHECK6_RX)]
+    assert ask(lab.client, way.server, PORT, SMALL + LARGE, *options) == SMALL + LARGE
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_fragments(echoing, way, side):
+    """Made by the sender, of both the question and the answer."""
+    lab, _ = echoing
+    machine, address = (lab.client, way.server) if side == "client" else (lab.server, way.client)
+    answered = ask(machine, address, PORT, FRAGMENTED)
+    assert (answered == FRAGMENTED) == CARRIES_FRAGMENTS[way], answered
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_fragments_without_a_checksum(echoing, way):
+    """With state they can be put together to compute it; without, they are dropped and counted."""
+    lab, daemon = echoing
+    before = counter(daemon, "udp-fragment-checksum-zero")
+    answered = ask(lab.client, way.server, PORT + 1, FRAGMENTED[:2])
+    if way is SIIT:
+        assert answered == [f"{size}:TimeoutError" for size in FRAGMENTED[:2]]
+        assert counter(daemon, "udp-fragment-checksum-zero") > before
+    else:
+        assert (answered == FRAGMENTED[:2]) == FRAGMENTS_IN_NAT64, answered
+
+
+def dig(machine, address, size):
+    """How many bytes the answer has; it is the one that was sent."""
+    text = machine.run(["dig", "+notcp", "+tries=1", "+time=1", "+bufsize=4096", "-p", str(DNS_PORT),
+                        f"@{address}", "TXT", f"{size}.size."], check=False).stdout
+    found = re.search(r"MSG SIZE +rcvd: (\d+)", text)
+    sent = re.findall(r'"([a-z]*)"', text)
+    assert all(string == dns_server.LETTERS[:len(string)].decode() for string in sent)
+    return int(found.group(1)) if found else None
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_dns(echoing, way, side):
+    """Answers of up to 4096 bytes, the most that EDNS0 is usually asked for, over UDP."""
+    lab, _ = echoing
+    machine, address = (lab.client, way.server) if side == "client" else (lab.server, way.client)
+    for size in (200, 512, 1232, 1400, 1452):
+        assert dig(machine, address, size) == size
+    large = {size: dig(machine, address, size) for size in (1473, 4096)}
+    assert large == {size: size if CARRIES_FRAGMENTS[way] else None for size in (1473, 4096)}
