@@ -167,7 +167,8 @@ static void settle(struct bench *bench, uint32_t sessions, uint32_t addresses)
     nat64->sessions_per_subscriber = SUBSCRIBER_SESSIONS_DEFAULT;
     nat64->pool = &bench->range;
     nat64->pool_count = 1;
-    nat64->timeouts = (struct nat64_timeouts){300, 60, 7440, 240};
+    nat64->timeouts = (struct nat64_timeouts){
+        .udp = 300, .icmp = 60, .tcp_established = 7440, .tcp_transitory = 240, .tcp_syn = 6};
     bench->settings.translation = (struct translation_settings){
         .tos = -1, .amend_udp_checksum_zero = true, .mss_clamp = true, .mtu6 = 1500, .mtu4 = 1500};
 }
