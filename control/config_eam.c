@@ -63,7 +63,7 @@ __attribute__((format(printf, 3, 4))) static bool blame_mapping(const struct com
 /* Where another mapping is: "siit[0].eam[3]" or "line 12". */
 static const char *name_mapping(const struct completion *completion, uint32_t mapping, char *out, size_t size)
 {
-    if (mapping < entry_of(completion)->eam_count)
+    if (completion->line == NULL || mapping < entry_of(completion)->eam_count)
         snprintf(out, size, "siit[%u].eam[%u]", completion->number, mapping);
     else
         snprintf(out, size, "line %u", completion->line[mapping]);
@@ -75,7 +75,7 @@ static const char *name_mapping(const struct completion *completion, uint32_t ma
 static bool add_mapping(struct completion *completion, const struct eam *mapping, uint32_t line)
 {
     struct config_siit *entry = entry_of(completion);
-    if (entry->mapping_count == completion->room) {
+    if (completion->line == NULL || entry->mapping_count == completion->room) {
         size_t room = completion->room * 2 + 64;
         struct eam *mappings = reallocarray(entry->mappings, room, sizeof(struct eam));
         if (mappings != NULL)
