@@ -37,7 +37,7 @@ static int set_up(void **state)
                                                 .subscriber_prefix = 64,
                                                 .pool = &range,
                                                 .pool_count = 1,
-                                                .timeouts = {300, 60, 7440, 240}};
+                                                .timeouts = {300, 60, 7440, 240, 6}};
     struct geometry geometry = {.sessions = 1024, .addresses = 4, .workers = WORKERS};
     table = table_create(&geometry, 1);
     struct engine_options options = {.table = table, .settings = &settings, .workers = WORKERS, .seed = 1};
