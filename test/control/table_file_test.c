@@ -257,6 +257,38 @@ static void test_refusals(void **context)
     free(image);
 }
 
+/* The file of an older version: that layout in both headers, and no segment that it did not have. */
+static void age_image(uint32_t layout)
+{
+    size_t younger = AT_SEGMENTS + TABLE_SEGMENTS_OLDER * 24;
+    memcpy(image + AT_LAYOUT, &layout, sizeof(layout));
+    memcpy(image + 4096 + offsetof(struct table_header, layout), &layout, sizeof(layout));
+    memset(image + younger, 0, HEADER - younger);
+}
+
+static void test_older_layouts_are_taken_over(void **context)
+{
+    (void)context;
+    take_image();
+    for (uint32_t layout = TABLE_LAYOUT_OLDEST; layout < TABLE_LAYOUT; layout++) {
+        age_image(layout);
+        put_image(image_size);
+        struct table_file *file = open_table(&small, false);
+        assert_non_null(file);
+        expect_said("of another size, order or version; a new one takes its sessions over");
+        assert_non_null(table_file_previous(file));
+        assert_int_equal(table_file_previous(file)->layout, layout);
+        assert_int_equal(table_file_table(file)->layout, TABLE_LAYOUT);
+        assert_null(table_file_previous(file)->segment[SEGMENT_HALF_OPEN]);
+        table_file_close(file);
+    }
+    image[HEADER - 24 + 8] = 8; /* a segment that only the present layout has */
+    image[HEADER - 24 + 16] = 2;
+    put_image(image_size);
+    expect_refusal("damaged: segment 10");
+    free(image);
+}
+
 static void test_cut_short(void **context)
 {
     (void)context;
@@ -416,6 +448,7 @@ int main(void)
         FILE_TEST(test_fresh),
         FILE_TEST(test_large_segments_lie_on_huge_pages),
         FILE_TEST(test_refusals),
+        FILE_TEST(test_older_layouts_are_taken_over),
         FILE_TEST(test_cut_short),
         FILE_TEST(test_other_kinds_of_file),
         FILE_TEST(test_every_byte_of_the_header),

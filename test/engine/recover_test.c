@@ -3,6 +3,7 @@
  * What engine_create promises about the sessions it finds: which live on under changed settings or in another
  * geometry, what it says became of the others, and that no content of the records does worse than lose them.
  */
+#include "engine/memory.h"
 #include "test/engine/actions.h"
 
 enum {
@@ -135,8 +136,8 @@ static void all_of_it_lives_on(void **state)
 }
 
 /*
- * A table as the version before wrote it: `until` a word of its own behind the users, whose count had 32
- * bits, and behind that kind and counted.
+ * A table of layout 2: `until` a word of its own behind the users, whose count had 32 bits, and behind that
+ * kind and counted.
  */
 static void become_layout_2(struct table *table)
 {
@@ -155,7 +156,7 @@ static void become_layout_2(struct table *table)
     table->layout = 2;
 }
 
-static void the_layout_before_is_taken_over(void **state)
+static void layout_2_is_taken_over(void **state)
 {
     (void)state;
     open_sessions(4, REMOTES);
@@ -167,6 +168,64 @@ static void the_layout_before_is_taken_over(void **state)
     assert_int_equal(continued.damaged, 0);
     assert_int_equal(live_in(0) + live_in(1), 8 * REMOTES);
     assert_int_equal(port_of(1, 2), port);
+}
+
+/* A table as it was before half-open sessions were counted: without the ring of them and its head and tail.
+ */
+static void become_layout_3(struct table *table)
+{
+    struct table_header *header = header_of(table);
+    struct extent ring = table_extent(&header->geometry, SEGMENT_HALF_OPEN);
+    memory_unmap(table->segment[SEGMENT_HALF_OPEN], ring.element * ring.count);
+    table->segment[SEGMENT_HALF_OPEN] = NULL;
+    header->filtered = header->half_open = 0;
+    header->half_open_head = header->half_open_tail = 0;
+    header->layout = table->layout = 3;
+}
+
+static void half_open_sessions_of_layout_3_are_counted(void **state)
+{
+    (void)state;
+    struct found half_open = {.index = NO_RECORD}, found = {.index = NO_RECORD};
+    open_sessions(4, REMOTES);
+    assert_true(find(0, 3, 1, &half_open));
+    assert_true(session_touch(stage.table, &half_open, now + 5, TCP_V6_INIT));
+    be16 port = port_of(1, 2);
+    become_layout_3(stage.table);
+    start_in(512, 2, 0);
+    assert_int_equal(continued.sessions, 8 * REMOTES);
+    assert_int_equal(continued.bindings, 8);
+    assert_int_equal(continued.damaged, 0);
+    assert_int_equal(live_in(0) + live_in(1), 8 * REMOTES);
+    assert_int_equal(port_of(1, 2), port);
+    assert_int_equal(half_open_count(stage.table), 1);
+    assert_true(find(0, 3, 1, &found));
+    assert_int_equal(*half_open_slot_at(stage.table, 0),
+                     slot_make(0, life_generation(found.copy.life), found.index));
+}
+
+/* As many as the older version let in, which may be more than fit the ring. */
+static void more_half_open_sessions_than_may_be_make_room(void **state)
+{
+    (void)state;
+    struct found found = {.index = NO_RECORD};
+    open_sessions(CLIENTS, REMOTES);
+    for (unsigned client = 0; client < CLIENTS; client++)
+        for (unsigned remote = 0; remote < REMOTES; remote++) {
+            assert_true(find(0, client, remote, &found));
+            assert_true(session_touch(stage.table, &found, now + 5, TCP_V6_INIT));
+        }
+    become_layout_3(stage.table);
+    start_in(64, 2, 0);
+    assert_int_equal(continued.sessions, 2 * CLIENTS * REMOTES);
+    assert_int_equal(half_open_count(stage.table), CLIENTS * REMOTES);
+    assert_true(half_open_count(stage.table) > (int32_t)half_open_limit(stage.table));
+    bool joined = false;
+    for (unsigned tries = 0; tries < CLIENTS && !joined; tries++)
+        joined = half_open_join(&stage.engine->worker[0].actor);
+    assert_true(joined);
+    assert_true(half_open_count(stage.table) <= (int32_t)half_open_limit(stage.table));
+    half_open_add(stage.table, -1);
 }
 
 static void an_empty_table_has_nothing(void **state)
@@ -535,7 +594,9 @@ int main(void)
 #define WITH_STAGE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         WITH_STAGE(all_of_it_lives_on),
-        WITH_STAGE(the_layout_before_is_taken_over),
+        WITH_STAGE(layout_2_is_taken_over),
+        WITH_STAGE(half_open_sessions_of_layout_3_are_counted),
+        WITH_STAGE(more_half_open_sessions_than_may_be_make_room),
         WITH_STAGE(an_empty_table_has_nothing),
         WITH_STAGE(what_expired_is_gone),
         WITH_STAGE(a_lifetime_is_cut_to_the_settings),
