@@ -182,11 +182,8 @@ static enum verdict classify6(const struct worker *worker, const struct packet *
         return VERDICT_LOOPED;
     const struct nat64_settings *nat64 = &settings->nat64[instance];
     be32 remote = rfc6052_extract(&nat64->prefix, &header->destination);
-    if (nat64->prefix.length != 96) {
-        struct ipv6_address plain = rfc6052_embed(&nat64->prefix, remote);
-        if (!ipv6_equal(&plain, &header->destination))
-            return VERDICT_EMBEDDED_BITS;
-    }
+    if (!rfc6052_embeds(&nat64->prefix, &header->destination))
+        return VERDICT_EMBEDDED_BITS;
     if (ipv4_illegal_source(remote))
         return VERDICT_BAD_DESTINATION;
     if (!nat64->translate_non_global && rfc6052_is_well_known(&nat64->prefix) && ipv4_is_non_global(remote))
@@ -433,7 +430,7 @@ static enum verdict translate(struct worker *worker, struct packet *packet, stru
 static __attribute__((noinline)) void follow_up(struct worker *worker, unsigned number,
                                                 const struct packet *packet, const struct item *item)
 {
-    if (verdict_texts[item->verdict].class == VERDICT_REFUSED)
+    if (verdict_texts[item->verdict].class == VERDICT_REFUSED && !(item->stateless && item->claim.turned))
         reply_error(worker, packet, &item->description, item->verdict);
     else if (verdict_texts[item->verdict].class == VERDICT_DIVIDED)
         divide_begin(worker, number, packet);

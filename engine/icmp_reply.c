@@ -40,6 +40,9 @@ static const struct message messages6[VERDICT_COUNT] = {
     [VERDICT_TABLE_FULL] = {ICMPV6_UNREACHABLE, ICMPV6_ADDRESS_UNREACHABLE, REST_UNUSED},
     [VERDICT_NON_GLOBAL] = {ICMPV6_UNREACHABLE, ICMPV6_PROHIBITED, REST_UNUSED},
     [VERDICT_PROTOCOL] = {ICMPV6_UNREACHABLE, ICMPV6_PORT_UNREACHABLE, REST_UNUSED},
+    [VERDICT_BAD_DESTINATION] = {ICMPV6_UNREACHABLE, ICMPV6_PROHIBITED, REST_UNUSED},
+    [VERDICT_EMBEDDED_BITS] = {ICMPV6_UNREACHABLE, ICMPV6_PROHIBITED, REST_UNUSED},
+    [VERDICT_UNMAPPED] = {ICMPV6_UNREACHABLE, ICMPV6_PROHIBITED, REST_UNUSED},
     [VERDICT_ROUTING_HEADER] = {ICMPV6_PARAMETER_PROBLEM, ICMPV6_ERRONEOUS_HEADER, REST_PROBLEM},
 };
 
@@ -52,6 +55,11 @@ static const struct message messages4[VERDICT_COUNT] = {
     [VERDICT_SYN_STORED] = {ICMPV4_UNREACHABLE, ICMPV4_PORT_UNREACHABLE,
                             REST_UNUSED}, /* when its time is over */
     [VERDICT_FILTERED] = {ICMPV4_UNREACHABLE, ICMPV4_PROHIBITED, REST_UNUSED},
+    [VERDICT_NON_GLOBAL] = {ICMPV4_UNREACHABLE, ICMPV4_PROHIBITED, REST_UNUSED},
+    [VERDICT_UNMAPPED] = {ICMPV4_UNREACHABLE, ICMPV4_PROHIBITED, REST_UNUSED},
+    [VERDICT_ICMP_FRAGMENT] = {ICMPV4_UNREACHABLE, ICMPV4_PROHIBITED, REST_UNUSED},
+    [VERDICT_UDP_FRAGMENT] = {ICMPV4_UNREACHABLE, ICMPV4_PROHIBITED, REST_UNUSED},
+    [VERDICT_UDP_CHECKSUM_ZERO] = {ICMPV4_UNREACHABLE, ICMPV4_PROHIBITED, REST_UNUSED},
     [VERDICT_PROTOCOL] = {ICMPV4_UNREACHABLE, ICMPV4_PROTOCOL_UNREACHABLE, REST_UNUSED},
     [VERDICT_SOURCE_ROUTE] = {ICMPV4_UNREACHABLE, ICMPV4_SOURCE_ROUTE_FAILED, REST_UNUSED},
 };
@@ -69,10 +77,11 @@ static uint32_t mtu_seen_from6(uint32_t mtu4)
     return mtu4 + 20 < IPV6_MINIMUM_MTU ? IPV6_MINIMUM_MTU : mtu4 + 20;
 }
 
-/* The MTU of an IPv6 path, as an IPv4 sender must see it. */
-static uint16_t mtu_seen_from4(uint32_t mtu6)
+/* The MTU of an IPv6 path, as an IPv4 sender must see it: a fragment gets a header more. */
+static uint16_t mtu_seen_from4(uint32_t mtu6, bool fragment)
 {
-    return mtu6 - 20 > UINT16_MAX ? UINT16_MAX : (uint16_t)(mtu6 - 20);
+    uint32_t mtu4 = mtu6 - 20 - (fragment ? (uint32_t)sizeof(struct ipv6_fragment_header) : 0);
+    return mtu4 > UINT16_MAX ? UINT16_MAX : (uint16_t)mtu4;
 }
 
 static uint32_t rest6(enum rest rest, const struct description *description,
@@ -195,8 +204,9 @@ bool icmp_reply_build(struct packet *reply, const struct packet *original,
         store_be32(icmp.rest, to_be32(rest6(message->rest, description, settings)));
         return !ipv6_equal(&sources->address6, &none) && build6(reply, original, &sources->address6, &icmp);
     }
-    if (message->rest == REST_MTU)
-        store_be16(icmp.rest + 2,
-                   to_be16(mtu_seen_from4(description->mtu != 0 ? description->mtu : settings->mtu6)));
+    if (message->rest == REST_MTU) {
+        uint32_t mtu6 = description->mtu != 0 ? description->mtu : settings->mtu6;
+        store_be16(icmp.rest + 2, to_be16(mtu_seen_from4(mtu6, description->fragmented)));
+    }
     return sources->address4 != 0 && build4(reply, original, sources->address4, &icmp);
 }

@@ -72,6 +72,13 @@ static bool opens(const struct description *description)
     return description->kind != PACKET_TCP || (description->tcp_flags & (TCP_SYN | TCP_RST)) == TCP_SYN;
 }
 
+/* May the remote not stand behind the well-known prefix (RFC 6052 section 3.1)? */
+static bool is_forbidden(const struct nat64_settings *nat64, be32 remote)
+{
+    return !nat64->translate_non_global && rfc6052_is_well_known(&nat64->prefix) &&
+           ipv4_is_non_global(remote);
+}
+
 /* For ICMP queries both ports are the identifier. */
 static void endpoints_from4(const struct record *record, be32 remote, be16 remote_port, struct endpoints4 *to)
 {
@@ -272,8 +279,7 @@ RARELY static enum verdict open_incoming(struct worker *worker, const struct des
                        &lead))
         return keep_out(worker, description, flow, nat64, VERDICT_NO_BINDING);
     const struct record *binding = &lead.copy;
-    if (!nat64->translate_non_global && rfc6052_is_well_known(&nat64->prefix) &&
-        ipv4_is_non_global(key->remote))
+    if (is_forbidden(nat64, key->remote))
         return VERDICT_NON_GLOBAL;
     if (nat64->filtering == FILTERING_ADDRESS_DEPENDENT &&
         !permission_granted(worker->actor.table, binding, key->remote, worker->tick))
@@ -359,6 +365,8 @@ enum verdict nat64_outgoing_error(struct worker *worker, const struct packet *pa
     if (!session_find6(table, &key, hash_key6(table, &key), worker->tick, &found) &&
         !binding_find(table, &binding, worker->tick, &found))
         return VERDICT_ICMP_NO_SESSION;
+    if (is_forbidden(&worker->settings->nat64[instance], key.remote))
+        return VERDICT_NON_GLOBAL;
     const struct record *record = &found.copy;
     be16 identifier = record->pool_port;
     to->to = (struct endpoints4){.source = record->pool, .destination = key.remote};
@@ -395,6 +403,8 @@ enum verdict nat64_incoming_error(struct worker *worker, const struct packet *pa
             return VERDICT_ICMP_NO_SESSION;
     }
     const struct record *record = &found.copy;
+    if (is_forbidden(&worker->settings->nat64[record->instance], key.remote))
+        return VERDICT_NON_GLOBAL;
     const struct rfc6052_prefix *prefix = &worker->settings->nat64[record->instance].prefix;
     bool query = transport == TRANSPORT_ICMP;
     to->to =

@@ -5,9 +5,9 @@
  * A packet is walked from its first byte: IP header, options or extension headers, transport header, and at
  * last the offload state that came with it. The same walk serves whole packets and packets quoted in ICMP
  * errors; what differs is how much must be there. Of a whole packet all that its headers state must be
- * present. Of a quoted one only the first 8 bytes of the transport header must be, its IPv4 header checksum
- * is not looked at (routers quote headers that they have already changed), and whatever is wrong with it is
- * called by one name.
+ * present. Of a quoted one only the first 8 bytes of a transport header that is known, its IPv4 header
+ * checksum is not looked at (routers quote headers that they have already changed), and whatever is wrong
+ * with it is called by one name.
  *
  * The plain packet, without options and extension headers, takes no loop.
  */
@@ -97,8 +97,6 @@ static enum verdict describe_transport(const struct view *view, struct descripti
     bool enough;
 
     description->transport_length = view->end - description->transport;
-    if (view->quoted && present < sizeof(struct icmp_header))
-        return VERDICT_ICMP_INNER;
     if (description->kind == PACKET_FRAGMENT)
         return VERDICT_COUNT;
     switch (description->protocol) {
@@ -282,8 +280,8 @@ static enum verdict describe_ipv6(struct view *view, struct description *descrip
     description->protocol = walk.next;
     if (verdict == VERDICT_COUNT)
         verdict = describe_transport(view, description);
-    /* Whatever unknown header follows it, a routing header calls for its own answer. */
-    if (description->problem != 0 && (verdict == VERDICT_COUNT || verdict == VERDICT_EXTENSION_HEADER))
+    /* Only what is known to be no error may be answered, so that the walk must have come to its end. */
+    if (description->problem != 0 && verdict == VERDICT_COUNT)
         return VERDICT_ROUTING_HEADER;
     return verdict;
 }

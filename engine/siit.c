@@ -36,13 +36,6 @@ static bool under_prefix(const struct siit_settings *siit, const struct ipv6_add
     return has_prefix(siit) && rfc6052_contains(&siit->prefix, address);
 }
 
-/* Under the prefix, but with bits that the way back would lose (RFC 6052 section 2.2). */
-static bool has_embedded_bits(const struct siit_settings *siit, const struct ipv6_address *address, be32 ipv4)
-{
-    struct ipv6_address plain = rfc6052_embed(&siit->prefix, ipv4);
-    return siit->prefix.length != 96 && !ipv6_equal(&plain, address);
-}
-
 /* May it not stand behind the well-known prefix (RFC 6052 section 3.1)? */
 static bool is_forbidden(const struct siit_settings *siit, enum way way, be32 address)
 {
@@ -54,10 +47,10 @@ static enum way to_ipv4(const struct siit_settings *siit, const struct ipv6_addr
 {
     if (eam_to4(siit->eam, from, to))
         return WAY_MAPPING;
-    if (!under_prefix(siit, from))
+    if (!under_prefix(siit, from) || !rfc6052_embeds(&siit->prefix, from))
         return WAY_NONE;
     *to = rfc6052_extract(&siit->prefix, from);
-    return has_embedded_bits(siit, from, *to) ? WAY_NONE : WAY_PREFIX;
+    return WAY_PREFIX;
 }
 
 static enum way to_ipv6(const struct siit_settings *siit, bool by_mapping, be32 from, struct ipv6_address *to)
@@ -131,6 +124,7 @@ static bool claim4(const struct settings *settings, be32 destination, struct sii
 
 bool siit_claim(const struct settings *settings, const uint8_t *data, struct siit_claim *claim)
 {
+    claim->turned = false;
     if (data[0] >> 4 == 6)
         return claim6(settings, &((const struct ipv6_header *)data)->destination, claim);
     return claim4(settings, ((const struct ipv4_header *)data)->destination, claim);
@@ -143,7 +137,7 @@ struct passage {
     struct worker *worker;
     struct packet *packet;
     const struct description *description;
-    const struct siit_claim *claim;
+    struct siit_claim *claim;
     const struct translation_settings *settings;
     bool returns; /* from IPv4: RFC 7757 section 4.2.1 holds */
 };
@@ -169,10 +163,13 @@ static enum verdict incoming_error(const struct passage *passage, const struct i
     struct error_endpoints6 to = {
         .to.destination = passage->claim->destination.ipv6,
         .quoted_to = {.source_port = quoted.source_port, .destination_port = quoted.destination_port}};
+    enum way source = to_ipv6(siit, true, inner->source, &to.quoted_to.source);
+    enum way destination = to_ipv6(siit, !passage->returns, inner->destination, &to.quoted_to.destination);
     if (to_ipv6(siit, !(passage->returns && from_target), outer->source, &to.to.source) == WAY_NONE ||
-        to_ipv6(siit, true, inner->source, &to.quoted_to.source) == WAY_NONE ||
-        to_ipv6(siit, !passage->returns, inner->destination, &to.quoted_to.destination) == WAY_NONE)
+        source == WAY_NONE || destination == WAY_NONE)
         return VERDICT_UNMAPPED;
+    if (is_forbidden(siit, source, inner->source) || is_forbidden(siit, destination, inner->destination))
+        return VERDICT_NON_GLOBAL;
     return translate_error_4to6(passage->packet, passage->description, &quoted, &to, passage->settings);
 }
 
@@ -247,16 +244,14 @@ static enum verdict turn_round(const struct passage *first)
     enum verdict verdict = packet_describe(first->packet, &description);
     if (verdict != VERDICT_COUNT)
         return verdict;
+    first->claim->turned = true;
     header->ttl++;
     second.description = &description;
     second.claim = &claim;
     second.returns = true;
     claim.by_prefix = to_ipv6(claim.siit, true, header->destination, &claim.destination.ipv6) != WAY_MAPPING;
     verdict = incoming(&second);
-    if (verdict == VERDICT_TRANSLATED_4TO6)
-        return VERDICT_TRANSLATED_HAIRPIN;
-    /* Nothing may be answered any more, now that the packet is no longer what was received. */
-    return verdict_texts[verdict].class == VERDICT_DROPPED ? verdict : VERDICT_UNMAPPED;
+    return verdict == VERDICT_TRANSLATED_4TO6 ? VERDICT_TRANSLATED_HAIRPIN : verdict;
 }
 
 static enum verdict outgoing_error(struct passage *passage, const struct ipv6_header *outer)
@@ -272,12 +267,15 @@ static enum verdict outgoing_error(struct passage *passage, const struct ipv6_he
         .to.destination = passage->claim->destination.ipv4,
         .quoted_to = {.source_port = quoted.source_port, .destination_port = quoted.destination_port}};
     enum way source = to_ipv4(siit, &inner->source, &to.quoted_to.source);
+    enum way destination = to_ipv4(siit, &inner->destination, &to.quoted_to.destination);
     enum way hop = to_ipv4(siit, &outer->source, &to.to.source);
-    if (hop == WAY_NONE || is_forbidden(siit, hop, to.to.source))
+    if (hop == WAY_NONE || is_forbidden(siit, hop, to.to.source) || ipv4_illegal_source(to.to.source))
         to.to.source = source_for_hop(siit, &outer->source);
-    if (source == WAY_NONE || to.to.source == 0 ||
-        to_ipv4(siit, &inner->destination, &to.quoted_to.destination) == WAY_NONE)
+    if (source == WAY_NONE || destination == WAY_NONE || to.to.source == 0)
         return VERDICT_UNMAPPED;
+    if (is_forbidden(siit, source, to.quoted_to.source) ||
+        is_forbidden(siit, destination, to.quoted_to.destination))
+        return VERDICT_NON_GLOBAL;
     bool turns = siit->hairpin == SIIT_HAIRPIN_INTRINSIC && source == WAY_PREFIX &&
                  is_mapped(siit, to.quoted_to.source);
     if (turns) {
@@ -303,7 +301,7 @@ static enum verdict hairpin(struct passage *passage, const struct endpoints4 *to
 /* What is wrong with a destination under the prefix. */
 static enum verdict judge_destination(const struct siit_claim *claim, const struct ipv6_header *header)
 {
-    if (claim->by_prefix && has_embedded_bits(claim->siit, &header->destination, claim->destination.ipv4))
+    if (claim->by_prefix && !rfc6052_embeds(&claim->siit->prefix, &header->destination))
         return VERDICT_EMBEDDED_BITS;
     if (ipv4_illegal_source(claim->destination.ipv4))
         return VERDICT_BAD_DESTINATION;
@@ -344,7 +342,7 @@ static enum verdict outgoing(struct passage *passage)
 }
 
 enum verdict siit_translate(struct worker *worker, struct packet *packet,
-                            const struct description *description, const struct siit_claim *claim)
+                            const struct description *description, struct siit_claim *claim)
 {
     struct passage passage = {.worker = worker,
                               .packet = packet,

@@ -18,6 +18,7 @@ struct worker;
 struct siit_claim {
     const struct siit_settings *siit;
     bool by_prefix; /* no mapping covers the destination */
+    bool turned;    /* by siit_translate: the packet is no longer what was received, so nobody is answered */
     union {
         be32 ipv4; /* of an IPv6 packet */
         struct ipv6_address ipv6;
@@ -36,6 +37,6 @@ bool siit_claim(const struct settings *settings, const uint8_t *data, struct sii
  * packet that became another one; BAD_SOURCE, BAD_DESTINATION, NON_GLOBAL, EMBEDDED_BITS, UNMAPPED, PROTOCOL.
  */
 enum verdict siit_translate(struct worker *worker, struct packet *packet,
-                            const struct description *description, const struct siit_claim *claim);
+                            const struct description *description, struct siit_claim *claim);
 
 #endif /* ENGINE_SIIT_H */

@@ -66,44 +66,47 @@
     V(BAD_SOURCE, "bad-source", DROPPED,                                                                     \
       "The source address cannot be answered: loopback, multicast, unspecified, class E or link-local.",     \
       "RFC 7915 4.1, 5.1")                                                                                   \
-    V(BAD_DESTINATION, "bad-destination", DROPPED,                                                           \
+    V(BAD_DESTINATION, "bad-destination", REFUSED,                                                           \
       "The embedded IPv4 destination is not a host elsewhere: loopback, multicast or class E.",              \
-      "RFC 6146 3.5")                                                                                        \
+      "RFC 6146 3.5, RFC 7915 5.4")                                                                          \
     V(LOOPED, "looped", DROPPED,                                                                             \
       "The IPv6 source lies under a nat64 prefix: it would be translated forever.", "RFC 6146 5.4")          \
     V(NON_GLOBAL, "non-global", REFUSED,                                                                     \
       "This IPv4 address is not global and may not stand behind 64:ff9b::/96; use a prefix of your "         \
       "own or set non-global: translate.",                                                                   \
       "RFC 6052 3.1")                                                                                        \
-    V(UNMAPPED, "unmapped", DROPPED,                                                                         \
+    V(UNMAPPED, "unmapped", REFUSED,                                                                         \
       "An address of the packet, or of the packet inside an ICMP error, has no counterpart: the siit entry " \
       "has neither a mapping of it nor a prefix for it.",                                                    \
-      "RFC 7757 3.3")                                                                                        \
-    V(EMBEDDED_BITS, "embedded-bits", DROPPED,                                                               \
-      "Bits 64 to 71 or the suffix of the IPv6 destination are not zero: no reply could match.",             \
+      "RFC 7757 3.3, RFC 7915 4.4, 5.4")                                                                     \
+    V(EMBEDDED_BITS, "embedded-bits", REFUSED,                                                               \
+      "Bits 64 to 71 of the IPv6 destination are not zero, so that it embeds no IPv4 address.",              \
       "RFC 6052 2.2")                                                                                        \
-    V(TRUNCATED, "truncated", DROPPED, "Shorter than its own headers say.", "")                              \
-    V(BAD_VERSION, "bad-version", DROPPED, "Neither an IPv4 nor an IPv6 packet.", "")                        \
+    V(TRUNCATED, "truncated", DROPPED, "Shorter than its own headers say.", "RFC 1812 5.2.2, RFC 8200 3")    \
+    V(BAD_VERSION, "bad-version", DROPPED, "Neither an IPv4 nor an IPv6 packet.",                            \
+      "RFC 1812 5.2.2, RFC 8200 3")                                                                          \
     V(BAD_HEADER, "bad-header", DROPPED, "A length or checksum of the IP header is impossible.",             \
       "RFC 1812 5.2.2")                                                                                      \
     V(BAD_OFFLOAD, "bad-offload", DROPPED,                                                                   \
       "The offload description that came with the packet does not fit the packet.", "")                      \
     V(EXTENSION_HEADER, "extension-header", DROPPED,                                                         \
-      "An IPv6 extension header that cannot be skipped, or too many of them.", "RFC 7915 5.1")               \
+      "An IPv6 extension header that cannot be skipped, or more than eight of them; what follows may be an " \
+      "error, so that nobody is answered.",                                                                  \
+      "RFC 7915 5.1, 5.1.1")                                                                                 \
     V(ROUTING_HEADER, "routing-header", REFUSED,                                                             \
       "A routing header with segments left; the sender got Parameter Problem.", "RFC 7915 5.1")              \
     V(SOURCE_ROUTE, "source-route", REFUSED,                                                                 \
       "An IPv4 source route that has not ended; the sender got Source Route Failed.", "RFC 7915 4.1")        \
     V(FRAGMENT, "fragment", DROPPED, "A fragment; this version translates whole packets only.",              \
       "RFC 6146 3.4")                                                                                        \
-    V(ICMP_FRAGMENT, "icmp-fragment", DROPPED,                                                               \
+    V(ICMP_FRAGMENT, "icmp-fragment", REFUSED,                                                               \
       "A fragment of an ICMP message, whose checksum cannot be translated piece by piece.", "RFC 7915 1.2")  \
-    V(UDP_FRAGMENT, "udp-fragment-checksum-zero", DROPPED,                                                   \
+    V(UDP_FRAGMENT, "udp-fragment-checksum-zero", REFUSED,                                                   \
       "A fragment of UDP without a checksum: it cannot be computed piece by piece.", "RFC 7915 4.5")         \
     V(PROTOCOL, "protocol", REFUSED,                                                                         \
       "NAT64 carries TCP, UDP and ICMP only; siit no ICMP of the other family and no extension headers.",    \
       "RFC 6146 3.5")                                                                                        \
-    V(UDP_CHECKSUM_ZERO, "udp-checksum-zero", DROPPED,                                                       \
+    V(UDP_CHECKSUM_ZERO, "udp-checksum-zero", REFUSED,                                                       \
       "UDP without a checksum, and translation.amend-udp-checksum-zero is off.", "RFC 7915 4.5")             \
     V(ICMP_TYPE, "icmp-type", DROPPED, "An ICMP type or code that has no counterpart.", "RFC 7915 4.2, 5.2") \
     V(ICMP_CHECKSUM, "icmp-checksum", DROPPED, "An ICMP error with a wrong checksum.", "RFC 5508 REQ-3")     \

@@ -94,6 +94,15 @@ WIRE_INLINE be32 rfc6052_extract(const struct rfc6052_prefix *prefix, const stru
     return load_be32(octet);
 }
 
+/*
+ * False if bits 64 to 71 of an address under the prefix, which have to be zero, are not: it embeds no IPv4
+ * address. The suffix may be anything; translators ignore it (section 2.2).
+ */
+WIRE_INLINE bool rfc6052_embeds(const struct rfc6052_prefix *prefix, const struct ipv6_address *address)
+{
+    return prefix->length == 96 || address->bytes[8] == 0;
+}
+
 /* True if `address` lies under the prefix. */
 WIRE_INLINE bool rfc6052_contains(const struct rfc6052_prefix *prefix, const struct ipv6_address *address)
 {

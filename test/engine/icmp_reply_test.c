@@ -78,6 +78,11 @@ static void every_verdict_has_its_message(void **state)
             expected6 = 0x103, expected4 = 0x301;
             break;
         case VERDICT_NON_GLOBAL:
+        case VERDICT_UNMAPPED:
+            expected6 = 0x101, expected4 = 0x30d;
+            break;
+        case VERDICT_BAD_DESTINATION:
+        case VERDICT_EMBEDDED_BITS:
             expected6 = 0x101;
             break;
         case VERDICT_PROTOCOL:
@@ -93,6 +98,9 @@ static void every_verdict_has_its_message(void **state)
             expected4 = 0x303;
             break;
         case VERDICT_FILTERED:
+        case VERDICT_UDP_CHECKSUM_ZERO:
+        case VERDICT_UDP_FRAGMENT:
+        case VERDICT_ICMP_FRAGMENT:
             expected4 = 0x30d;
             break;
         default:
@@ -117,6 +125,10 @@ static void mtu_is_that_of_the_other_side(void **state)
     packet = make4(17, 1600);
     assert_int_equal(reply4(&packet, VERDICT_TOO_BIG_IPV4), 0x304);
     assert_int_equal(be(packet_data(&reply) + 24, 4), 1480);
+    put(packet_data(&packet) + 6, 2, 0x6000); /* a first fragment with DF, which grows by 28 bytes */
+    seal_ipv4(packet_data(&packet));
+    assert_int_equal(reply4(&packet, VERDICT_TOO_BIG_IPV4), 0x304);
+    assert_int_equal(be(packet_data(&reply) + 24, 4), 1472);
 }
 
 static void pointers_point_to_the_cause(void **state)

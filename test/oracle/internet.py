@@ -284,5 +284,5 @@ def transport_defects(packet, quoted=False):
             # A router need not look at it; only who sums the packet up must.
             must = packet.version == 4 and get16(packet.payload, 6) == 0 and not packet.fragmented
             return [defect(cut, "RFC 768", must=must), defect(bad, "RFC 768", must=must),
-                    defect("udp-checksum-zero", "RFC 7915 4.5", must=must)]
+                    defect("udp-checksum-zero", "RFC 7915 4.5", [None, (3, 13, bytes(4))], must=must)]
     return []

@@ -18,6 +18,8 @@ from siit import Rewrite
 TRANSPORTS = {TCP: "tcp", UDP: "udp", ICMP4: "icmp", ICMP6: "icmp"}
 CLOSED, V6_INIT, V4_INIT, ESTABLISHED, V4_FIN, V6_FIN, BOTH_FIN, TRANS = (
     "closed", "v6-init", "v4-init", "established", "v4-fin", "v6-fin", "both-fin", "trans")
+# RFC 7915 4.4 and 5.4: what is discarded SHOULD be answered so, where nothing else is said.
+PROHIBITED6, PROHIBITED4 = [None, (1, 1, bytes(4))], [None, (3, 13, bytes(4))]
 # These are found out when the packet is to be translated, after the session has been entered (RFC 6146 3.3:
 # step 4 after step 2); a translator may as well look at them first.
 STORED, FILTERED = "syn-stored", "filtered"
@@ -348,12 +350,12 @@ class Nat64:
         prefix, found = self.settings.prefix, []
         four = prefix.extract(address)
         if within(four, NO_HOST):
-            found.append(defect("bad-destination", "RFC 1122 3.2.1.3: no host elsewhere"))
+            found.append(defect("bad-destination", "RFC 1122 3.2.1.3: no host elsewhere", PROHIBITED6))
         elif within(four, LINK_LOCAL):
-            found.append(defect("bad-destination", "RFC 3927 2.7", must=False))
+            found.append(defect("bad-destination", "RFC 3927 2.7", PROHIBITED6, must=False))
         if not prefix.canonical(address):
             # 2.2 has translators ignore such bits; 6146 3.5.4 has the mapping reversible, which it then is not.
-            found.append(defect("embedded-bits", "RFC 6052 2.2", must=False))
+            found.append(defect("embedded-bits", "RFC 6052 2.2", PROHIBITED6, must=False))
         if prefix.well_known and not self.settings.translate_non_global:
             reply = [(1, 1, bytes(4))]
             if within(four, NON_GLOBAL):
@@ -455,9 +457,8 @@ class Nat64:
         if packet.destination not in self.settings.pool_addresses:
             found.append(defect("not-ours", "RFC 6146 3.5"))
         if self.settings.prefix.well_known and not self.settings.translate_non_global:
-            replies = [None, (3, 13, bytes(4))]
             if within(packet.source, NON_GLOBAL) or within(packet.source, UNSURE_GLOBAL):
-                found.append(defect("non-global", "RFC 6052 3.1", replies,
+                found.append(defect("non-global", "RFC 6052 3.1", PROHIBITED4,
                                     must=not error and within(packet.source, NON_GLOBAL)))
         if not self.common_defects(packet, found):
             return result
@@ -620,6 +621,9 @@ class Nat64:
             found.append(defect("icmp-no-session", "RFC 6146 3.6, RFC 5508 REQ-4, REQ-5"))
             return False
         if remote not in binding.sessions:
+            if self.settings.prefix.well_known and not self.settings.translate_non_global and \
+                    (within(remote[0], NON_GLOBAL) or within(remote[0], UNSURE_GLOBAL)):
+                found.append(defect("non-global", "RFC 6052 3.1", must=within(remote[0], NON_GLOBAL)))
             found.append(defect("icmp-no-session", "RFC 5508 REQ-4: no mapping for that remote", must=False))
         return True
 

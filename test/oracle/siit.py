@@ -153,7 +153,8 @@ def udp_without_checksum(packet, payload, rewrite, config, quoted):
         return [(payload, [])], [defect("udp-checksum-zero", "RFC 8200 8.1", must=False),
                                  defect("bad-header", "RFC 8200 8.1", must=False)]
     if not quoted and not config.amend_udp_checksum_zero:
-        return [(payload, [])], [defect("udp-checksum-zero", "RFC 7915 4.5")]
+        return [(payload, [])], [defect("udp-checksum-zero", "RFC 7915 4.5",
+                                          [None, (3, 13, bytes(4))])]
     whole = 8 <= length <= len(payload) and not packet.fragmented
     total = checksum(payload[:length], pseudo6(rewrite.source, rewrite.destination, length, UDP)) or 65535
     amended = (put16(payload, 6, total), [])
@@ -255,7 +256,8 @@ def size_defects6(packet, config):
     """RFC 7915 4.1: what does not fit the IPv6 side."""
     size = 40 + packet.stated + 8 * packet.fragmented
     literal = len(packet.data) + 20
-    reply = (3, 4, struct.pack("!HH", 0, config.mtu6 - 20))
+    # A fragment grows by its header, too; told 20 less, its sender would not get through.
+    reply = (3, 4, struct.pack("!HH", 0, config.mtu6 - 20 - 8 * packet.fragmented))
     if packet.df and (size > config.mtu6 or literal > config.mtu6):
         return [defect("too-big-ipv4", "RFC 7915 4.1", reply, must=size > config.mtu6)]
     return []
