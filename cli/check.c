@@ -5,6 +5,7 @@
 
 #include "cli/options.h"
 #include "control/config.h"
+#include "control/config_warn.h"
 #include "control/state.h"
 
 static void print_memory(const struct config *config)
@@ -41,6 +42,7 @@ int command_check(const struct command *command, int argc, char **argv)
         fprintf(stderr, "isthmus: error: %s\n", error.text);
         return EXIT_FAILURE;
     }
+    config_warn(config);
     print_memory(config);
     config_print(config, stdout);
     config_free(config);

@@ -44,6 +44,12 @@ static_assert(sizeof(transports) / sizeof(transports[0]) == TRANSPORT_COUNT + 1,
 #define BOOLEAN .rule = {.type = VALUE_WORD, .words = booleans, .size = sizeof(bool)}
 #define DURATION(lowest, clause)                                                                             \
     .rule = {.type = VALUE_DURATION, .low = (lowest), .high = DURATION_MAXIMUM, .why = (clause)}
+#define DURATION_OR_NULL(lowest)                                                                             \
+    .rule = {.type = VALUE_DURATION,                                                                         \
+             .low = (lowest),                                                                                \
+             .high = DURATION_MAXIMUM,                                                                       \
+             .size = sizeof(uint32_t),                                                                       \
+             .nullable = true}
 
 enum {
     DURATION_MAXIMUM = LIFETIME_MAXIMUM,
@@ -205,6 +211,18 @@ const struct config_key config_keys[] = {
      .live = true,
      .fallback = "4m",
      .help = "of TCP connections that are opening, closing or reset"},
+    {.path = "nat64[].timeouts.tcp-opening",
+     DURATION_OR_NULL(TCP_MINIMUM_SECONDS),
+     IN_NAT64(timeouts.tcp_opening),
+     .live = true,
+     .fallback = "null",
+     .help = "of those that are opening; null: tcp-transitory"},
+    {.path = "nat64[].timeouts.tcp-closing",
+     DURATION_OR_NULL(TCP_MINIMUM_SECONDS),
+     IN_NAT64(timeouts.tcp_closing),
+     .live = true,
+     .fallback = "null",
+     .help = "of those that both sides have closed; null: tcp-transitory"},
     {.path = "nat64[].timeouts.tcp-syn",
      DURATION(TCP_INCOMING_SYN_SECONDS, "RFC 5382 REQ-4 forbids less"),
      IN_NAT64(timeouts.tcp_syn),

@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "control/config_warn.h"
 #include "control/daemon.h"
 #include "control/log.h"
 #include "control/notify.h"
@@ -125,9 +126,11 @@ bool daemon_reload(struct daemon *daemon, struct config_error *error)
             config_free(config);
     }
     notify_supervisor("READY=1");
-    if (done)
+    if (done) {
         log_info("reloaded %s", daemon->options->config);
-    else
+        config_warn(daemon->config);
+    } else {
         log_error("reload refused, nothing was changed: %s", error->text);
+    }
     return done;
 }

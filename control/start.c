@@ -12,6 +12,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "control/config_warn.h"
 #include "control/daemon.h"
 #include "control/firewall.h"
 #include "control/log.h"
@@ -33,6 +34,7 @@ static bool load_config(struct daemon *daemon, char *error, size_t size)
         snprintf(error, size, "%s", problem.text);
         return false;
     }
+    config_warn(daemon->config);
     if (path[0] != '/' && getcwd(directory, sizeof(directory)) == NULL) {
         snprintf(error, size, "cannot tell the current directory: %s; name the file with its whole path",
                  strerror(errno));

@@ -22,16 +22,39 @@
 /* Kept out of the functions that every packet goes through, with all that it needs on the stack. */
 #define RARELY __attribute__((noinline, cold))
 
-static uint32_t lifetime_of(const struct nat64_settings *nat64, uint8_t transport)
+/* The end of a TCP session by the rule, if it ends at `ends` until now. */
+static uint32_t tcp_end(const struct nat64_timeouts *timeouts, enum tcp_lifetime rule, uint32_t ends,
+                        uint32_t tick)
+{
+    uint32_t transitory = timeouts->tcp_transitory;
+    switch (rule) {
+    case TCP_LIFETIME_ESTABLISHED:
+        return tick + timeouts->tcp_established;
+    case TCP_LIFETIME_OPENING:
+        return tick + (timeouts->tcp_opening != 0 ? timeouts->tcp_opening : transitory);
+    case TCP_LIFETIME_CLOSING:
+        return tick + (timeouts->tcp_closing != 0 ? timeouts->tcp_closing : transitory);
+    case TCP_LIFETIME_TRANSITORY:
+        return tick + transitory;
+    case TCP_LIFETIME_SHORTENED:
+        return ends < tick + transitory ? ends : tick + transitory;
+    case TCP_LIFETIME_KEEP:
+    default:
+        return ends;
+    }
+}
+
+/* The end of a session that begins now. */
+static uint32_t first_end(const struct nat64_timeouts *timeouts, uint8_t transport, uint32_t tick)
 {
     switch (transport) {
     case TRANSPORT_UDP:
-        return nat64->timeouts.udp;
+        return tick + timeouts->udp;
     case TRANSPORT_ICMP:
-        return nat64->timeouts.icmp;
+        return tick + timeouts->icmp;
     case TRANSPORT_TCP:
     default:
-        return nat64->timeouts.tcp_transitory;
+        return tcp_end(timeouts, TCP_LIFETIME_OPENING, 0, tick);
     }
 }
 
@@ -43,15 +66,14 @@ static bool refresh(struct worker *worker, struct found *found, bool from_ipv6, 
 {
     const struct nat64_settings *nat64 = &worker->settings->nat64[found->copy.instance];
     for (unsigned tries = 0; tries < CREATE_TRIES; tries++) {
-        uint32_t expires = worker->tick + lifetime_of(nat64, found->copy.transport);
+        uint32_t expires;
         uint8_t state = TCP_NONE;
         if (found->copy.transport == TRANSPORT_TCP) {
             struct tcp_step step = tcp_step((enum tcp_state)life_state(found->copy.life), from_ipv6, flags);
             state = (uint8_t)step.state;
-            if (step.lifetime == TCP_LIFETIME_KEEP)
-                expires = life_expires(found->copy.life);
-            else if (step.lifetime == TCP_LIFETIME_ESTABLISHED)
-                expires = worker->tick + nat64->timeouts.tcp_established;
+            expires = tcp_end(&nat64->timeouts, step.lifetime, life_expires(found->copy.life), worker->tick);
+        } else {
+            expires = first_end(&nat64->timeouts, found->copy.transport, worker->tick);
         }
         if (session_touch(worker->actor.table, found, expires, state)) {
             uint8_t before = life_state(found->copy.life);
@@ -106,7 +128,7 @@ static struct session_request new_request(const struct worker *worker, const str
                                       .tick = worker->tick,
                                       .sessions = nat64->sessions,
                                       .sessions_per_subscriber = nat64->sessions_per_subscriber};
-    request.expires = worker->tick + lifetime_of(nat64, key->transport);
+    request.expires = first_end(&nat64->timeouts, key->transport, worker->tick);
     if (key->transport == TRANSPORT_TCP)
         request.state = from_ipv6 ? TCP_V6_INIT : TCP_V4_INIT;
     return request;

@@ -146,12 +146,14 @@ static bool allow(const struct recovery *recovery, struct record *record)
 static uint32_t sensible_end(const struct recovery *recovery, const struct record *record)
 {
     const struct nat64_timeouts *timeouts = &recovery->options->settings->nat64[record->instance].timeouts;
+    const uint32_t tcp[] = {timeouts->tcp_transitory, timeouts->tcp_opening, timeouts->tcp_closing};
     uint32_t longest = timeouts->udp;
     if (record->transport == TRANSPORT_ICMP)
         longest = timeouts->icmp;
     if (record->transport == TRANSPORT_TCP)
-        longest = timeouts->tcp_established > timeouts->tcp_transitory ? timeouts->tcp_established
-                                                                       : timeouts->tcp_transitory;
+        longest = timeouts->tcp_established;
+    for (unsigned i = 0; record->transport == TRANSPORT_TCP && i < sizeof(tcp) / sizeof(tcp[0]); i++)
+        longest = tcp[i] > longest ? tcp[i] : longest;
     uint32_t latest = recovery->tick + longest;
     uint32_t end = life_expires(record->life);
     return end < latest ? end : latest;

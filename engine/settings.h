@@ -46,6 +46,7 @@ struct nat64_timeouts {
     uint32_t tcp_established; /* TCP_EST plus TCP_TRANS, RFC 6146 section 4 */
     uint32_t tcp_transitory;
     uint32_t tcp_syn; /* TCP_INCOMING_SYN: how long a SYN from outside waits for the client's */
+    uint32_t tcp_opening, tcp_closing; /* RFC 7857 section 2.1; 0: tcp_transitory */
 };
 
 struct nat64_settings {

@@ -27,8 +27,8 @@ static struct tcp_step step_established(bool from_ipv6, uint8_t flags)
 static struct tcp_step step_half_closed(enum tcp_state state, bool closed_ipv6, bool from_ipv6, uint8_t flags)
 {
     if ((flags & TCP_FIN) != 0 && from_ipv6 != closed_ipv6)
-        return step_to(TCP_V6_FIN_V4_FIN, TCP_LIFETIME_TRANSITORY);
-    return step_to(state, TCP_LIFETIME_ESTABLISHED);
+        return step_to(TCP_V6_FIN_V4_FIN, TCP_LIFETIME_CLOSING);
+    return step_to(state, (flags & TCP_RST) != 0 ? TCP_LIFETIME_SHORTENED : TCP_LIFETIME_ESTABLISHED);
 }
 
 struct tcp_step tcp_step(enum tcp_state state, bool from_ipv6, uint8_t flags)
@@ -38,7 +38,7 @@ struct tcp_step tcp_step(enum tcp_state state, bool from_ipv6, uint8_t flags)
     case TCP_V6_INIT:
         if (syn && !from_ipv6)
             return step_to(TCP_ESTABLISHED, TCP_LIFETIME_ESTABLISHED);
-        return step_to(state, syn ? TCP_LIFETIME_TRANSITORY : TCP_LIFETIME_KEEP);
+        return step_to(state, syn ? TCP_LIFETIME_OPENING : TCP_LIFETIME_KEEP);
     case TCP_V4_INIT:
         if (syn && from_ipv6)
             return step_to(TCP_ESTABLISHED, TCP_LIFETIME_ESTABLISHED);
@@ -50,8 +50,8 @@ struct tcp_step tcp_step(enum tcp_state state, bool from_ipv6, uint8_t flags)
     case TCP_V4_FIN:
         return step_half_closed(state, false, from_ipv6, flags);
     case TCP_V6_FIN_V4_FIN:
-        if (syn && (flags & TCP_RST) == 0)
-            return step_to(from_ipv6 ? TCP_V6_INIT : TCP_V4_INIT, TCP_LIFETIME_TRANSITORY);
+        if ((flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN)
+            return step_to(from_ipv6 ? TCP_V6_INIT : TCP_V4_INIT, TCP_LIFETIME_OPENING);
         return step_to(state, TCP_LIFETIME_KEEP);
     case TCP_TRANS:
         if ((flags & TCP_RST) != 0)

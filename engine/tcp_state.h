@@ -12,9 +12,10 @@
  *              V4 FIN  \     TRANS ---+     / V6 FIN
  *                       > V6_FIN_V4_FIN <--+
  *
- * A session leaves the table when its lifetime ends, in any state. One transition is not in the RFC: a SYN in
+ * A session leaves the table when its lifetime ends, in any state. Two steps are not in the RFC. A SYN in
  * V6_FIN_V4_FIN, which would let a new connection on the old ports die with the old one's remaining lifetime,
- * begins anew (RFC 7857 section 2.2 asks for RFC 6191's reuse of ports in TIME-WAIT).
+ * begins anew (hosts reuse ports so, RFC 6191). And a RST in V4_FIN or V6_FIN does not give the connection
+ * that it ends the long lifetime once more (RFC 7857 sections 2.2 and 7.1).
  */
 #ifndef ENGINE_TCP_STATE_H
 #define ENGINE_TCP_STATE_H
@@ -43,7 +44,10 @@ extern const char *const tcp_state_names[TCP_STATE_COUNT];
 
 enum tcp_lifetime {
     TCP_LIFETIME_KEEP, /* ends when it would have ended */
-    TCP_LIFETIME_TRANSITORY,
+    TCP_LIFETIME_OPENING,
+    TCP_LIFETIME_CLOSING,
+    TCP_LIFETIME_TRANSITORY, /* after a RST */
+    TCP_LIFETIME_SHORTENED,  /* the same, unless it would end sooner anyway */
     TCP_LIFETIME_ESTABLISHED,
 };
 

@@ -57,7 +57,8 @@ static void set_up(struct shared *shared, const struct geometry *geometry, unsig
     nat64->sessions_per_subscriber = LIMIT_SUBSCRIBER;
     nat64->pool = &shared->range;
     nat64->pool_count = 1;
-    nat64->timeouts = (struct nat64_timeouts){300, 60, 7440, 240, 6};
+    nat64->timeouts = (struct nat64_timeouts){
+        .udp = 300, .icmp = 60, .tcp_established = 7440, .tcp_transitory = 240, .tcp_syn = 6};
 }
 
 static bool is_wanted(const char *const *programs, const char *name)

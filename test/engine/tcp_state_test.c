@@ -10,11 +10,14 @@
 #include "engine/tcp_state.h"
 #include "wire/transport.h"
 
-#define V6    true
-#define V4    false
-#define KEEP  TCP_LIFETIME_KEEP
-#define SHORT TCP_LIFETIME_TRANSITORY
-#define LONG  TCP_LIFETIME_ESTABLISHED
+#define V6      true
+#define V4      false
+#define KEEP    TCP_LIFETIME_KEEP
+#define OPENING TCP_LIFETIME_OPENING
+#define CLOSING TCP_LIFETIME_CLOSING
+#define SHORT   TCP_LIFETIME_TRANSITORY
+#define SOONER  TCP_LIFETIME_SHORTENED
+#define LONG    TCP_LIFETIME_ESTABLISHED
 
 static const struct {
     enum tcp_state from;
@@ -32,7 +35,7 @@ static const struct {
     /* V6 INIT: a V4 SYN with or without ACK establishes; a V6 SYN renews the transitory lifetime. */
     {TCP_V6_INIT, V4, TCP_SYN | TCP_ACK, TCP_ESTABLISHED, LONG},
     {TCP_V6_INIT, V4, TCP_SYN, TCP_ESTABLISHED, LONG},
-    {TCP_V6_INIT, V6, TCP_SYN, TCP_V6_INIT, SHORT},
+    {TCP_V6_INIT, V6, TCP_SYN, TCP_V6_INIT, OPENING},
     {TCP_V6_INIT, V6, TCP_ACK, TCP_V6_INIT, KEEP},
     {TCP_V6_INIT, V4, TCP_RST | TCP_ACK, TCP_V6_INIT, KEEP},
     /* ESTABLISHED */
@@ -43,20 +46,26 @@ static const struct {
     {TCP_ESTABLISHED, V6, TCP_ACK, TCP_ESTABLISHED, LONG},
     {TCP_ESTABLISHED, V4, TCP_ACK | TCP_PSH, TCP_ESTABLISHED, LONG},
     {TCP_ESTABLISHED, V6, TCP_SYN, TCP_ESTABLISHED, LONG},
-    /* V4 FIN RCV: only a V6 FIN changes it; a second V4 FIN is any other packet, and so is a RST. */
-    {TCP_V4_FIN, V6, TCP_FIN | TCP_ACK, TCP_V6_FIN_V4_FIN, SHORT},
+    /* V4 FIN RCV: only a V6 FIN changes it; a second V4 FIN is any other packet. A RST does not renew it. */
+    {TCP_V4_FIN, V6, TCP_FIN | TCP_ACK, TCP_V6_FIN_V4_FIN, CLOSING},
     {TCP_V4_FIN, V4, TCP_FIN | TCP_ACK, TCP_V4_FIN, LONG},
     {TCP_V4_FIN, V6, TCP_ACK, TCP_V4_FIN, LONG},
-    {TCP_V4_FIN, V6, TCP_RST, TCP_V4_FIN, LONG},
+    {TCP_V4_FIN, V6, TCP_SYN, TCP_V4_FIN, LONG},
+    {TCP_V4_FIN, V6, TCP_RST, TCP_V4_FIN, SOONER},
+    {TCP_V4_FIN, V4, TCP_RST | TCP_ACK, TCP_V4_FIN, SOONER},
     /* V6 FIN RCV */
-    {TCP_V6_FIN, V4, TCP_FIN | TCP_ACK, TCP_V6_FIN_V4_FIN, SHORT},
+    {TCP_V6_FIN, V4, TCP_FIN | TCP_ACK, TCP_V6_FIN_V4_FIN, CLOSING},
     {TCP_V6_FIN, V6, TCP_FIN | TCP_ACK, TCP_V6_FIN, LONG},
     {TCP_V6_FIN, V4, TCP_ACK, TCP_V6_FIN, LONG},
+    {TCP_V6_FIN, V4, TCP_RST, TCP_V6_FIN, SOONER},
+    {TCP_V6_FIN, V6, TCP_RST | TCP_ACK, TCP_V6_FIN, SOONER},
     /* V6 FIN + V4 FIN RCV: all pass, the lifetime runs on; a SYN begins anew. */
     {TCP_V6_FIN_V4_FIN, V4, TCP_ACK, TCP_V6_FIN_V4_FIN, KEEP},
     {TCP_V6_FIN_V4_FIN, V6, TCP_FIN | TCP_ACK, TCP_V6_FIN_V4_FIN, KEEP},
-    {TCP_V6_FIN_V4_FIN, V6, TCP_SYN, TCP_V6_INIT, SHORT},
-    {TCP_V6_FIN_V4_FIN, V4, TCP_SYN, TCP_V4_INIT, SHORT},
+    {TCP_V6_FIN_V4_FIN, V6, TCP_SYN, TCP_V6_INIT, OPENING},
+    {TCP_V6_FIN_V4_FIN, V4, TCP_SYN, TCP_V4_INIT, OPENING},
+    {TCP_V6_FIN_V4_FIN, V4, TCP_SYN | TCP_ACK, TCP_V6_FIN_V4_FIN, KEEP},
+    {TCP_V6_FIN_V4_FIN, V6, TCP_SYN | TCP_RST, TCP_V6_FIN_V4_FIN, KEEP},
     {TCP_V6_FIN_V4_FIN, V4, TCP_RST, TCP_V6_FIN_V4_FIN, KEEP},
     /* TRANS: a RST changes nothing, anything else establishes again. */
     {TCP_TRANS, V4, TCP_RST, TCP_TRANS, KEEP},

@@ -98,7 +98,8 @@ def tcp_event(way, side, event, now, settings):
     if state in (V4_FIN, V6_FIN):
         if event == FIN and side == {V4_FIN: 6, V6_FIN: 4}[state]:
             return [(BOTH_FIN, short, short)]
-        return [(state, long - probed, long)]
+        # RFC 7857 2.2 and 7.1 against RFC 6146; doc/decisions has it.
+        return [(state, min(low, short), min(high, short))] if event == RST else [(state, long - probed, long)]
     if state == BOTH_FIN:
         # RFC 6191 has hosts open anew from the same port so soon; doc/decisions/0005.
         return [way] + ([({6: V6_INIT, 4: V4_INIT}[side], short, short)] if event == SYN else [])

@@ -78,7 +78,8 @@ static void fill_config(void)
     nat64->pool_count = 1;
     nat64->sessions = 1024;
     nat64->subscriber_prefix = SUBSCRIBER_PREFIX_DEFAULT;
-    nat64->timeouts = (struct nat64_timeouts){300, 60, 7440, 240, 6};
+    nat64->timeouts = (struct nat64_timeouts){
+        .udp = 300, .icmp = 60, .tcp_established = 7440, .tcp_transitory = 240, .tcp_syn = 6};
     for (uint16_t i = 0; i < 300; i++) {
         inet_pton(AF_INET6, "2001:db8::5", statics[i].ipv6.bytes);
         statics[i].ipv4 = pool.first;

@@ -79,7 +79,8 @@ static int open_api(void **state)
     nat64->pool_count = 1;
     nat64->sessions = 64;
     nat64->subscriber_prefix = SUBSCRIBER_PREFIX_DEFAULT;
-    nat64->timeouts = (struct nat64_timeouts){300, 60, 7440, 240, 6};
+    nat64->timeouts = (struct nat64_timeouts){
+        .udp = 300, .icmp = 60, .tcp_established = 7440, .tcp_transitory = 240, .tcp_syn = 6};
     fixture.config = &config;
     fixture.workers = 1;
     table = table_create(&config.geometry, 1);
