@@ -176,10 +176,22 @@ static bool build4(struct packet *reply, const struct packet *original, be32 sou
     return true;
 }
 
+/*
+ * A SYN from outside gets no answer at once, lest it end a simultaneous open (RFC 5382 REQ-4). When its time
+ * is over, why is SYN_STORED.
+ */
+static bool must_wait(const struct description *description, enum verdict why)
+{
+    const uint8_t opening = TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN;
+    return description->version == 4 && description->kind == PACKET_TCP &&
+           (description->tcp_flags & opening) == TCP_SYN &&
+           (why == VERDICT_TABLE_FULL || why == VERDICT_SUBSCRIBER_FULL || why == VERDICT_FILTERED);
+}
+
 bool icmp_reply_due(const struct packet *original, const struct description *description, enum verdict why)
 {
     const struct message *message = description->version == 6 ? &messages6[why] : &messages4[why];
-    if (message->type == 0 || !may_be_answered(description))
+    if (message->type == 0 || !may_be_answered(description) || must_wait(description, why))
         return false;
     if (description->version == 6) {
         const struct ipv6_header *header = (const struct ipv6_header *)packet_data(original);

@@ -25,15 +25,16 @@ struct icmp_sources {
  *   TOO_BIG_IPV6      Packet Too Big 2/0, MTU = that of the IPv4 path + 20, not below 1280
  *   TOO_BIG_IPV4      Fragmentation Needed 3/4, MTU = that of the IPv6 path - 20, for a fragment - 28
  *   PORTS_EXHAUSTED   Address Unreachable 1/3; Host Unreachable 3/1 (RFC 6146 section 3.5.1.1)
- *   TABLE_FULL        likewise
+ *   TABLE_FULL        likewise, but nothing at once to a SYN from outside
  *   SUBSCRIBER_FULL   likewise
+ *   SYN_STORED        nothing; Port Unreachable 3/3, when its time is over (RFC 6146 section 3.5.2.2)
+ *   FILTERED          nothing; Prohibited 3/13
  *   NON_GLOBAL        Prohibited 1/1; 3/13
  *   UNMAPPED          likewise
  *   BAD_DESTINATION   Prohibited 1/1; nothing
  *   EMBEDDED_BITS     likewise
  *   ICMP_FRAGMENT, UDP_FRAGMENT, UDP_CHECKSUM_ZERO    nothing; Prohibited 3/13
- *   PROTOCOL          Unrecognized Next Header 4/1, pointing at the Next Header field that named it;
- *                     Protocol Unreachable 3/2
+ *   PROTOCOL          Port Unreachable 1/4 (RFC 6146 section 3.4); Protocol Unreachable 3/2
  *   ROUTING_HEADER    Erroneous Header 4/0, pointing at Segments Left
  *   SOURCE_ROUTE      Source Route Failed 3/5
  */

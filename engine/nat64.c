@@ -121,13 +121,24 @@ static void endpoints_from6(const struct worker *worker, const struct record *re
     to->destination_port = record->client_port;
 }
 
+/*
+ * What of a limit packets from outside may use. The last quarter is for the clients: otherwise whoever learns
+ * of one binding could send to it from many addresses until its subscriber, or everybody, can open no session
+ * more (section 5.3).
+ */
+static uint32_t share_of_outside(uint32_t limit)
+{
+    return limit - limit / 4;
+}
+
 static struct session_request new_request(const struct worker *worker, const struct key6 *key, bool from_ipv6)
 {
     const struct nat64_settings *nat64 = &worker->settings->nat64[key->instance];
+    uint32_t sessions = nat64->sessions, own = nat64->sessions_per_subscriber;
     struct session_request request = {.key = *key,
                                       .tick = worker->tick,
-                                      .sessions = nat64->sessions,
-                                      .sessions_per_subscriber = nat64->sessions_per_subscriber};
+                                      .sessions = from_ipv6 ? sessions : share_of_outside(sessions),
+                                      .sessions_per_subscriber = from_ipv6 ? own : share_of_outside(own)};
     request.expires = first_end(&nat64->timeouts, key->transport, worker->tick);
     if (key->transport == TRANSPORT_TCP)
         request.state = from_ipv6 ? TCP_V6_INIT : TCP_V4_INIT;
@@ -214,18 +225,16 @@ static bool claim(struct worker *worker, struct outgoing *flow, struct session_r
     return pool_claim(worker, request);
 }
 
-/* The other side's SYN was here first: both have sent theirs (section 3.5.2.2, V4 INIT). */
-static void meet_waiting(struct worker *worker, const struct record *binding, struct session_request *request)
+/*
+ * If the other side's SYN was here first, both have sent theirs now (section 3.5.2.2, V4 INIT), and the one
+ * that is stored is dropped in silence. Not before there is a session: a SYN that is not translated leaves it
+ * to be answered (RFC 5382 REQ-4).
+ */
+static void meet_waiting(struct worker *worker, struct found *session)
 {
-    struct key4 key = {.pool = binding != NULL ? binding->pool : request->pool,
-                       .remote = request->key.remote,
-                       .pool_port = binding != NULL ? binding->pool_port : request->pool_port,
-                       .remote_port = request->key.remote_port,
-                       .transport = TRANSPORT_TCP};
-    if (!waiting_claim(worker, hash_key4(worker->actor.table, &key)))
-        return;
-    request->state = TCP_ESTABLISHED;
-    request->expires = worker->tick + worker->settings->nat64[request->key.instance].timeouts.tcp_established;
+    struct key4 key = record_key4(&session->copy);
+    if (waiting_claim(worker, hash_key4(worker->actor.table, &key)))
+        (void)refresh(worker, session, false, TCP_SYN);
 }
 
 /* No session yet for a packet from the client; VERDICT_CONTENTION means look again. */
@@ -245,14 +254,15 @@ RARELY static enum verdict open_outgoing(struct worker *worker, const struct des
     struct session_request request = new_request(worker, key, true);
     if (!bound && !claim(worker, flow, &request))
         return VERDICT_PORTS_EXHAUSTED;
-    if (key->transport == TRANSPORT_TCP)
-        meet_waiting(worker, bound ? &lead.copy : NULL, &request);
     enum made made = make_session(worker, &request, bound ? &lead : NULL, &flow->session);
-    if (made == MADE)
-        endpoints_from4(&flow->session.copy, key->remote, key->remote_port, to);
-    else
+    if (made != MADE) {
         flow->session.index = NO_RECORD;
-    return verdict_of(made);
+        return verdict_of(made);
+    }
+    if (key->transport == TRANSPORT_TCP)
+        meet_waiting(worker, &flow->session);
+    endpoints_from4(&flow->session.copy, key->remote, key->remote_port, to);
+    return VERDICT_COUNT;
 }
 
 enum verdict nat64_outgoing(struct worker *worker, const struct description *description,
@@ -317,8 +327,11 @@ RARELY static enum verdict open_incoming(struct worker *worker, const struct des
                         .instance = binding->instance};
     struct session_request request = new_request(worker, &key6, false);
     enum made made = make_session(worker, &request, &lead, &flow->session);
-    if (made != MADE)
-        flow->session.index = NO_RECORD;
+    if (made == MADE)
+        return VERDICT_COUNT;
+    flow->session.index = NO_RECORD;
+    if (made != MADE_LOOK_AGAIN) /* whatever the reason, a SYN gets no answer at once (RFC 5382 REQ-4) */
+        (void)keep_out(worker, description, flow, nat64, VERDICT_COUNT);
     return verdict_of(made);
 }
 

@@ -4,7 +4,9 @@
  *
  * The rate of ICMP errors is one for the whole engine (RFC 4443 section 2.4 (f), RFC 7915 sections 4.4
  * and 5.4). It is kept as one number, the time at which the bucket would be full again: an error moves it on
- * by 1/rate of a second and is sent if that is not more than one second ahead.
+ * by 1/rate of a second and is sent if that is not more than one second ahead. Most errors only save their
+ * receiver time; path MTU discovery does not work without its own. So the last quarter of the bucket is for
+ * those, and whoever provokes other errors, from either side, cannot keep them back.
  */
 #include "engine/icmp_reply.h"
 #include "engine/siit.h"
@@ -13,16 +15,20 @@
 #include "wire/checksum.h"
 #include "wire/transport.h"
 
-static bool rate_allows(struct worker *worker)
+enum { RESERVE_RATE = 8 }; /* with fewer errors a second a quarter of them is too little to divide */
+
+static bool rate_allows(struct worker *worker, enum verdict why)
 {
     uint64_t *arrival = &worker->engine->icmp_arrival;
     uint32_t rate = worker->settings->translation.icmp_errors_per_second;
+    bool needed = why == VERDICT_TOO_BIG_IPV6 || why == VERDICT_TOO_BIG_IPV4;
+    uint64_t ahead = needed || rate < RESERVE_RATE ? NANOSECONDS : NANOSECONDS - NANOSECONDS / 4;
     if (rate == 0)
         return false;
     for (unsigned tries = 0; tries < CREATE_TRIES; tries++) {
         uint64_t full = atomic_load64(arrival);
         uint64_t next = (full > worker->now ? full : worker->now) + NANOSECONDS / rate;
-        if (next > worker->now + NANOSECONDS)
+        if (next > worker->now + ahead)
             return false;
         if (atomic_swap_if64(arrival, full, next))
             return true;
@@ -85,7 +91,8 @@ void reply_error(struct worker *worker, const struct packet *packet, const struc
         return;
     struct icmp_sources sources = concerned_sources(worker, packet, description);
     struct packet reply;
-    if (!has_source(&sources, description->version) || !next_output(worker, &reply) || !rate_allows(worker) ||
+    if (!has_source(&sources, description->version) || !next_output(worker, &reply) ||
+        !rate_allows(worker, why) ||
         !icmp_reply_build(&reply, packet, description, why, &sources, &worker->translation)) {
         atomic_count(&worker->counters.icmp_errors_suppressed, 1);
         return;
