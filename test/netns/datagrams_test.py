@@ -1,64 +1,19 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """UDP: with a checksum and without, and answers of a name server that are longer than any packet."""
-import os
 import re
-import sys
 
+import dns_server
 import nat64
 import pytest
-from conftest import PYTHON, counter, python
+from conftest import counter
+from datagrams import ECHO, LARGE, SMALL, SO_NO_CHECK, UDP_NO_CHECK6_RX, UDP_NO_CHECK6_TX, ask
 from side_by_side import FRAGMENTS_IN_NAT64, NAT64, SIIT, WAYS, read, serve, side_by_side, static
-
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import dns_server  # noqa: E402
 
 PORT = 5000
 DNS_PORT = 5300
-SO_NO_CHECK = "1, 11"                # SOL_SOCKET: send IPv4 UDP without a checksum
-UDP_NO_CHECK6_TX = "17, 101"         # SOL_UDP: the same for IPv6
-UDP_NO_CHECK6_RX = "17, 102"         # and take it
 CARRIES_FRAGMENTS = {NAT64: FRAGMENTS_IN_NAT64, SIIT: True}
 
-ECHO = """
-import socket, sys
-address, port, options = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
-server = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
-server.bind((address, port))
-for option in options:
-    server.setsockopt(*map(int, option.split(",")), 1)
-print("ready", flush=True)
-while True:
-    data, peer = server.recvfrom(65535)
-    server.sendto(data, peer)
-"""
-
-# Sends a datagram of each size and prints the sizes of which the same came back.
-ASK = """
-import socket, sys
-address, port, sizes, options = sys.argv[1], int(sys.argv[2]), sys.argv[3].split(","), sys.argv[4:]
-probe = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
-probe.connect((address, port))
-probe.settimeout(2)
-for option in options:
-    probe.setsockopt(*map(int, option.split(",")), 1)
-for size in map(int, sizes):
-    data = bytes((size + i * 7) % 251 for i in range(size))
-    probe.send(data)
-    try:
-        print(size if probe.recv(65535) == data else f"{size}:changed")
-    except OSError as error:
-        print(f"{size}:{type(error).__name__}")
-        probe.settimeout(0.3)
-"""
-
-SMALL = [0, 1, 2, 7, 100, 1000, 1001, 1231, 1232]
-LARGE = [1233, 1400, 1451, 1452]  # from IPv4 fragmented by isthmus
 FRAGMENTED = [3000, 20001, 60000]
-
-
-def ask(machine, address, port, sizes, *options):
-    out = python(machine, ASK, address, str(port), ",".join(map(str, sizes)), *options)
-    return [int(word) if word.isdigit() else word for word in out.split()]
 
 
 @pytest.fixture(scope="module")
@@ -69,15 +24,10 @@ def echoing(namespaces):
         for name, machine, address, options in (
                 ("client", lab.client, "::", [UDP_NO_CHECK6_TX, UDP_NO_CHECK6_RX]),
                 ("server", lab.server, nat64.SERVER, [SO_NO_CHECK])):
-            options = [option.replace(" ", "") for option in options]
             serve(machine, lab.path(f"{name}-echo.log"), ECHO, address, PORT)
             serve(machine, lab.path(f"{name}-bare.log"), ECHO, address, PORT + 1, *options)
             serve(machine, lab.path(f"{name}-dns.log"), read(dns_server.__file__), address, DNS_PORT)
         yield lab, daemon
-
-
-def bare(option):
-    return option.replace(" ", "")
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
@@ -92,7 +42,7 @@ def test_without_a_checksum_from_ipv4(echoing, way):
     """IPv6 hosts take no UDP without a checksum: isthmus has computed it (RFC 7915 section 4.5)."""
     lab, daemon = echoing
     assert ask(lab.client, way.server, PORT + 1, SMALL + LARGE) == SMALL + LARGE
-    assert ask(lab.server, way.client, PORT, SMALL + LARGE, bare(SO_NO_CHECK)) == SMALL + LARGE
+    assert ask(lab.server, way.client, PORT, SMALL + LARGE, SO_NO_CHECK) == SMALL + LARGE
     assert counter(daemon, "udp-checksum-zero") == 0
 
 
@@ -100,8 +50,8 @@ def test_without_a_checksum_from_ipv4(echoing, way):
 def test_without_a_checksum_from_ipv6(echoing, way):
     """RFC 6935: where two agree to do without, it stays so."""
     lab, _ = echoing
-    options = [bare(UDP_NO_CHECK6_TX), bare(UDP_NO_CHECK6_RX)]
-    assert ask(lab.client, way.server, PORT, SMALL + LARGE, *options) == SMALL + LARGE
+    answered = ask(lab.client, way.server, PORT, SMALL + LARGE, UDP_NO_CHECK6_TX, UDP_NO_CHECK6_RX)
+    assert answered == SMALL + LARGE
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
