@@ -16,7 +16,14 @@
 The client reaches the server as 2001:db8:64::203.0.113.2, which is 2001:db8:64::cb00:7102.
 
 On demand: a neighbour, a second client on lan1 (2001:db8:3::2/64); and a plain IPv6 way past the
-translator between client and server (2001:db8:2::2 on the server), for comparisons of speed.
+translator between client and server (2001:db8:2::2 on the server), for comparisons of speed; and routers on
+both sides with hosts behind them:
+
+    +-----------+               +---------+                           +---------+               +-----------+
+    | far client|               | router6 |          gateway          | router4 |               | far server|
+    |      eth0 +---------------+ far near+----- lan2       wan2 -----+ near far+---------------+ eth0      |
+    +-----------+               +---------+                           +---------+               +-----------+
+       2001:db8:6::/64  ::2, ::1      2001:db8:5::/64  ::2, ::1  198.51.100.0/25 .1, .2   198.51.100.128/25 .129, .130
 
 The gateway starts as a host that forwards nothing; what forwarding needs is isthmus' to set.
 """
@@ -38,6 +45,8 @@ GATEWAY6, GATEWAY4 = "2001:db8:1::1", "203.0.113.1"
 SERVER = "203.0.113.2"
 SERVER_PLAIN = "2001:db8:2::2"
 NEIGHBOUR = "2001:db8:3::2"
+FAR_CLIENT, ROUTER6 = "2001:db8:6::2", "2001:db8:6::1"
+FAR_SERVER, ROUTER4 = "198.51.100.130", "198.51.100.2"
 PREFIX = "2001:db8:64::/96"
 POOL = "192.0.2.16/28"
 SERVER_MAPPED = "2001:db8:64::cb00:7102"
@@ -141,6 +150,34 @@ class Lab:
         self.neighbour = neighbour
         return neighbour
 
+    def add_routers(self, pool=POOL):
+        """A router on each side, and a host behind it; those of IPv4 have a route to `pool`."""
+        self.far_client, self.router6 = self._machine("far-client"), self._machine("router6")
+        self.far_server, self.router4 = self._machine("far-server"), self._machine("router4")
+        link(self.gateway, "lan2", self.router6, "near")
+        link(self.router6, "far", self.far_client, "eth0")
+        link(self.gateway, "wan2", self.router4, "near")
+        link(self.router4, "far", self.far_server, "eth0")
+        self.gateway.shell("ip address add 2001:db8:5::1/64 dev lan2\n"
+                           "ip address add 198.51.100.1/25 dev wan2\n"
+                           "ip link set lan2 up\nip link set wan2 up\n"
+                           "ip route add 2001:db8:6::/64 via 2001:db8:5::2\n"
+                           "ip route add 198.51.100.128/25 via 198.51.100.2\n")
+        self.router6.shell("echo 1 > /proc/sys/net/ipv6/conf/all/forwarding\n"
+                           "ip address add 2001:db8:5::2/64 dev near\n"
+                           "ip address add 2001:db8:6::1/64 dev far\n"
+                           "ip link set near up\nip link set far up\n"
+                           "ip route add default via 2001:db8:5::1\n")
+        self.router4.shell("echo 1 > /proc/sys/net/ipv4/ip_forward\n"
+                           "ip address add 198.51.100.2/25 dev near\n"
+                           "ip address add 198.51.100.129/25 dev far\n"
+                           "ip link set near up\nip link set far up\n"
+                           f"ip route add {pool} via 198.51.100.1\n")
+        self.far_client.shell("ip address add 2001:db8:6::2/64 dev eth0\n"
+                              "ip link set eth0 up\nip route add default via 2001:db8:6::1\n")
+        self.far_server.shell("ip address add 198.51.100.130/25 dev eth0\n"
+                              f"ip link set eth0 up\nip route add {pool} via 198.51.100.129\n")
+
     def add_plain_ipv6(self):
         """IPv6 between client and server, forwarded by the gateway's kernel alone."""
         self.gateway.shell("ip address add 2001:db8:2::1/64 dev wan0\n"
@@ -158,18 +195,19 @@ class Lab:
             file.write(text)
         return path
 
-    def start_web(self, size=100_000_000):
+    def start_web(self, size=100_000_000, machine=None, address=SERVER):
         """A web server with a page, a file of `size` random bytes (/file) and a place for uploads."""
+        machine = machine or self.server
         os.makedirs(self.path("www", "upload"))
         with open(self.path("www", "file"), "wb") as file:
             while size > 0:
                 file.write(os.urandom(min(size, 1 << 20)))
                 size -= 1 << 20
-        config = self.write("nginx.conf", _NGINX.format(directory=self.directory, address=SERVER))
+        config = self.write("nginx.conf", _NGINX.format(directory=self.directory, address=address))
         with open(self.path("nginx.err"), "w") as errors:
-            process = self.server.start(["nginx", "-c", config, "-e", self.path("nginx.log")],
+            process = machine.start(["nginx", "-c", config, "-e", self.path("nginx.log")],
                                         stdout=errors, stderr=errors)
-        wait_for_listener(self.server, 80, process, self.path("nginx.err"))
+        wait_for_listener(machine, 80, process, self.path("nginx.err"))
         return process
 
     def start_iperf(self, port=5201, once=False):
