@@ -265,7 +265,6 @@ static bool open_table(struct daemon *daemon, char *error, size_t size)
                                          .geometry = daemon->config->geometry,
                                          .fresh = daemon->options->fresh};
     options.geometry.workers = daemon->workers;
-    options.geometry.instances = engine_instances(&daemon->config->settings);
     if (!random_seed(&options.seed, error, size))
         return false;
     daemon->table = table_file_open(&options, error, size);

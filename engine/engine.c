@@ -41,6 +41,16 @@ static size_t engine_size(uint32_t workers)
     return sizeof(struct engine) + (workers + 1) * sizeof(struct worker);
 }
 
+/* The first rules: instances that the table knows keep the numbers that its records have. */
+static const char *arrange(struct engine *engine, const struct settings *settings)
+{
+    struct rules *known = &engine->drafts[1];
+    read_identities(engine->table, known);
+    const char *problem =
+        rules_arrange(&engine->drafts[0], settings, known, engine->table->constants.addresses);
+    return problem != NULL ? problem : statics_check(&engine->drafts[0]);
+}
+
 struct engine *engine_create(const struct engine_options *options, char *error, size_t size)
 {
     struct engine *engine = memory_map(engine_size(options->workers));
@@ -49,9 +59,10 @@ struct engine *engine_create(const struct engine_options *options, char *error, 
         return NULL;
     }
     engine->table = options->table;
-    engine->settings = options->settings;
+    engine->rules = &engine->drafts[0];
     engine->paths = options->paths;
     engine->workers = options->workers;
+    const char *problem = arrange(engine, options->settings);
     struct random seeds = random_seed(options->seed);
     for (uint32_t i = 0; i <= options->workers; i++) {
         struct worker *worker = &engine->worker[i];
@@ -60,15 +71,15 @@ struct engine *engine_create(const struct engine_options *options, char *error, 
         worker->random = random_seed(random_next(&seeds));
         worker->identification = (uint16_t)random_next(&seeds);
         worker->sweep = i * SWEEP_RECORDS;
-        worker->settings = options->settings;
+        worker->rules = engine->rules;
+        worker->settings = &engine->rules->settings;
         worker_find_mtus(worker, options->paths);
     }
     engine->worker[options->workers].tick = (uint32_t)(options->now / NANOSECONDS);
-    const char *problem = pool_set_up(engine, options->settings);
     if (problem == NULL)
         problem = recover(engine, options);
     if (problem == NULL)
-        problem = statics_change(&engine->worker[options->workers], NULL, options->settings);
+        problem = statics_add(&engine->worker[options->workers], engine->rules);
     if (problem == NULL)
         return engine;
     explain(error, size, problem);
@@ -89,26 +100,6 @@ struct worker *engine_worker(struct engine *engine, uint32_t number)
     return number <= engine->workers ? &engine->worker[number] : NULL;
 }
 
-bool engine_replace_settings(struct engine *engine, const struct settings *settings, nanoseconds now,
-                             char *error, size_t size)
-{
-    struct worker *control = &engine->worker[engine->workers];
-    const struct settings *old = engine->settings;
-    worker_enter(control, now);
-    const char *problem = statics_change(control, old, settings);
-    if (problem != NULL && statics_change(control, settings, old) != NULL)
-        problem =
-            "static bindings could neither be changed nor put back; raise nat64.limits.sessions and restart";
-    if (problem == NULL) {
-        permissions_begin(engine->table, settings);
-        __atomic_store_n(&engine->settings, settings, __ATOMIC_SEQ_CST);
-    }
-    worker_leave(control);
-    if (problem != NULL)
-        explain(error, size, problem);
-    return problem == NULL;
-}
-
 void engine_replace_paths(struct engine *engine, const struct paths *paths)
 {
     __atomic_store_n(&engine->paths, paths, __ATOMIC_SEQ_CST);
@@ -116,10 +107,10 @@ void engine_replace_paths(struct engine *engine, const struct paths *paths)
 
 bool engine_quiet(struct engine *engine)
 {
-    const struct settings *current = __atomic_load_n(&engine->settings, __ATOMIC_SEQ_CST);
+    const struct rules *current = __atomic_load_n(&engine->rules, __ATOMIC_SEQ_CST);
     const struct paths *paths = __atomic_load_n(&engine->paths, __ATOMIC_SEQ_CST);
     for (uint32_t i = 0; i <= engine->workers; i++) {
-        const struct settings *holds = __atomic_load_n(&engine->worker[i].holds, __ATOMIC_SEQ_CST);
+        const struct rules *holds = __atomic_load_n(&engine->worker[i].holds, __ATOMIC_SEQ_CST);
         const struct paths *holds_paths = __atomic_load_n(&engine->worker[i].holds_paths, __ATOMIC_SEQ_CST);
         if ((holds != NULL && holds != current) || (holds_paths != NULL && holds_paths != paths))
             return false;
@@ -211,13 +202,12 @@ static enum verdict classify4(const struct worker *worker, const struct packet *
 {
     const struct description *description = &item->description;
     const struct ipv4_header *header = (const void *)packet_data(packet);
-    if (worker->settings->siit_count > 0 && pool_find(worker->engine, header->destination) < 0)
+    if (worker->settings->siit_count > 0 && pool_find(worker->rules, header->destination) < 0)
         return claim_stateless(worker, packet, item);
     enum verdict verdict = refuse_kind(description);
     bool error = verdict == VERDICT_COUNT && description->kind == PACKET_ICMP_ERROR;
     bool ends_here = header->ttl <= 1;
-    if ((verdict != VERDICT_COUNT || error || ends_here) &&
-        pool_find(worker->engine, header->destination) < 0)
+    if ((verdict != VERDICT_COUNT || error || ends_here) && pool_find(worker->rules, header->destination) < 0)
         return VERDICT_NOT_OURS;
     if (verdict != VERDICT_COUNT || error)
         return verdict;
@@ -250,7 +240,7 @@ static void describe(struct worker *worker, struct packet *packet, struct item *
         enum verdict why = item->verdict;
         bool ours = item->description.version == 6
                         ? instance_of(worker->settings, (const void *)(packet_data(packet) + 24)) >= 0
-                        : pool_find(worker->engine, load_be32(packet_data(packet) + 16)) >= 0;
+                        : pool_find(worker->rules, load_be32(packet_data(packet) + 16)) >= 0;
         ours = ours || siit_claim(worker->settings, packet_data(packet), &item->claim);
         item->verdict = ours ? why : VERDICT_NOT_OURS;
     }

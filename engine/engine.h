@@ -58,12 +58,6 @@ struct engine_options {
  */
 struct engine *engine_create(const struct engine_options *options, char *error, size_t size);
 
-/*
- * Tells the instances of one configuration, in their order, from those of another. A table whose records
- * number them otherwise is to be `previous`: renumbering in place could be interrupted half-way.
- */
-uint32_t engine_instances(const struct settings *settings);
-
 /* What became of the records found by engine_create. */
 struct engine_continued {
     uint32_t sessions, bindings; /* that live on */
@@ -109,16 +103,38 @@ void engine_expire(struct worker *worker, nanoseconds now);
 nanoseconds engine_next_deadline(const struct worker *worker);
 
 /*
- * Replaces the settings while workers run. The new ones must have the same instances, prefixes, pools and
- * names (time-outs, translation, addresses, statics may differ). Static bindings that are new are entered,
- * those that are gone are ended with their sessions. Called from the control plane's thread. Returns false
- * with a sentence if a new static binding cannot be entered: then the old settings stay in force with all
- * their bindings, but sessions of bindings that were to go may have ended. The old settings may be freed once
- * engine_quiet(engine) has returned true.
+ * Changes the settings while workers run: all of them, within the table's geometry. An instance is known by
+ * its prefix, a pool address by itself. Sessions that the new settings allow, in the same instance and with
+ * the same pool address and port, live on without losing a packet; the others are ended, and when this
+ * returns no packet is translated by them any more. Limits that were lowered end no session.
+ *
+ * Called from the control plane's thread. It returns when all is done, having waited for a burst to end on
+ * each worker if something was taken away; `wait` lets time pass meanwhile. The old settings, and those that
+ * were refused, may be freed once engine_quiet(engine) has returned true.
+ *
+ * False with a sentence if the settings do not fit the geometry, if a new static binding cannot be entered,
+ * or if `wait` gave up: then the old settings are in force, but sessions that were to go may have ended.
  */
+enum { ENGINE_ENDINGS = 4 };
+enum engine_ending {
+    ENDING_INSTANCE = 1, /* no instance has its prefix any more */
+    ENDING_ADDRESS,      /* its pool address is not in its instance's pool any more */
+    ENDING_PORT,         /* its port, or its protocol, is not of that address any more */
+};
+
+struct engine_change {
+    const struct settings *settings;
+    nanoseconds now;
+    bool (*wait)(void *context); /* false: gives up; NULL: looks again at once, and never does */
+    void *context;
+    uint32_t ended[ENGINE_ENDINGS]; /* how many sessions ended for which reason */
+};
+bool engine_change(struct engine *engine, struct engine_change *change, char *error, size_t size);
+bool engine_quiet(struct engine *engine);
+
+/* The same without `wait`. */
 bool engine_replace_settings(struct engine *engine, const struct settings *settings, nanoseconds now,
                              char *error, size_t size);
-bool engine_quiet(struct engine *engine);
 
 /*
  * Replaces the path MTUs while workers run; settings with MTUs of their own overrule them. Called from the

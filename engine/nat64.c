@@ -301,13 +301,13 @@ RARELY static enum verdict open_incoming(struct worker *worker, const struct des
                                          struct incoming *flow, struct endpoints6 *to)
 {
     const struct key4 *key = flow->key;
-    int place = pool_find(worker->engine, key->pool);
+    int there = pool_find(worker->rules, key->pool);
     struct found lead;
-    if (place < 0)
+    if (there < 0)
         return VERDICT_NOT_OURS;
-    const struct nat64_settings *nat64 =
-        &worker->settings->nat64[worker->engine->pool.address[place].instance];
-    if (!binding_find4(worker->actor.table, (uint16_t)place, key->transport, key->pool_port, worker->tick,
+    const struct pool_address *address = &worker->rules->pool.address[there];
+    const struct nat64_settings *nat64 = &worker->settings->nat64[address->instance];
+    if (!binding_find4(worker->actor.table, address->place, key->transport, key->pool_port, worker->tick,
                        &lead))
         return keep_out(worker, description, flow, nat64, VERDICT_NO_BINDING);
     const struct record *binding = &lead.copy;
@@ -432,9 +432,9 @@ enum verdict nat64_incoming_error(struct worker *worker, const struct packet *pa
                        .transport = (uint8_t)transport};
     struct found found;
     if (!session_find4(table, &key, hash_key4(table, &key), worker->tick, &found)) {
-        int place = pool_find(worker->engine, key.pool);
-        if (place < 0 ||
-            !binding_find4(table, (uint16_t)place, key.transport, key.pool_port, worker->tick, &found))
+        int there = pool_find(worker->rules, key.pool);
+        if (there < 0 || !binding_find4(table, worker->rules->pool.address[there].place, key.transport,
+                                        key.pool_port, worker->tick, &found))
             return VERDICT_ICMP_NO_SESSION;
     }
     const struct record *record = &found.copy;

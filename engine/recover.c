@@ -21,9 +21,10 @@
  * A run killed in here leaves records that the next one weighs just the same.
  *
  * A table of another geometry is copied first, record by record, into the new one. The configuration may have
- * changed as well: an instance is known again by its prefix, a pool address by itself. Static
- * bindings come back as dynamic ones if they have sessions; entering those of the configuration makes them
- * static again.
+ * changed as well: an instance is known again by its prefix, a pool address by itself. In a table that is
+ * used where it is, instances keep their numbers: renumbering could be interrupted half-way. Static bindings
+ * come back as dynamic ones if they have sessions; entering those of the configuration makes them static
+ * again.
  */
 #include "engine/memory.h"
 #include "engine/permissions.h"
@@ -61,47 +62,49 @@ static void clear_segment(const struct table *table, const struct geometry *geom
         __builtin_memset(table->segment[segment], 0, extent.element * extent.count);
 }
 
+static struct rfc6052_prefix prefix_of(const struct instance_identity *identity)
+{
+    struct rfc6052_prefix prefix = {.length = identity->prefix_length};
+    __builtin_memcpy(prefix.address.bytes, identity->prefix, sizeof(prefix.address.bytes));
+    return prefix;
+}
+
 /* Which of the instances is meant by what the table says about them. */
 static void match_instances(struct recovery *recovery, const struct table_header *header)
 {
-    const struct settings *settings = recovery->options->settings;
     for (uint32_t i = 0; i < NAT64_INSTANCES_MAXIMUM; i++) {
-        const struct instance_identity *then = &header->instance[i];
-        recovery->instance[i] = -1;
-        for (uint32_t j = 0; j < settings->nat64_count; j++) {
-            const struct rfc6052_prefix *prefix = &settings->nat64[j].prefix;
-            if (prefix->length == then->prefix_length &&
-                __builtin_memcmp(prefix->address.bytes, then->prefix, sizeof(then->prefix)) == 0)
-                recovery->instance[i] = (int)j;
-        }
+        struct rfc6052_prefix then = prefix_of(&header->instance[i]);
+        recovery->instance[i] = rules_number(recovery->engine->rules, &then);
     }
 }
 
-static void write_identities(struct table_header *header, const struct settings *settings)
+void read_identities(const struct table *table, struct rules *rules)
 {
-    /* In place the prefixes are those there are, so nothing is ever missing for who is killed in here. */
-    for (uint32_t i = settings->nat64_count; i < NAT64_INSTANCES_MAXIMUM; i++)
-        header->instance[i] = (struct instance_identity){.prefix_length = 0};
-    for (uint32_t i = 0; i < settings->nat64_count; i++) {
-        struct instance_identity *identity = &header->instance[i];
-        const struct rfc6052_prefix *prefix = &settings->nat64[i].prefix;
-        __builtin_memcpy(identity->prefix, prefix->address.bytes, sizeof(identity->prefix));
-        identity->prefix_length = (uint8_t)prefix->length;
-        identity->subscriber_prefix = settings->nat64[i].subscriber_prefix;
-    }
+    __builtin_memset(rules, 0, sizeof(*rules));
+    rules->settings.nat64_count = NAT64_INSTANCES_MAXIMUM;
+    for (uint32_t i = 0; i < NAT64_INSTANCES_MAXIMUM; i++)
+        rules->settings.nat64[i].prefix = prefix_of(&header_of(table)->instance[i]);
 }
 
-/* FNV-1a over the prefixes. */
-uint32_t engine_instances(const struct settings *settings)
+/*
+ * An identity that changes is made void first: who is killed in between leaves no prefix of which one half is
+ * another's.
+ */
+void write_identities(const struct table *table, const struct rules *rules)
 {
-    uint32_t hash = 2166136261u;
-    for (uint32_t i = 0; i < settings->nat64_count; i++) {
-        const struct rfc6052_prefix *prefix = &settings->nat64[i].prefix;
-        for (unsigned j = 0; j < sizeof(prefix->address.bytes); j++)
-            hash = (hash ^ prefix->address.bytes[j]) * 16777619u;
-        hash = (hash ^ prefix->length) * 16777619u;
+    for (uint32_t i = 0; i < NAT64_INSTANCES_MAXIMUM; i++) {
+        struct instance_identity *identity = &header_of(table)->instance[i];
+        const struct nat64_settings *nat64 = &rules->settings.nat64[i];
+        struct rfc6052_prefix prefix = prefix_of(identity);
+        identity->subscriber_prefix = nat64->subscriber_prefix;
+        if (prefix.length == nat64->prefix.length && ipv6_equal(&prefix.address, &nat64->prefix.address))
+            continue;
+        __atomic_store_n(&identity->prefix_length, 0, __ATOMIC_RELAXED);
+        __atomic_signal_fence(__ATOMIC_SEQ_CST);
+        __builtin_memcpy(identity->prefix, nat64->prefix.address.bytes, sizeof(identity->prefix));
+        __atomic_signal_fence(__ATOMIC_SEQ_CST);
+        __atomic_store_n(&identity->prefix_length, (uint8_t)nat64->prefix.length, __ATOMIC_RELAXED);
     }
-    return hash;
 }
 
 /* --- weigh -------------------------------------------------------------------------------------- */
@@ -113,15 +116,8 @@ static bool makes_sense(const struct recovery *recovery, const struct record *re
            record->lead < recovery->used;
 }
 
-/* A port inside the pool's ranges, or one of a static binding. */
-static bool port_is_allowed(const struct recovery *recovery, const struct record *record, uint32_t instance,
-                            uint16_t place)
+static bool has_static_port(const struct nat64_settings *nat64, const struct record *record)
 {
-    uint16_t port = from_be16(record->pool_port);
-    const struct port_map *map = port_map_at(recovery->table, place, record->transport);
-    if ((map->allowed[port / 64] & (1ull << (port % 64))) != 0)
-        return true;
-    const struct nat64_settings *nat64 = &recovery->options->settings->nat64[instance];
     for (uint32_t i = 0; i < nat64->static_count; i++)
         if (nat64->statics[i].ipv4 == record->pool && nat64->statics[i].port4 == record->pool_port &&
             nat64->statics[i].transport == record->transport)
@@ -129,23 +125,25 @@ static bool port_is_allowed(const struct recovery *recovery, const struct record
     return false;
 }
 
-/* Makes the record's instance and pool address those of the settings; false: they do not allow it. */
+/* Makes the record's instance and pool address those of the rules; false: they do not allow it. */
 static bool allow(const struct recovery *recovery, struct record *record)
 {
+    const struct rules *rules = recovery->engine->rules;
     int instance = recovery->instance[record->instance];
-    int place = pool_find(recovery->engine, record->pool);
-    if (instance < 0 || place < 0 || recovery->engine->pool.address[place].instance != instance ||
-        !port_is_allowed(recovery, record, (uint32_t)instance, (uint16_t)place))
+    enum standing standing = rules_judge(recovery->table, rules, instance, record);
+    if (standing != STANDING_GOOD &&
+        (standing != STANDING_NO_PORT || !has_static_port(&rules->settings.nat64[instance], record)))
         return false;
     record->instance = (uint8_t)instance;
-    record->address = (uint16_t)place;
+    record->address = rules->pool.address[pool_find(rules, record->pool)].place;
     return true;
 }
 
 /* No session outlives what the settings give the longest-lived one. */
 static uint32_t sensible_end(const struct recovery *recovery, const struct record *record)
 {
-    const struct nat64_timeouts *timeouts = &recovery->options->settings->nat64[record->instance].timeouts;
+    const struct nat64_timeouts *timeouts =
+        &recovery->engine->rules->settings.nat64[record->instance].timeouts;
     const uint32_t tcp[] = {timeouts->tcp_transitory, timeouts->tcp_opening, timeouts->tcp_closing};
     uint32_t longest = timeouts->udp;
     if (record->transport == TRANSPORT_ICMP)
@@ -326,7 +324,7 @@ static bool prepare_session(const struct recovery *recovery, struct pending *pen
     const struct record *record = record_at(table, pending->index);
     if (life_phase(record->life) != PHASE_LIVE)
         return false;
-    const struct nat64_settings *nat64 = &recovery->options->settings->nat64[record->instance];
+    const struct nat64_settings *nat64 = &recovery->engine->rules->settings.nat64[record->instance];
     struct key6 key6 = record_key6(record);
     struct key4 key4 = record_key4(record);
     pending->hash = hash_key6(table, &key6);
@@ -354,7 +352,7 @@ static void count_half_open(const struct recovery *recovery, const struct record
 /* Live sessions stay, even more than a lowered limit allows. */
 static void count_place(const struct recovery *recovery, struct record *record, uint64_t subscriber)
 {
-    const struct nat64_settings *nat64 = &recovery->options->settings->nat64[record->instance];
+    const struct nat64_settings *nat64 = &recovery->engine->rules->settings.nat64[record->instance];
     header_of(recovery->table)->sessions[record->instance]++;
     record->counted =
         nat64->sessions_per_subscriber != 0 &&
@@ -557,10 +555,11 @@ const char *recover(struct engine *engine, const struct engine_options *options)
         header->sessions[i] = 0;
     header->half_open_head = header->half_open_tail = 0;
     header->half_open = 0;
-    header->filtered = permissions_wanted(options->settings);
-    pool_open_ports(engine, options->settings);
-    write_identities(header, options->settings);
+    header->filtered = permissions_wanted(&engine->rules->settings);
+    pool_permit(table, engine->rules);
     weigh_all(&recovery);
+    write_identities(table,
+                     engine->rules); /* now that no record has the number of an instance that is gone */
     count_all(&recovery);
     go_through(&recovery, prepare_binding, bind);
     go_through(&recovery, prepare_session, publish);

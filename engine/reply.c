@@ -62,8 +62,8 @@ static int concerned_instance(const struct worker *worker, const struct packet *
 {
     if (description->version == 6)
         return instance_of(worker->settings, &((const struct ipv6_header *)packet_data(packet))->destination);
-    int place = pool_find(worker->engine, load_be32(packet_data(packet) + 16));
-    return place >= 0 ? worker->engine->pool.address[place].instance : -1;
+    int there = pool_find(worker->rules, load_be32(packet_data(packet) + 16));
+    return there >= 0 ? worker->rules->pool.address[there].instance : -1;
 }
 
 /* The addresses of the instance that a packet concerns. */
@@ -74,6 +74,8 @@ static struct icmp_sources concerned_sources(const struct worker *worker, const 
     struct siit_claim claim;
     if (instance < 0 && siit_claim(worker->settings, packet_data(packet), &claim))
         return (struct icmp_sources){.address6 = claim.siit->address6, .address4 = claim.siit->address4};
+    for (uint32_t i = 0; instance < 0 && i < worker->settings->nat64_count; i++)
+        instance = worker->settings->nat64[i].prefix.length != 0 ? (int)i : -1;
     const struct nat64_settings *nat64 = &worker->settings->nat64[instance >= 0 ? instance : 0];
     return (struct icmp_sources){.address6 = nat64->address6, .address4 = nat64->address4};
 }

@@ -37,15 +37,16 @@ void engine_continued(const struct engine *engine, struct engine_continued *cont
 
 uint32_t engine_pool_count(const struct engine *engine)
 {
-    return engine->pool.count;
+    return engine->rules->pool.count;
 }
 
 void engine_pool(const struct engine *engine, uint32_t number, struct engine_pool *pool)
 {
-    *pool = (struct engine_pool){.instance = engine->pool.address[number].instance,
-                                 .address = engine->pool.address[number].address};
+    const struct pool_address *address = &engine->rules->pool.address[number];
+    *pool = (struct engine_pool){.instance = engine->rules->index[address->instance],
+                                 .address = address->address};
     for (unsigned transport = 0; transport < TRANSPORT_COUNT; transport++) {
-        const struct port_map *map = port_map_at(engine->table, number, (uint8_t)transport);
+        const struct port_map *map = port_map_at(engine->table, address->place, (uint8_t)transport);
         pool->ports[transport] = map->configured;
         pool->used[transport] = atomic_load32(&map->used);
     }
@@ -56,13 +57,13 @@ uint32_t engine_capacity(const struct engine *engine)
     return records_used(engine->table);
 }
 
-static void fill_entry(const struct settings *settings, const struct record *record, bool session,
+static void fill_entry(const struct rules *rules, const struct record *record, bool session,
                        struct engine_entry *entry)
 {
     bool is_static = (record->users & USERS_STATIC) != 0;
     *entry = (struct engine_entry){.is_session = session,
                                    .is_static = !session && is_static,
-                                   .instance = record->instance,
+                                   .instance = rules->index[record->instance],
                                    .transport = record->transport,
                                    .client = record->client,
                                    .pool_address = record->pool,
@@ -75,7 +76,7 @@ static void fill_entry(const struct settings *settings, const struct record *rec
     }
     entry->remote4 = record->remote;
     entry->remote_port = record->remote_port;
-    entry->remote6 = rfc6052_embed(&settings->nat64[record->instance].prefix, record->remote);
+    entry->remote6 = rfc6052_embed(&rules->settings.nat64[record->instance].prefix, record->remote);
 }
 
 static void fill_traffic(const struct table *table, uint32_t index, struct engine_entry *entry)
@@ -100,9 +101,10 @@ static bool list_record(const struct worker *control, uint32_t index, bool sessi
         return false;
     if (!record_read(record, life_generation(life), &copy) ||
         !(sessions ? life_is_session(copy.life, control->tick)
-                   : binding_is_alive(&copy, control->tick) && copy.lead == index))
+                   : binding_is_alive(&copy, control->tick) && copy.lead == index) ||
+        control->rules->index[copy.instance] == NO_INDEX)
         return false;
-    fill_entry(control->settings, &copy, sessions, entry);
+    fill_entry(control->rules, &copy, sessions, entry);
     if (!sessions)
         return true;
     uint8_t state = life_state(copy.life);

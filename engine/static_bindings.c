@@ -57,14 +57,13 @@ static bool same_binding(const struct static_binding *a, const struct static_bin
            a->port4 == b->port4 && a->transport == b->transport;
 }
 
-/* Names of instances do not change while the program runs, nor does their order. */
-static bool has_binding(const struct settings *settings, uint32_t instance,
+/* Do the rules have this binding in an instance of this prefix? */
+static bool has_binding(const struct rules *rules, const struct rfc6052_prefix *prefix,
                         const struct static_binding *binding)
 {
-    if (settings == NULL)
-        return false;
-    for (uint32_t i = 0; i < settings->nat64[instance].static_count; i++)
-        if (same_binding(&settings->nat64[instance].statics[i], binding))
+    int number = rules_number(rules, prefix);
+    for (uint32_t i = 0; number >= 0 && i < rules->settings.nat64[number].static_count; i++)
+        if (same_binding(&rules->settings.nat64[number].statics[i], binding))
             return true;
     return false;
 }
@@ -120,9 +119,10 @@ static void make_way(struct worker *control, const struct binding_key *key,
         evict(control, &lead);
 }
 
-static const char *add_binding(struct worker *control, uint8_t instance, const struct static_binding *binding)
+static const char *add_binding(struct worker *control, const struct rules *rules, uint8_t instance,
+                               const struct static_binding *binding)
 {
-    uint32_t place = (uint32_t)pool_find(control->engine, binding->ipv4);
+    uint32_t place = rules->pool.address[pool_find(rules, binding->ipv4)].place;
     struct binding_key key = key_of(binding, instance);
     struct session_request request = {.key = {.client = binding->ipv6,
                                               .client_port = binding->port6,
@@ -142,32 +142,38 @@ static const char *add_binding(struct worker *control, uint8_t instance, const s
            "try again";
 }
 
-/* What can be seen without touching anything: each binding's address belongs to its instance. */
-static const char *check_bindings(const struct engine *engine, const struct settings *settings)
+const char *statics_check(const struct rules *rules)
 {
-    for (uint32_t i = 0; i < settings->nat64_count; i++)
-        for (uint32_t j = 0; j < settings->nat64[i].static_count; j++) {
-            int place = pool_find(engine, settings->nat64[i].statics[j].ipv4);
-            if (place < 0 || engine->pool.address[place].instance != i)
+    for (uint32_t i = 0; i < rules->settings.nat64_count; i++)
+        for (uint32_t j = 0; j < rules->settings.nat64[i].static_count; j++) {
+            int there = pool_find(rules, rules->settings.nat64[i].statics[j].ipv4);
+            if (there < 0 || rules->pool.address[there].instance != i)
                 return "a static binding's IPv4 address is not in the pool of its instance";
         }
     return NULL;
 }
 
-const char *statics_change(struct worker *control, const struct settings *old, const struct settings *new)
+void statics_remove(struct worker *control, const struct rules *old, const struct rules *new)
 {
-    const char *problem = check_bindings(control->engine, new);
-    for (uint32_t i = 0; problem == NULL && old != NULL && i < old->nat64_count; i++)
-        for (uint32_t j = 0; j < old->nat64[i].static_count; j++)
-            if (!has_binding(new, i, &old->nat64[i].statics[j]))
-                remove_binding(control, (uint8_t)i, &old->nat64[i].statics[j]);
-    for (uint32_t i = 0; i < new->nat64_count &&problem == NULL; i++)
-        for (uint32_t j = 0; j < new->nat64[i].static_count &&problem == NULL; j++) {
-            const struct static_binding *binding = &new->nat64[i].statics[j];
-            struct binding_key key = key_of(binding, (uint8_t)i);
+    for (uint32_t i = 0; i < old->settings.nat64_count; i++) {
+        const struct nat64_settings *nat64 = &old->settings.nat64[i];
+        for (uint32_t j = 0; j < nat64->static_count; j++)
+            if (!has_binding(new, &nat64->prefix, &nat64->statics[j]))
+                remove_binding(control, (uint8_t)i, &nat64->statics[j]);
+    }
+}
+
+const char *statics_add(struct worker *control, const struct rules *rules)
+{
+    const char *problem = NULL;
+    for (uint32_t i = 0; i < rules->settings.nat64_count; i++) {
+        const struct nat64_settings *nat64 = &rules->settings.nat64[i];
+        for (uint32_t j = 0; j < nat64->static_count && problem == NULL; j++) {
+            struct binding_key key = key_of(&nat64->statics[j], (uint8_t)i);
             struct found lead;
             if (!binding_find(control->actor.table, &key, control->tick, &lead) || !is_static(&lead))
-                problem = add_binding(control, (uint8_t)i, binding);
+                problem = add_binding(control, rules, (uint8_t)i, &nat64->statics[j]);
         }
+    }
     return problem;
 }

@@ -19,7 +19,8 @@ struct geometry {
     uint32_t addresses; /* pool addresses, 1 to 4096 */
     uint32_t workers;   /* threads of the plane, 1 to WORKERS_MAXIMUM; the control plane comes on top */
     uint32_t counters;  /* 1: packets and bytes are counted per session and direction; else 0 */
-    uint32_t instances; /* engine_instances() of the settings: which instance each number in a record means */
+    uint32_t
+        instances; /* 0; earlier versions had a sum of the prefixes here, and are taken over by copying */
 };
 
 static inline bool geometry_equal(const struct geometry *a, const struct geometry *b)

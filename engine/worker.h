@@ -9,6 +9,7 @@
 #include "engine/engine.h"
 #include "engine/making.h"
 #include "engine/random.h"
+#include "engine/rules.h"
 #include "engine/translate.h"
 
 #define NANOSECONDS 1000000000ull /* a second */
@@ -64,9 +65,11 @@ struct worker {
     struct engine *engine;
     struct actor actor;
     struct random random;
-    const struct settings *settings; /* those in force when the burst began */
-    const struct settings *holds;    /* atomic; the same while a burst or sweep is under way, else NULL */
-    const struct paths *holds_paths; /* atomic; likewise */
+    const struct rules *rules;       /* those in force when the burst began */
+    const struct settings *settings; /* of those rules */
+    const struct rules *holds;       /* atomic; the same while a burst or sweep is under way, else NULL */
+    uint64_t passage; /* atomic; counts their beginnings and ends: odd while one is under way */
+    const struct paths *holds_paths;         /* atomic; likewise */
     struct translation_settings translation; /* of the settings and paths in force */
     nanoseconds now;
     uint32_t tick;           /* `now` in whole seconds */
@@ -81,20 +84,6 @@ struct worker {
     struct waiting_line waiting;
 } __attribute__((aligned(64)));
 
-/* Pool addresses in ascending order; the place in this list numbers port maps and owner cells. */
-struct pool_address {
-    be32 address;
-    uint8_t instance;
-};
-
-struct pool {
-    uint32_t count;
-    struct pool_address address[4096];
-    /* The places of an instance's addresses: order[first[i]] to order[first[i + 1] - 1]. */
-    uint16_t order[4096];
-    uint32_t first[NAT64_INSTANCES_MAXIMUM + 1];
-};
-
 /* The captures that are running, and those that some worker may still be using. */
 struct captures {
     uint32_t count;                            /* atomic; running */
@@ -104,27 +93,18 @@ struct captures {
 
 struct engine {
     struct table *table;
-    const struct settings *settings; /* atomic */
-    const struct paths *paths;       /* atomic; may be NULL */
+    const struct rules *rules; /* atomic; one of `drafts` */
+    const struct paths *paths; /* atomic; may be NULL */
     uint32_t workers;
     struct captures captures;
-    struct pool pool;
+    struct rules drafts[3]; /* the rules in force, and room for what a change goes through, see change.c */
     struct engine_continued continued;
     uint64_t icmp_arrival __attribute__((aligned(64))); /* atomic; rate limit of ICMP errors, see reply.c */
     struct waiting waiting;
     struct worker worker[]; /* workers + 1 */
 };
 
-/* --- pool.c: which addresses there are, and ports of them --- */
-
-/* Enters the pool addresses of the settings; NULL, or a sentence that says what does not fit. */
-const char *pool_set_up(struct engine *engine, const struct settings *settings);
-
-/* Makes every port that the settings allow available; over zeroed port maps. */
-void pool_open_ports(struct engine *engine, const struct settings *settings);
-
-/* The place of an address in the pool, or -1. */
-int pool_find(const struct engine *engine, be32 address);
+/* --- pool.c: ports for new bindings --- */
 
 /*
  * Claims a port for a new binding, on the subscriber's address while it has one (RFC 6146 section 3.5.1.1),
@@ -190,16 +170,28 @@ void sweep_for_room(struct worker *worker);
 
 /*
  * Builds everything but the records anew: from those in the engine's own table, or, if that has none, from
- * copies of those in options->previous. What it finds goes into engine->continued. The pool's addresses
- * stand. A sentence if memory is short.
+ * copies of those in options->previous. What it finds goes into engine->continued. The rules stand. A
+ * sentence if memory is short.
  */
 const char *recover(struct engine *engine, const struct engine_options *options);
 
+/*
+ * The numbers that the instances have in the engine's own table, as rules without addresses. What they become
+ * is written by write_identities, as soon as no record has a number that means something else.
+ */
+void read_identities(const struct table *table, struct rules *rules);
+void write_identities(const struct table *table, const struct rules *rules);
+
 /* --- static_bindings.c --- */
 
-/* Enters or ends the static bindings by which `new` differs from `old` (NULL: none); a sentence if one does
- * not fit. */
-const char *statics_change(struct worker *control, const struct settings *old, const struct settings *new);
+/* Ends the static bindings of `old` that `new` does not have. */
+void statics_remove(struct worker *control, const struct rules *old, const struct rules *new);
+
+/* Enters those of the rules that are not there yet; a sentence if one does not fit. */
+const char *statics_add(struct worker *control, const struct rules *rules);
+
+/* A sentence if one has an address that its instance's pool has not. */
+const char *statics_check(const struct rules *rules);
 
 /* --- reply.c: packets that the engine makes --- */
 
@@ -241,7 +233,7 @@ WIRE_INLINE bool is_captured(const struct worker *worker)
 WIRE_INLINE int instance_of(const struct settings *settings, const struct ipv6_address *address)
 {
     for (uint32_t i = 0; i < settings->nat64_count; i++)
-        if (rfc6052_contains(&settings->nat64[i].prefix, address))
+        if (settings->nat64[i].prefix.length != 0 && rfc6052_contains(&settings->nat64[i].prefix, address))
             return (int)i;
     return -1;
 }
@@ -283,14 +275,16 @@ WIRE_INLINE void worker_enter(struct worker *worker, nanoseconds now)
 {
     struct engine *engine = worker->engine;
     const struct paths *paths;
+    __atomic_store_n(&worker->passage, worker->passage | 1, __ATOMIC_RELAXED);
     do {
-        worker->settings = __atomic_load_n(&engine->settings, __ATOMIC_ACQUIRE);
+        worker->rules = __atomic_load_n(&engine->rules, __ATOMIC_ACQUIRE);
         paths = __atomic_load_n(&engine->paths, __ATOMIC_ACQUIRE);
         __atomic_store_n(&worker->holds_paths, paths, __ATOMIC_RELAXED);
-        __atomic_store_n(&worker->holds, worker->settings, __ATOMIC_RELAXED);
+        __atomic_store_n(&worker->holds, worker->rules, __ATOMIC_RELAXED);
         __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    } while (worker->settings != __atomic_load_n(&engine->settings, __ATOMIC_RELAXED) ||
+    } while (worker->rules != __atomic_load_n(&engine->rules, __ATOMIC_RELAXED) ||
              paths != __atomic_load_n(&engine->paths, __ATOMIC_RELAXED));
+    worker->settings = &worker->rules->settings;
     worker_find_mtus(worker, paths);
     worker->now = now;
     worker->tick = (uint32_t)(now / NANOSECONDS);
@@ -300,6 +294,7 @@ WIRE_INLINE void worker_leave(struct worker *worker)
 {
     __atomic_store_n(&worker->holds_paths, NULL, __ATOMIC_RELEASE);
     __atomic_store_n(&worker->holds, NULL, __ATOMIC_RELEASE);
+    __atomic_store_n(&worker->passage, (worker->passage | 1) + 1, __ATOMIC_RELEASE);
 }
 
 #endif /* ENGINE_WORKER_H */

@@ -362,6 +362,7 @@ static void a_prefix_that_is_gone_disallows(void **state)
     assert_int_equal(continued.sessions, 0);
 }
 
+/* In the settings; in the table they keep their numbers. */
 static void instances_may_change_places(void **state)
 {
     (void)state;
@@ -374,10 +375,26 @@ static void instances_may_change_places(void **state)
     stage.settings.nat64[1] = first;
     start_again();
     assert_int_equal(continued.sessions, 13);
-    assert_int_equal(live_in(0), 6);
-    assert_int_equal(live_in(1), 7);
-    assert_int_equal(port_of(1, 3), port);
-    assert_int_equal(header_of(stage.table)->sessions[1], 7);
+    assert_int_equal(live_in(0), 7);
+    assert_int_equal(live_in(1), 6);
+    assert_int_equal(port_of(0, 3), port);
+    assert_int_equal(header_of(stage.table)->sessions[0], 7);
+}
+
+/* An instance that comes gets no number that records of another still have, however a start ends. */
+static void a_new_instance_gets_a_free_number(void **state)
+{
+    (void)state;
+    open_sessions(4, 1);
+    stage.settings.nat64[0].prefix.address.bytes[6] = 9;
+    start_again();
+    assert_int_equal(continued.sessions, 4);
+    assert_int_equal(live_in(1), 4);
+    stage.settings.nat64[0] = stage.settings.nat64[1];
+    stage.settings.nat64_count = 1;
+    start_again();
+    assert_int_equal(continued.sessions, 4);
+    assert_int_equal(live_in(1), 4);
 }
 
 static void configure_static(unsigned client, uint16_t port)
@@ -606,6 +623,7 @@ int main(void)
         WITH_STAGE(a_smaller_pool_disallows),
         WITH_STAGE(a_prefix_that_is_gone_disallows),
         WITH_STAGE(instances_may_change_places),
+        WITH_STAGE(a_new_instance_gets_a_free_number),
         WITH_STAGE(static_bindings_come_and_go),
         WITH_STAGE(subscribers_are_counted_anew),
         WITH_STAGE(a_table_that_holds_sessions_is_not_filled_from_another),

@@ -172,7 +172,7 @@ static void open_from_ipv4(unsigned remote)
         assert_int_equal(found.index, session->record);
         return;
     }
-    int place = pool_find(model.engine, binding->pool);
+    int place = pool_find(model.engine->rules, binding->pool);
     assert_true(place >= 0);
     bool bound =
         binding_find4(model.table, (uint16_t)place, key.transport, key.pool_port, model.tick, &found);
@@ -235,7 +235,7 @@ static void make_static(unsigned endpoint)
     request.key.remote_port = 0;
     request.pool = b >= 0 && dice(2) ? model.binding[b].pool : pool_address(network, 0);
     request.pool_port = to_be16((uint16_t)(b >= 0 && dice(2) ? model.binding[b].port : 77 + dice(4)));
-    request.address = (uint16_t)pool_find(model.engine, request.pool);
+    request.address = (uint16_t)pool_find(model.engine->rules, request.pool);
     struct found found;
     bool bound = binding_find(model.table, &key, model.tick, &found);
     check_lead(bound, &found, b);

@@ -196,7 +196,7 @@ static bool has_permission(struct history *history, const struct template *templ
     const uint8_t *ip = template->bytes;
     const uint8_t *transport = ip + (ip[0] & 15u) * 4u;
     uint8_t kind = ip[9] == PROTOCOL_TCP ? TRANSPORT_TCP : TRANSPORT_UDP;
-    if (pool_find(history->fuzz.engine, load_be32(ip + 16)) < 0)
+    if (pool_find(history->fuzz.engine->rules, load_be32(ip + 16)) < 0)
         return true; /* translated without state, if at all */
     if (ip[9] == PROTOCOL_ICMPV4 && transport[0] != 0 && transport[0] != 8)
         return true;
