@@ -219,13 +219,21 @@ static void the_oldest_of_a_full_set_gives_way(void **state)
         assert_true(waiting_claim(worker, (i + 1) << 32));
 }
 
+static void wait_for_clients(struct fixture *fixture, uint32_t seconds)
+{
+    char error[128];
+    fixture->settings.nat64[0].timeouts.tcp_syn = seconds;
+    assert_true(
+        engine_replace_settings(fixture->engine, &fixture->settings, fixture->now, error, sizeof(error)));
+}
+
 static void a_shorter_time_set_later_is_over_earlier(void **state)
 {
     struct fixture *fixture = *state;
-    fixture->settings.nat64[0].timeouts.tcp_syn = 60;
+    wait_for_clients(fixture, 60);
     assert_int_equal(syn_from_outside(fixture, 0, 5000), VERDICT_SYN_STORED);
     assert_int_equal(syn_from_outside(fixture, 0, 5001), VERDICT_SYN_STORED);
-    fixture->settings.nat64[0].timeouts.tcp_syn = 6;
+    wait_for_clients(fixture, 6);
     assert_int_equal(syn_from_outside(fixture, 0, 5002), VERDICT_SYN_STORED);
     assert_int_equal(answers(fixture, 0, 7), 1);
     fixture->now += 7ull * SECOND;
