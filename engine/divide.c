@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "engine/fragments.h"
 #include "engine/worker.h"
 #include "wire/ipv6.h"
 
@@ -46,16 +47,31 @@ bool divide_next(struct division *division, struct packet *piece)
     return true;
 }
 
-void divide_begin(struct worker *worker, unsigned number, const struct packet *packet)
+struct division divide_packet(const struct translation_settings *settings, const struct packet *packet)
 {
     const uint8_t *data = packet_data(packet);
     const struct ipv6_header *header = (const struct ipv6_header *)data;
+    return (struct division){.packet = data,
+                             .payload = packet->length - HEADERS,
+                             .limit = divide_limit(settings, &header->destination)};
+}
+
+void divide_begin(struct worker *worker, unsigned number, const struct packet *packet)
+{
     struct divisions *divisions = &worker->divisions;
-    divisions->division[divisions->count++] =
-        (struct division){.packet = data,
-                          .payload = packet->length - HEADERS,
-                          .limit = divide_limit(&worker->translation, &header->destination),
-                          .number = number};
+    struct division *division = &divisions->division[divisions->count++];
+    *division = divide_packet(&worker->translation, packet);
+    division->number = number;
+}
+
+bool divide_pull(struct worker *worker, struct division *division, struct packet *packet)
+{
+    if (!divide_next(division, packet))
+        return false;
+    atomic_count(&worker->counters.pieces_made, 1);
+    if (is_captured(worker))
+        capture_made(worker, packet, VERDICT_FRAGMENTED_4TO6);
+    return true;
 }
 
 /* The next piece of the first packet not yet at its end; of that numbered `only`, unless that is negative. */
@@ -65,16 +81,12 @@ static bool pull_piece(struct worker *worker, int only, struct packet *packet)
     while (divisions->first < divisions->count) {
         struct division *division = &divisions->division[divisions->first];
         if (only >= 0 && division->number != (unsigned)only)
-            return false;
-        if (divide_next(division, packet)) {
-            atomic_count(&worker->counters.pieces_made, 1);
-            if (is_captured(worker))
-                capture_made(worker, packet, VERDICT_FRAGMENTED_4TO6);
+            break;
+        if (divide_pull(worker, division, packet))
             return true;
-        }
         divisions->first++;
     }
-    return false;
+    return fragments_pull(worker, only, packet);
 }
 
 bool engine_pull_pieces(struct worker *worker, unsigned i, struct packet *packet)

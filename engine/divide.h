@@ -39,6 +39,9 @@ WIRE_INLINE uint32_t divide_limit(const struct translation_settings *settings,
     return mtu < lowest ? mtu : lowest;
 }
 
+/* A translated packet with a fragment header, to be cut up. */
+struct division divide_packet(const struct translation_settings *settings, const struct packet *packet);
+
 /*
  * Copies the next piece into `piece`, whose buffer, capacity and offset are set by the caller: at least 56
  * bytes behind the offset; what does not fit there makes more pieces. False: there is none left.

@@ -11,6 +11,7 @@
 #include "engine/engine.h"
 
 #include "engine/explain.h"
+#include "engine/fragments.h"
 #include "engine/memory.h"
 #include "engine/permissions.h"
 #include "engine/siit.h"
@@ -73,6 +74,7 @@ struct engine *engine_create(const struct engine_options *options, char *error, 
         worker->sweep = i * SWEEP_RECORDS;
         worker->rules = engine->rules;
         worker->settings = &engine->rules->settings;
+        worker->fragments_due = UINT64_MAX;
         worker_find_mtus(worker, options->paths);
     }
     engine->worker[options->workers].tick = (uint32_t)(options->now / NANOSECONDS);
@@ -80,6 +82,9 @@ struct engine *engine_create(const struct engine_options *options, char *error, 
         problem = recover(engine, options);
     if (problem == NULL)
         problem = statics_add(&engine->worker[options->workers], engine->rules);
+    for (uint32_t i = 0; i < options->workers && problem == NULL; i++)
+        if (!fragments_set_up(&engine->worker[i], options->settings, options->workers))
+            problem = "not enough memory for fragments; lower translation.fragments";
     if (problem == NULL)
         return engine;
     explain(error, size, problem);
@@ -92,6 +97,8 @@ void engine_destroy(struct engine *engine)
     if (engine == NULL)
         return;
     capture_stop_all(engine);
+    for (uint32_t i = 0; i < engine->workers; i++)
+        fragments_tear_down(&engine->worker[i]);
     memory_unmap(engine, engine_size(engine->workers));
 }
 
@@ -120,23 +127,19 @@ bool engine_quiet(struct engine *engine)
 
 /* --- pass 1: describe ------------------------------------------------------------------------- */
 
-static uint8_t transport_of(const struct description *description)
+/* Of IPv6 only the first fragment names the protocol for good (RFC 8200 section 4.5), see enter_first. */
+static enum verdict refuse_fragment(const struct description *description)
 {
-    switch (description->kind) {
-    case PACKET_TCP:
-        return TRANSPORT_TCP;
-    case PACKET_UDP:
-        return TRANSPORT_UDP;
-    default:
-        return TRANSPORT_ICMP;
-    }
+    bool known = description->version == 6 || description->protocol == PROTOCOL_TCP ||
+                 description->protocol == PROTOCOL_UDP || description->protocol == PROTOCOL_ICMPV4;
+    return known ? VERDICT_COUNT : VERDICT_PROTOCOL;
 }
 
 /* The verdict on kinds that NAT64 does not carry; VERDICT_COUNT for those it does. */
 static enum verdict refuse_kind(const struct description *description)
 {
     if (description->fragmented)
-        return VERDICT_FRAGMENT;
+        return refuse_fragment(description);
     switch (description->kind) {
     case PACKET_TCP:
     case PACKET_UDP:
@@ -148,6 +151,11 @@ static enum verdict refuse_kind(const struct description *description)
     default:
         return VERDICT_PROTOCOL;
     }
+}
+
+static bool is_whole_error(const struct description *description)
+{
+    return description->kind == PACKET_ICMP_ERROR && !description->fragmented;
 }
 
 /* What is not for nat64 may be for siit. */
@@ -180,11 +188,13 @@ static enum verdict classify6(const struct worker *worker, const struct packet *
     if (!nat64->translate_non_global && rfc6052_is_well_known(&nat64->prefix) && ipv4_is_non_global(remote))
         return VERDICT_NON_GLOBAL;
     enum verdict verdict = refuse_kind(description);
-    if (verdict != VERDICT_COUNT || description->kind == PACKET_ICMP_ERROR)
+    if (verdict != VERDICT_COUNT || is_whole_error(description))
         return verdict;
     if (header->hop_limit <= 1)
         return VERDICT_HOP_LIMIT;
-    uint8_t transport = transport_of(description);
+    if (description->fragmented)
+        return VERDICT_COUNT;
+    uint8_t transport = transport_of_kind(description->kind);
     item->key6 = (struct key6){.client = header->source,
                                .remote = remote,
                                .client_port = description->source_port,
@@ -205,7 +215,7 @@ static enum verdict classify4(const struct worker *worker, const struct packet *
     if (worker->settings->siit_count > 0 && pool_find(worker->rules, header->destination) < 0)
         return claim_stateless(worker, packet, item);
     enum verdict verdict = refuse_kind(description);
-    bool error = verdict == VERDICT_COUNT && description->kind == PACKET_ICMP_ERROR;
+    bool error = verdict == VERDICT_COUNT && is_whole_error(description);
     bool ends_here = header->ttl <= 1;
     if ((verdict != VERDICT_COUNT || error || ends_here) && pool_find(worker->rules, header->destination) < 0)
         return VERDICT_NOT_OURS;
@@ -215,7 +225,9 @@ static enum verdict classify4(const struct worker *worker, const struct packet *
         return VERDICT_BAD_SOURCE;
     if (ends_here)
         return VERDICT_HOP_LIMIT;
-    uint8_t transport = transport_of(description);
+    if (description->fragmented)
+        return VERDICT_COUNT;
+    uint8_t transport = transport_of_kind(description->kind);
     item->key4 = (struct key4){.pool = header->destination,
                                .remote = header->source,
                                .pool_port = description->destination_port,
@@ -406,10 +418,13 @@ static enum verdict translate_stateless(struct worker *worker, struct packet *pa
     return verdict;
 }
 
-static enum verdict translate(struct worker *worker, struct packet *packet, struct item *item)
+static enum verdict translate(struct worker *worker, unsigned number, struct packet *packet,
+                              struct item *item)
 {
     if (item->stateless)
         return translate_stateless(worker, packet, item);
+    if (!item->keyed && item->description.fragmented)
+        return fragments_receive(worker, number, packet, &item->description);
     if (!item->keyed)
         return translate_error(worker, packet, &item->description);
     return item->description.version == 6 ? translate_outgoing(worker, packet, item)
@@ -432,6 +447,8 @@ static void receive(struct worker *worker, struct packet packets[], unsigned n, 
     struct item items[BURST_MAXIMUM];
     worker_enter(worker, now);
     worker->divisions.first = worker->divisions.count = 0;
+    if (worker->releases.count > 0)
+        fragments_forget(worker);
     for (unsigned i = 0; i < n; i++)
         describe(worker, &packets[i], &items[i]);
     bool opening = false;
@@ -442,7 +459,7 @@ static void receive(struct worker *worker, struct packet packets[], unsigned n, 
     for (unsigned i = 0; i < n; i++) {
         enum verdict verdict = items[i].verdict;
         if (verdict == VERDICT_COUNT)
-            verdict = translate(worker, &packets[i], &items[i]);
+            verdict = translate(worker, i, &packets[i], &items[i]);
         if (verdict_texts[verdict].class != VERDICT_FORWARDED) {
             items[i].verdict = verdict;
             follow_up(worker, i, &packets[i], &items[i]);

@@ -11,6 +11,7 @@
  */
 #include "engine/worker.h"
 
+#include "engine/fragments.h"
 #include "engine/tcp_state.h"
 #include "engine/waiting.h"
 
@@ -75,6 +76,8 @@ void engine_expire(struct worker *worker, nanoseconds now)
     if (now >= worker->deadline)
         worker->deadline = now + sweep(worker);
     waiting_expire(worker);
+    if (now >= worker->fragments_due)
+        fragments_expire(worker);
     worker_leave(worker);
 }
 
@@ -90,5 +93,7 @@ void sweep_for_room(struct worker *worker)
 nanoseconds engine_next_deadline(const struct worker *worker)
 {
     nanoseconds due = waiting_due(worker);
+    if (worker->fragments_due < due)
+        due = worker->fragments_due;
     return due < worker->deadline ? due : worker->deadline;
 }

@@ -52,6 +52,19 @@ enum {
     SWEEP_PERIOD_SECONDS = 10, /* a whole table is swept about this often */
 };
 
+/* Fragments in nat64, see engine/fragments.h */
+enum {
+    FRAGMENT_SECONDS = 2,               /* FRAGMENT_MIN, RFC 6146 section 4 */
+    FRAGMENT_PACKETS_DEFAULT = 4096,    /* held, and datagrams remembered, in all */
+    FRAGMENT_MEMORY_DEFAULT = 16 << 20, /* bytes of held packets, in all */
+    FRAGMENT_PIECES = 128,      /* of one datagram; the longest has 119 where every link carries 576 bytes */
+    FRAGMENT_SHARE = 8,         /* of a worker's part, one source may have this fraction, ... */
+    FRAGMENT_SHARE_PIECES = 64, /* ... but as much as the longest datagram takes where links carry 1280 */
+    FRAGMENT_SHARE_BYTES = 128 << 10,
+    FRAGMENT_ENDS = 256, /* datagrams ended in one call to engine_expire */
+    HELD_BLOCK = 256,    /* bytes; memory for held packets is given out in these */
+};
+
 /* Captures, see engine/capture.h */
 enum {
     CAPTURES_MAXIMUM = 4,             /* that run at once */

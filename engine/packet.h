@@ -83,6 +83,7 @@ struct description {
     uint16_t fragment_header;  /* position of the IPv6 fragment header, 0: none */
     uint16_t transport;        /* position of the transport header */
     uint32_t transport_length; /* bytes from there to the end that the IP header states */
+    uint32_t datagram;         /* of a fragment: transport_length of the whole, set by who knows it; else 0 */
     uint16_t problem;          /* VERDICT_ROUTING_HEADER: position of Segments Left */
     uint32_t mtu;              /* VERDICT_TOO_BIG_...: of the path on the other side; 0: the least there is */
 };

@@ -47,6 +47,7 @@ struct nat64_timeouts {
     uint32_t tcp_transitory;
     uint32_t tcp_syn; /* TCP_INCOMING_SYN: how long a SYN from outside waits for the client's */
     uint32_t tcp_opening, tcp_closing; /* RFC 7857 section 2.1; 0: tcp_transitory */
+    uint32_t fragment; /* how long a datagram's fragments may be apart, at least FRAGMENT_MIN */
 };
 
 struct nat64_settings {
@@ -75,7 +76,10 @@ struct translation_settings {
     bool mss_clamp;
     uint32_t icmp_errors_per_second;
     uint32_t lowest_ipv6_mtu; /* to which IPv4 packets without DF are fragmented; below 1280: 1280 */
-    uint32_t mtu6, mtu4;      /* of all paths on either side; 0: as the table of paths says */
+    /* In all: fragments held in nat64, which is also how many datagrams are remembered, and bytes of them; 0:
+     * the default. What engine_create finds here holds until the engine ends. */
+    uint32_t fragment_packets, fragment_memory;
+    uint32_t mtu6, mtu4; /* of all paths on either side; 0: as the table of paths says */
     /* Set by the worker alone: the paths of either side, of which mtu6 and mtu4 are the least then; NULL: all
      * have that. */
     const struct path_table *paths6, *paths4;

@@ -212,7 +212,7 @@ WIRE_INLINE void update_transport(uint8_t *at, const struct description *descrip
         tcp_update(at, &change, limit);
     } else if (description->kind == PACKET_ICMP_QUERY) {
         change.gone = 0;
-        change.came += checksum_pseudo_tail(description->transport_length, PROTOCOL_ICMPV6);
+        change.came += checksum_pseudo_tail(icmp_length(description), PROTOCOL_ICMPV6);
         icmp_query_update(at, &change, icmp_query_4to6(description->icmp_type));
     } else if (change.partial && offload->checksum_start == description->transport) {
         other_update(at + offload->checksum_offset, &change);

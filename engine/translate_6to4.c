@@ -113,7 +113,7 @@ WIRE_INLINE void update_transport(uint8_t *at, const struct description *descrip
             limit = tcp_mss_limit(header->settings, &header->old->source, header->to->destination);
         tcp_update(at, &change, limit);
     } else if (description->kind == PACKET_ICMP_QUERY) {
-        change.gone += checksum_pseudo_tail(description->transport_length, PROTOCOL_ICMPV6);
+        change.gone += checksum_pseudo_tail(icmp_length(description), PROTOCOL_ICMPV6);
         change.came = 0;
         icmp_query_update(at, &change, icmp_query_6to4(description->icmp_type));
     } else if (change.partial && offload->checksum_start == description->transport) {

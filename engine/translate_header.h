@@ -59,16 +59,23 @@ WIRE_INLINE uint32_t header_length_4to6(const struct description *description)
 /*
  * Can the kind not be translated as a whole packet? Errors have translators of their own, other ICMP messages
  * no counterpart; the checksum of ICMP covers a pseudo-header with the length of the whole message on one
- * side only, which a fragment does not tell (RFC 7915 section 1.2). Other protocols pass as they are.
+ * side only, which a fragment does not tell (RFC 7915 section 1.2), but who has seen the last one may. Other
+ * protocols pass as they are.
  */
 WIRE_INLINE enum verdict judge_kind(const struct description *description)
 {
     bool icmp = description->protocol == (description->version == 4 ? PROTOCOL_ICMPV4 : PROTOCOL_ICMPV6);
-    if (icmp && description->fragmented)
+    if (icmp && description->fragmented && description->datagram == 0)
         return VERDICT_ICMP_FRAGMENT;
     if (description->kind == PACKET_ICMP_ERROR || description->kind == PACKET_ICMP_OTHER)
         return VERDICT_ICMP_TYPE;
     return VERDICT_COUNT;
+}
+
+/* The length of an ICMP message, as its pseudo-header tells it. */
+WIRE_INLINE uint32_t icmp_length(const struct description *description)
+{
+    return description->fragmented ? description->datagram : description->transport_length;
 }
 
 /*

@@ -10,6 +10,7 @@
  *
  * class: FORWARDED  translated, to be sent on
  *        DIVIDED    translated, to be sent on in pieces that the engine hands out
+ *        HELD       kept for the time being; what becomes of it is counted as well, when that is known
  *        REFUSED    not sent on; if the sender can act on it and the rate allows, it gets an ICMP error
  *        DROPPED    not sent on, silently for the sender
  */
@@ -97,10 +98,31 @@
       "A routing header with segments left; the sender got Parameter Problem.", "RFC 7915 5.1")              \
     V(SOURCE_ROUTE, "source-route", REFUSED,                                                                 \
       "An IPv4 source route that has not ended; the sender got Source Route Failed.", "RFC 7915 4.1")        \
-    V(FRAGMENT, "fragment", DROPPED, "A fragment; this version translates whole packets only.",              \
+    V(FRAGMENT_HELD, "fragment-held", HELD,                                                                  \
+      "A fragment kept until the rest of its datagram tells where it goes; what became of it is counted "    \
+      "too.",                                                                                                \
+      "RFC 6146 3.4")                                                                                        \
+    V(FRAGMENT_TIMEOUT, "fragment-timeout", REFUSED,                                                         \
+      "A fragment that was held while its datagram did not get on for nat64.timeouts.fragment.",             \
+      "RFC 6146 3.4, RFC 792, RFC 4443 3.3")                                                                 \
+    V(FRAGMENT_OVERLAP, "fragment-overlap", DROPPED,                                                         \
+      "A fragment of a datagram of which two overlap or disagree about where it ends.",                      \
+      "RFC 5722 3, RFC 8200 4.5")                                                                            \
+    V(FRAGMENT_REPEATED, "fragment-repeated", DROPPED,                                                       \
+      "A fragment that has come before; the others of its datagram still count.", "RFC 8200 4.5")            \
+    V(FRAGMENT_LENGTH, "fragment-length", DROPPED,                                                           \
+      "A fragment that is empty, ends beyond the longest IPv4 packet, or is not the last and no multiple "   \
+      "of 8 bytes long.",                                                                                    \
+      "RFC 791 3.2, RFC 8200 4.5")                                                                           \
+    V(FRAGMENTS_FULL, "fragments-full", DROPPED,                                                             \
+      "A fragment of a datagram that had to yield: to newer ones, of its source or, when all room is "       \
+      "taken, of anybody; "                                                                                  \
+      "or one of more than 128 of a datagram. See translation.fragments.",                                   \
       "RFC 6146 3.4")                                                                                        \
     V(ICMP_FRAGMENT, "icmp-fragment", REFUSED,                                                               \
-      "A fragment of an ICMP message, whose checksum cannot be translated piece by piece.", "RFC 7915 1.2")  \
+      "A fragment of an ICMP error, or with siit of any ICMP message: it cannot be translated piece by "     \
+      "piece.",                                                                                              \
+      "RFC 7915 1.2")                                                                                        \
     V(UDP_FRAGMENT, "udp-fragment-checksum-zero", REFUSED,                                                   \
       "A fragment of UDP without a checksum: it cannot be computed piece by piece.", "RFC 7915 4.5")         \
     V(PROTOCOL, "protocol", REFUSED,                                                                         \
@@ -120,6 +142,7 @@
 enum verdict_class {
     VERDICT_FORWARDED,
     VERDICT_DIVIDED,
+    VERDICT_HELD,
     VERDICT_REFUSED,
     VERDICT_DROPPED,
 };

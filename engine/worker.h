@@ -30,6 +30,17 @@ struct divisions {
     struct division division[BURST_MAXIMUM];
 };
 
+struct datagram;
+
+/* Datagrams whose held fragments are to be handed out, in the order of the packets that released them. */
+struct releases {
+    uint32_t first, count;
+    struct release {
+        struct datagram *datagram; /* NULL: it has ended meanwhile */
+        unsigned number;           /* of the packet in the burst */
+    } release[BURST_MAXIMUM];
+};
+
 /* What a worker knows of captures during a burst; see capture.c. */
 struct capturing {
     uint64_t turn; /* atomic */
@@ -80,6 +91,9 @@ struct worker {
     struct engine_counters counters;
     struct output output;
     struct divisions divisions;
+    struct releases releases;
+    struct fragments *fragments; /* NULL: of the control plane's worker */
+    nanoseconds fragments_due;   /* no datagram ends before */
     struct capturing capturing;
     struct waiting_line waiting;
 } __attribute__((aligned(64)));
@@ -210,6 +224,9 @@ void reply_probe(struct worker *worker, const struct record *record);
 
 /* --- divide.c: packets cut into fragments --- */
 
+/* Copies the next piece of a division into `packet`, and counts it; false: there is none. */
+bool divide_pull(struct worker *worker, struct division *division, struct packet *packet);
+
 /* Packet `number` of the burst, translated and with a fragment header, is to be cut up. */
 void divide_begin(struct worker *worker, unsigned number, const struct packet *packet);
 /*
@@ -227,6 +244,19 @@ void capture_stop_all(struct engine *engine);
 WIRE_INLINE bool is_captured(const struct worker *worker)
 {
     return __builtin_expect(atomic_load32(&worker->engine->captures.count) > 0, 0);
+}
+
+/* The transport of a packet of a kind that nat64 has sessions for. */
+WIRE_INLINE uint8_t transport_of_kind(uint8_t kind)
+{
+    switch (kind) {
+    case PACKET_TCP:
+        return TRANSPORT_TCP;
+    case PACKET_UDP:
+        return TRANSPORT_UDP;
+    default:
+        return TRANSPORT_ICMP;
+    }
 }
 
 /* The nat64 instance whose prefix the address lies under, or -1. */

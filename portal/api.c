@@ -203,6 +203,7 @@ static size_t next_counters(void *context, char *text, size_t size)
 {
     static const char *const classes[] = {[VERDICT_FORWARDED] = "forwarded",
                                           [VERDICT_DIVIDED] = "divided",
+                                          [VERDICT_HELD] = "held",
                                           [VERDICT_REFUSED] = "refused",
                                           [VERDICT_DROPPED] = "dropped"};
     struct count *count = context;

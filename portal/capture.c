@@ -44,9 +44,8 @@ static bool add_verdict(struct capture_filter *filter, const char *name)
 {
     static const char *const classes[] = {
         [VERDICT_FORWARDED] = "forwarded", /* whole or in pieces */
-        [VERDICT_DIVIDED] = "forwarded",
-        [VERDICT_REFUSED] = "refused",
-        [VERDICT_DROPPED] = "dropped",
+        [VERDICT_DIVIDED] = "forwarded",   [VERDICT_HELD] = "held",
+        [VERDICT_REFUSED] = "refused",     [VERDICT_DROPPED] = "dropped",
     };
     bool found = false;
     for (unsigned i = 0; i < VERDICT_COUNT; i++) {

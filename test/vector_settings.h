@@ -61,7 +61,8 @@ static inline void vector_settings_standard(struct vector_settings *settings)
                                               .icmp = ICMP_DEFAULT_SECONDS,
                                               .tcp_established = TCP_ESTABLISHED_SECONDS,
                                               .tcp_transitory = TCP_TRANSITORY_SECONDS,
-                                              .tcp_syn = TCP_INCOMING_SYN_SECONDS};
+                                              .tcp_syn = TCP_INCOMING_SYN_SECONDS,
+                                              .fragment = FRAGMENT_SECONDS};
 }
 
 static inline bool vector_set_prefix(struct rfc6052_prefix *prefix, const char *value)
@@ -97,6 +98,9 @@ static inline bool vector_set_number(struct settings *settings, const char *key,
         {"tcp-syn", &nat64->timeouts.tcp_syn},
         {"tcp-opening", &nat64->timeouts.tcp_opening},
         {"tcp-closing", &nat64->timeouts.tcp_closing},
+        {"fragment", &nat64->timeouts.fragment},
+        {"fragment-packets", &translation->fragment_packets},
+        {"fragment-memory", &translation->fragment_memory},
         {"icmp-errors-per-second", &translation->icmp_errors_per_second},
         {"lowest-ipv6-mtu", &translation->lowest_ipv6_mtu},
         {"mtu6", &translation->mtu6},

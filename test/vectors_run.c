@@ -23,6 +23,7 @@
  *     pull PACKET | pull none           what the engine made; made and not pulled is a failure
  *     sessions N, bindings N            how many engine_list shows
  *     count NAME N                      a field of struct engine_counters
+ *     packets VERDICT N                 how many packets have met it
  *     bytes HEX PACKET                  PACKET is encoded so: a test of the encoder, without an engine
  *     check $A even|odd                 about bound names
  *     check $A =|!= $B or NUMBER
@@ -442,6 +443,28 @@ static void line_bindings(struct run *run, char *text)
     listed(run, false, text);
 }
 
+static void line_packets(struct run *run, char *text)
+{
+    struct engine_counters counters;
+    char name[40], sentence[100];
+    unsigned expected;
+    if (!need_engine(run))
+        return;
+    engine_count(run->engine, &counters);
+    if (sscanf(text, "%39s %u", name, &expected) == 2)
+        for (unsigned i = 0; i < VERDICT_COUNT; i++)
+            if (strcmp(verdict_texts[i].name, name) == 0) {
+                snprintf(sentence, sizeof(sentence), "expected %u, counted are %llu", expected,
+                         (unsigned long long)counters.packets[i]);
+                if (counters.packets[i] != expected)
+                    fail(run, sentence);
+                else
+                    run->reached[i] |= expected > 0;
+                return;
+            }
+    fail(run, "packets VERDICT N");
+}
+
 static void line_count(struct run *run, char *text)
 {
     struct engine_counters counters;
@@ -554,6 +577,7 @@ static const struct {
     {"pull", line_pull},         {"sessions", line_sessions},
     {"bindings", line_bindings}, {"bytes", line_bytes},
     {"count", line_count},       {"check", line_check},
+    {"packets", line_packets},
 };
 
 /* Files */

@@ -60,6 +60,8 @@ enum {
     ICMPV4_TIME_EXCEEDED = 11,
     ICMPV4_PARAMETER_PROBLEM = 12,
 
+    ICMP_REASSEMBLY = 1, /* of Time Exceeded: it was that of a datagram's fragments, either family */
+
     ICMPV4_HOST_UNREACHABLE = 1,
     ICMPV4_PROTOCOL_UNREACHABLE = 2,
     ICMPV4_PORT_UNREACHABLE = 3,

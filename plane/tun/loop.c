@@ -159,7 +159,7 @@ static void burst_translate(struct loop *loop, struct packet packets[], unsigned
     for (unsigned i = 0; i < n; i++)
         if (verdict_texts[verdicts[i]].class == VERDICT_FORWARDED)
             packet_write(loop, &packets[i]);
-        else if (verdict_texts[verdicts[i]].class == VERDICT_DIVIDED)
+        else if (verdict_texts[verdicts[i]].class <= VERDICT_HELD)
             pieces_write(loop, i);
     count(&loop->counters.reads, n);
     count(&loop->counters.bursts, 1);

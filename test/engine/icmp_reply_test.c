@@ -66,6 +66,9 @@ static void every_verdict_has_its_message(void **state)
         case VERDICT_HOP_LIMIT:
             expected6 = 0x300, expected4 = 0xb00;
             break;
+        case VERDICT_FRAGMENT_TIMEOUT:
+            expected6 = 0x301, expected4 = 0xb01;
+            break;
         case VERDICT_TOO_BIG_IPV6:
             expected6 = 0x200;
             break;

@@ -108,7 +108,8 @@ static inline void fuzz_engine_create(struct fuzz_engine *fuzz)
                                               .icmp = ICMP_DEFAULT_SECONDS,
                                               .tcp_established = TCP_ESTABLISHED_SECONDS,
                                               .tcp_transitory = TCP_TRANSITORY_SECONDS,
-                                              .tcp_syn = TCP_INCOMING_SYN_SECONDS};
+                                              .tcp_syn = TCP_INCOMING_SYN_SECONDS,
+                                              .fragment = FRAGMENT_SECONDS};
     fuzz_add_siit(fuzz);
     fuzz->table = table_create(&geometry, 1);
     FUZZ_CHECK(fuzz->table != NULL);

@@ -27,7 +27,7 @@ from sequence import Difference, Driver, Sequence, describe
 # What the engine does not do yet, each with what it does instead. Turn on what has landed.
 FEATURES = {
     # The verdict `fragment` for every fragment but atomic ones; RFC 6146 3.4 wants them translated.
-    "fragments": False,
+    "fragments": True,
     # nat64.filtering is not there; the oracle knows address-dependent filtering.
     "address-dependent-filtering": False,
     # A packet to a pool address leaves on the IPv4 side and the kernel returns it; RFC 6146 3.8.
