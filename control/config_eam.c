@@ -104,6 +104,7 @@ static char *next_word(char **at)
     return word;
 }
 
+/* rfc: 7757-3.2-a */
 static bool read_line(struct completion *completion, char *text, uint32_t line)
 {
     static const struct value_rule rule4 = {.type = VALUE_MAPPED4}, rule6 = {.type = VALUE_MAPPED6};

@@ -65,6 +65,7 @@ enum {
 
 const struct config_key config_root = {.path = "", GROUP, .help = "the whole file"};
 
+/* rfc: 7757-4.2-b */
 const struct config_key config_keys[] = {
     {.path = "plane", GROUP, .help = "how packets come in and go out"},
     {.path = "plane.type",

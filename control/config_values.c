@@ -314,6 +314,7 @@ static void print_ipv6(const struct ipv6_address *address, char *out)
         out[0] = 0;
 }
 
+/* rfc: 6052-2.2-c */
 static bool read_prefix(const struct input *input, void *at)
 {
     char text[ADDRESS_TEXT_SIZE], masked_text[ADDRESS_TEXT_SIZE];

@@ -28,7 +28,10 @@ struct division {
     unsigned number;       /* of the packet in its burst */
 };
 
-/* The longest IPv6 packet that is made, without DF, for this destination (RFC 7915 section 4.1). */
+/*
+ * The longest IPv6 packet that is made, without DF, for this destination (RFC 7915 section 4.1).
+ * rfc: 7915-4.1-a, 7915-4.1-b
+ */
 WIRE_INLINE uint32_t divide_limit(const struct translation_settings *settings,
                                   const struct ipv6_address *destination)
 {

@@ -86,6 +86,7 @@ static uint32_t *find_place(const struct eam_table *table, const struct directio
     }
 }
 
+/* rfc: 7757-3.3-a */
 static const struct eam *longest(const struct eam_table *table, const struct direction *direction,
                                  bits128 address)
 {
@@ -102,6 +103,7 @@ static const struct eam *longest(const struct eam_table *table, const struct dir
 
 /* --- building ------------------------------------------------------------------------------------ */
 
+/* rfc: 7757-3.2-b */
 static const char *impossible(const struct eam *mapping)
 {
     if (mapping->length4 > 32 || mapping->length6 > 128)
@@ -114,7 +116,10 @@ static const char *impossible(const struct eam *mapping)
     return NULL;
 }
 
-/* Enters mapping number `entry`; the number of the one that has its prefix already, or `entry`. */
+/*
+ * Enters mapping number `entry`; the number of the one that has its prefix already, or `entry`.
+ * rfc: 7757-5-a
+ */
 static uint32_t enter(struct eam_table *table, struct direction *direction, uint32_t entry)
 {
     unsigned length;
@@ -197,6 +202,7 @@ size_t eam_memory(const struct eam_table *table)
 
 /* --- looking up ---------------------------------------------------------------------------------- */
 
+/* rfc: 7915-6-b, 7757-3.3.1-a */
 bool eam_to6(const struct eam_table *table, be32 from, struct ipv6_address *to)
 {
     uint32_t address = from_be32(from);
@@ -210,6 +216,7 @@ bool eam_to6(const struct eam_table *table, be32 from, struct ipv6_address *to)
     return true;
 }
 
+/* rfc: 7915-6-b, 7757-3.3.2-a */
 bool eam_to4(const struct eam_table *table, const struct ipv6_address *from, be32 *to)
 {
     bits128 address = number_of(from);

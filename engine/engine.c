@@ -166,7 +166,10 @@ static enum verdict claim_stateless(const struct worker *worker, const struct pa
     return item->stateless ? VERDICT_COUNT : VERDICT_NOT_OURS;
 }
 
-/* Whose an IPv6 packet is (RFC 6146 sections 3.5 and 5.4), and its key. */
+/*
+ * Whose an IPv6 packet is (RFC 6146 sections 3.5 and 5.4), and its key.
+ * rfc: 7915-5.6-b, 6052-3.1-b
+ */
 static enum verdict classify6(const struct worker *worker, const struct packet *packet, struct item *item)
 {
     const struct settings *settings = worker->settings;
@@ -208,6 +211,7 @@ static enum verdict classify6(const struct worker *worker, const struct packet *
     return VERDICT_COUNT;
 }
 
+/* rfc: 7915-4.6-b */
 static enum verdict classify4(const struct worker *worker, const struct packet *packet, struct item *item)
 {
     const struct description *description = &item->description;
@@ -335,6 +339,7 @@ static void count_traffic(const struct worker *worker, const struct item *item, 
     (void)__atomic_fetch_add(six ? &traffic->bytes6 : &traffic->bytes4, item->length, __ATOMIC_RELAXED);
 }
 
+/* rfc: 7915-4.3-c, 7915-5.3-c */
 enum verdict describe_quoted(const struct packet *packet, const struct description *error,
                              struct description *quoted)
 {

@@ -56,8 +56,11 @@ static enum verdict judge(const uint8_t *data, struct error *error)
     return VERDICT_COUNT;
 }
 
-/* Of the new message, only Destination Unreachable and Time Exceeded may have extensions (RFC 4884
- * section 4.6). */
+/*
+ * Of the new message, only Destination Unreachable and Time Exceeded may have extensions (RFC 4884
+ * section 4.6).
+ * rfc: 4884-4.6-a
+ */
 static uint32_t attribute_unit(const struct icmp_header *icmp)
 {
     return icmp->type == ICMPV6_UNREACHABLE || icmp->type == ICMPV6_TIME_EXCEEDED ? 8 : 0;
@@ -79,7 +82,10 @@ static struct quote_plan plan_quote(const uint8_t *data, const struct error *err
     return quote_plan(&shape);
 }
 
-/* The packet in error; `at` is where its transport header now is. */
+/*
+ * The packet in error; `at` is where its transport header now is.
+ * rfc: 7915-4.2-b, 7915-4.3-a
+ */
 static void write_inner(uint8_t *at, const struct error *error, uint32_t kept)
 {
     const struct description *quoted = error->quoted;
@@ -110,7 +116,10 @@ static void write_inner(uint8_t *at, const struct error *error, uint32_t kept)
     translate_header_4to6(at - header_length_4to6(quoted), &header);
 }
 
-/* The ICMPv6 header in front of `length` - 8 bytes that are already in place. */
+/*
+ * The ICMPv6 header in front of `length` - 8 bytes that are already in place.
+ * rfc: 4884-4-a, 4884-4-b
+ */
 static void write_icmp(uint8_t *at, uint32_t length, const struct error *error, const struct quote_plan *plan)
 {
     const struct endpoints6 *to = &error->endpoints->to;
@@ -125,6 +134,7 @@ static void write_icmp(uint8_t *at, uint32_t length, const struct error *error, 
     memcpy(at, &icmp, sizeof(icmp));
 }
 
+/* rfc: 7915-4.3-b */
 static void write_outer(uint8_t *at, uint32_t payload, const struct error *error)
 {
     struct header_4to6 header = {.old = &error->outer,

@@ -71,7 +71,10 @@ static void copy_headers(struct error *error, const uint8_t *data)
     memcpy(&error->inner_fragment, inner + error->quoted->fragment_header, sizeof(error->inner_fragment));
 }
 
-/* Only Destination Unreachable and Time Exceeded state the length of what they quote (RFC 4884 section 4). */
+/*
+ * Only Destination Unreachable and Time Exceeded state the length of what they quote (RFC 4884 section 4).
+ * rfc: 4884-4-b
+ */
 static uint32_t original_datagram_length(const struct icmp_header *icmp)
 {
     return icmp->type == ICMPV6_UNREACHABLE || icmp->type == ICMPV6_TIME_EXCEEDED ? icmp->rest[0] * 8u : 0;
@@ -92,7 +95,10 @@ static struct quote_plan plan_quote(const uint8_t *data, const struct error *err
     return quote_plan(&shape);
 }
 
-/* The packet in error; `at` is where its transport header now is. */
+/*
+ * The packet in error; `at` is where its transport header now is.
+ * rfc: 7915-5.2-c, 7915-5.3-a
+ */
 static void write_inner(uint8_t *at, const struct error *error, uint32_t kept)
 {
     const struct description *quoted = error->quoted;
@@ -123,7 +129,10 @@ static void write_inner(uint8_t *at, const struct error *error, uint32_t kept)
     translate_header_6to4(at - IPV4_HEADER, &header);
 }
 
-/* The ICMP header in front of `length` - 8 bytes that are already in place. Returns the checksum. */
+/*
+ * The ICMP header in front of `length` - 8 bytes that are already in place. Returns the checksum.
+ * rfc: 7915-5.2-a, 4884-4-a, 4884-4-b
+ */
 static be16 write_icmp(uint8_t *at, uint32_t length, const struct error *error, const struct quote_plan *plan)
 {
     struct icmp_header icmp = error->icmp;
@@ -135,6 +144,7 @@ static be16 write_icmp(uint8_t *at, uint32_t length, const struct error *error, 
     return icmp.checksum;
 }
 
+/* rfc: 7915-5.3-b */
 static void write_outer(uint8_t *at, uint32_t length, const struct error *error, be16 identification)
 {
     bool fragment = error->description->fragment_header != 0;

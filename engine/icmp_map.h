@@ -34,6 +34,7 @@ enum {
     IPV4_MINIMUM_MTU = 68, /* RFC 791 */
 };
 
+/* rfc: 7915-4.2-g, 7915-4.2-l */
 static const struct icmp_map_row icmp_map_4to6[] = {
     {ICMPV4_UNREACHABLE, 0, ICMPV6_UNREACHABLE, ICMPV6_NO_ROUTE, ICMP_REST_UNUSED}, /* net */
     {ICMPV4_UNREACHABLE, 1, ICMPV6_UNREACHABLE, ICMPV6_NO_ROUTE, ICMP_REST_UNUSED}, /* host */
@@ -55,6 +56,7 @@ static const struct icmp_map_row icmp_map_4to6[] = {
     {ICMPV4_PARAMETER_PROBLEM, 2, ICMPV6_PARAMETER_PROBLEM, ICMPV6_ERRONEOUS_HEADER, ICMP_REST_POINTER},
 };
 
+/* rfc: 7915-5.2-f, 7915-5.2-h, 7915-5.2-i */
 static const struct icmp_map_row icmp_map_6to4[] = {
     {ICMPV6_UNREACHABLE, 0, ICMPV4_UNREACHABLE, ICMPV4_HOST_UNREACHABLE, ICMP_REST_UNUSED}, /* no route */
     {ICMPV6_UNREACHABLE, 1, ICMPV4_UNREACHABLE, ICMPV4_HOST_PROHIBITED, ICMP_REST_UNUSED},
@@ -67,7 +69,10 @@ static const struct icmp_map_row icmp_map_6to4[] = {
     {ICMPV6_PARAMETER_PROBLEM, 1, ICMPV4_UNREACHABLE, ICMPV4_PROTOCOL_UNREACHABLE, ICMP_REST_UNUSED},
 };
 
-/* Figure 3: position in the IPv4 header, to that in the IPv6 header. */
+/*
+ * Figure 3: position in the IPv4 header, to that in the IPv6 header.
+ * rfc: 7915-4.2-m
+ */
 static const uint8_t icmp_pointer_4to6[20] = {
     [0] = 0,                         /* version and header length */
     [1] = 1,                         /* type of service */
@@ -80,7 +85,10 @@ static const uint8_t icmp_pointer_4to6[20] = {
     [16 ... 19] = 24,                /* destination address */
 };
 
-/* Figure 6: position in the IPv6 header, to that in the IPv4 header. */
+/*
+ * Figure 6: position in the IPv6 header, to that in the IPv4 header.
+ * rfc: 7915-5.2-i
+ */
 static const uint8_t icmp_pointer_6to4[40] = {
     [0] = 0,                       /* version, traffic class */
     [1] = 1,                       /* traffic class, flow label */
@@ -102,18 +110,25 @@ struct icmp_mtu {
     bool quoted_has_fragment; /* it has an IPv6 fragment header */
 };
 
-/* An echo message's type in the other family. */
+/*
+ * An echo message's type in the other family.
+ * rfc: 7915-4.2-a, 7915-4.2-c
+ */
 WIRE_INLINE uint8_t icmp_query_4to6(uint8_t type)
 {
     return type == ICMPV4_ECHO_REQUEST ? ICMPV6_ECHO_REQUEST : ICMPV6_ECHO_REPLY;
 }
 
+/* rfc: 7915-5.2-b, 7915-5.2-d */
 WIRE_INLINE uint8_t icmp_query_6to4(uint8_t type)
 {
     return type == ICMPV6_ECHO_REQUEST ? ICMPV4_ECHO_REQUEST : ICMPV4_ECHO_REPLY;
 }
 
-/* The greatest plateau below the length of the packet that did not fit; the least if none is. */
+/*
+ * The greatest plateau below the length of the packet that did not fit; the least if none is.
+ * rfc: 7915-4.2-j
+ */
 WIRE_INLINE uint32_t icmp_plateau(uint32_t length)
 {
     unsigned last = sizeof(icmp_plateaus) / sizeof(icmp_plateaus[0]) - 1;
@@ -129,7 +144,10 @@ WIRE_INLINE uint32_t icmp_smallest(uint32_t a, uint32_t b, uint32_t c)
     return least < c ? least : c;
 }
 
-/* A router that does not know RFC 1191 leaves the MTU zero. */
+/*
+ * A router that does not know RFC 1191 leaves the MTU zero.
+ * rfc: 7915-4.2-h, 7915-4.2-i
+ */
 WIRE_INLINE uint32_t icmp_mtu_4to6(uint16_t reported, const struct icmp_mtu *about)
 {
     uint32_t mtu = reported != 0 ? reported : icmp_plateau(about->quoted_length);
@@ -140,6 +158,7 @@ WIRE_INLINE uint32_t icmp_mtu_4to6(uint16_t reported, const struct icmp_mtu *abo
 /*
  * A packet with a fragment header shrinks by 8 bytes more. No IPv4 network has less than 68 bytes, so a
  * smaller figure, which only a broken or hostile router causes, is not passed on.
+ * rfc: 7915-5.2-g
  */
 WIRE_INLINE uint32_t icmp_mtu_6to4(uint32_t reported, const struct icmp_mtu *about)
 {
@@ -169,7 +188,10 @@ WIRE_INLINE void icmp_map_apply(const struct icmp_map_row *row, const struct icm
         to->code = from->code;
 }
 
-/* The header of an ICMPv4 error made that of an ICMPv6 error; false if there is no counterpart. */
+/*
+ * The header of an ICMPv4 error made that of an ICMPv6 error; false if there is no counterpart.
+ * rfc: 7915-4.2-a
+ */
 static inline __attribute__((unused)) bool
 icmp_error_4to6(const struct icmp_header *from, const struct icmp_mtu *about, struct icmp_header *to)
 {
@@ -191,7 +213,10 @@ icmp_error_4to6(const struct icmp_header *from, const struct icmp_mtu *about, st
     return row->rest != ICMP_REST_POINTER || rest != ICMP_POINTER_NONE;
 }
 
-/* The header of an ICMPv6 error made that of an ICMPv4 error; false if there is no counterpart. */
+/*
+ * The header of an ICMPv6 error made that of an ICMPv4 error; false if there is no counterpart.
+ * rfc: 7915-5.2-b
+ */
 static inline __attribute__((unused)) bool
 icmp_error_6to4(const struct icmp_header *from, const struct icmp_mtu *about, struct icmp_header *to)
 {

@@ -57,7 +57,10 @@ WIRE_INLINE uint32_t least(uint32_t a, uint32_t b)
     return a < b ? a : b;
 }
 
-/* With extensions: a field that is padded to units and leaves them room. */
+/*
+ * With extensions: a field that is padded to units and leaves them room.
+ * rfc: 7915-4.2-n, 7915-4.2-o, 7915-5.2-j, 4884-3-a, 4884-3-b, 4884-3-c, 4884-4-f
+ */
 static inline void quote_plan_extended(const struct quote_shape *shape, struct quote_plan *plan)
 {
     uint32_t extension = shape->available - shape->field;
@@ -80,6 +83,7 @@ static inline void quote_plan_extended(const struct quote_shape *shape, struct q
 /*
  * Decides what goes where. The attribute counts only if it is a possible one: at least 128 bytes, and
  * something behind them.
+ * rfc: 4884-5.4-a, 4884-7-a
  */
 static inline struct quote_plan quote_plan(const struct quote_shape *shape)
 {
@@ -98,7 +102,10 @@ static inline struct quote_plan quote_plan(const struct quote_shape *shape)
     return plan;
 }
 
-/* Moves the quoted data to its place. The headers in front of it must have been copied out before. */
+/*
+ * Moves the quoted data to its place. The headers in front of it must have been copied out before.
+ * rfc: 7915-4.2-p, 7915-5.2-k
+ */
 static inline void quote_place(uint8_t *data, const struct quote_plan *plan)
 {
     if (plan->placed != plan->data)

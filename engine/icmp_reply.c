@@ -31,7 +31,10 @@ struct message {
     uint8_t rest; /* enum rest */
 };
 
-/* Type 0 is no error in either family: none is sent. */
+/*
+ * Type 0 is no error in either family: none is sent.
+ * rfc: 7915-5.1-m, 7915-5.4-a, 7915-5.4-b, 4443-3.1-a
+ */
 static const struct message messages6[VERDICT_COUNT] = {
     [VERDICT_HOP_LIMIT] = {ICMPV6_TIME_EXCEEDED, 0, REST_UNUSED},
     [VERDICT_TOO_BIG_IPV6] = {ICMPV6_PACKET_TOO_BIG, 0, REST_MTU},
@@ -47,6 +50,7 @@ static const struct message messages6[VERDICT_COUNT] = {
     [VERDICT_ROUTING_HEADER] = {ICMPV6_PARAMETER_PROBLEM, ICMPV6_ERRONEOUS_HEADER, REST_PROBLEM},
 };
 
+/* rfc: 7915-4.1-o, 7915-4.4-a */
 static const struct message messages4[VERDICT_COUNT] = {
     [VERDICT_HOP_LIMIT] = {ICMPV4_TIME_EXCEEDED, 0, REST_UNUSED},
     [VERDICT_TOO_BIG_IPV4] = {ICMPV4_UNREACHABLE, ICMPV4_FRAGMENTATION_NEEDED, REST_MTU},
@@ -66,26 +70,36 @@ static const struct message messages4[VERDICT_COUNT] = {
     [VERDICT_SOURCE_ROUTE] = {ICMPV4_UNREACHABLE, ICMPV4_SOURCE_ROUTE_FAILED, REST_UNUSED},
 };
 
-/* May a packet of this kind be complained about at all? Not an error, nor what might be one. */
+/*
+ * May a packet of this kind be complained about at all? Not an error, nor what might be one.
+ * rfc: 4443-2.4-c
+ */
 static bool may_be_answered(const struct description *description)
 {
     return description->kind == PACKET_TCP || description->kind == PACKET_UDP ||
            description->kind == PACKET_ICMP_QUERY || description->kind == PACKET_OTHER;
 }
 
-/* The MTU of an IPv4 path, as an IPv6 sender must see it: section 5.1 of RFC 7915. */
+/*
+ * The MTU of an IPv4 path, as an IPv6 sender must see it: section 5.1 of RFC 7915.
+ * rfc: 4443-3.2-a
+ */
 static uint32_t mtu_seen_from6(uint32_t mtu4)
 {
     return mtu4 + 20 < IPV6_MINIMUM_MTU ? IPV6_MINIMUM_MTU : mtu4 + 20;
 }
 
-/* The MTU of an IPv6 path, as an IPv4 sender must see it: a fragment gets a header more. */
+/*
+ * The MTU of an IPv6 path, as an IPv4 sender must see it: a fragment gets a header more.
+ * rfc: 7915-4.1-c
+ */
 static uint16_t mtu_seen_from4(uint32_t mtu6, bool fragment)
 {
     uint32_t mtu4 = mtu6 - 20 - (fragment ? (uint32_t)sizeof(struct ipv6_fragment_header) : 0);
     return mtu4 > UINT16_MAX ? UINT16_MAX : (uint16_t)mtu4;
 }
 
+/* rfc: 4443-3.4-a */
 static uint32_t rest6(enum rest rest, const struct description *description,
                       const struct translation_settings *settings)
 {
@@ -110,6 +124,7 @@ static uint64_t write_body(uint8_t *at, const struct icmp_header *icmp, const ui
 
 /*
  * The two families' messages. `icmp` is the header without its checksum. False if the buffer is too small.
+ * rfc: 4443-2.3-a, 4443-2.4-b
  */
 static bool build6(struct packet *reply, const struct packet *original, const struct ipv6_address *source,
                    const struct icmp_header *icmp)
@@ -190,6 +205,7 @@ static bool must_wait(const struct description *description, enum verdict why)
            (why == VERDICT_TABLE_FULL || why == VERDICT_SUBSCRIBER_FULL || why == VERDICT_FILTERED);
 }
 
+/* rfc: 4443-2.4-d, 4443-2.4-e */
 bool icmp_reply_due(const struct packet *original, const struct description *description, enum verdict why)
 {
     const struct message *message = description->version == 6 ? &messages6[why] : &messages4[why];

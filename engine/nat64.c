@@ -94,7 +94,10 @@ static bool opens(const struct description *description)
     return description->kind != PACKET_TCP || (description->tcp_flags & (TCP_SYN | TCP_RST)) == TCP_SYN;
 }
 
-/* May the remote not stand behind the well-known prefix (RFC 6052 section 3.1)? */
+/*
+ * May the remote not stand behind the well-known prefix (RFC 6052 section 3.1)?
+ * rfc: 6052-3.1-b
+ */
 static bool is_forbidden(const struct nat64_settings *nat64, be32 remote)
 {
     return !nat64->translate_non_global && rfc6052_is_well_known(&nat64->prefix) &&
@@ -413,8 +416,11 @@ enum verdict nat64_outgoing_error(struct worker *worker, const struct packet *pa
     return VERDICT_COUNT;
 }
 
-/* An ICMPv4 error about a packet that left a pool address: quoted source = pool, quoted destination = the
- * remote. */
+/*
+ * An ICMPv4 error about a packet that left a pool address: quoted source = pool, quoted destination = the
+ * remote.
+ * rfc: 7915-4.1-l
+ */
 enum verdict nat64_incoming_error(struct worker *worker, const struct packet *packet,
                                   const struct description *description, const struct description *quoted,
                                   struct error_endpoints6 *to)

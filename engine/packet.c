@@ -59,7 +59,10 @@ static bool describe_udp(const uint8_t *at, uint32_t present, bool quoted, struc
     return true;
 }
 
-/* Errors are the types that have a counterpart; the other errors cannot be translated anyway. */
+/*
+ * Errors are the types that have a counterpart; the other errors cannot be translated anyway.
+ * rfc: 7915-4.2-d, 7915-4.2-k, 7915-5.2-e
+ */
 static uint8_t icmp_kind(uint8_t version, uint8_t type)
 {
     if (version == 4) {
@@ -88,6 +91,15 @@ static void describe_icmp(const uint8_t *at, struct description *description)
     }
 }
 
+/*
+ * IGMP is for one hop, or for routers that speak of multicast: no more translated than ICMP of that kind.
+ * rfc: 7915-4.2-e
+ */
+static bool is_igmp(const struct description *description)
+{
+    return description->protocol == PROTOCOL_IGMP && description->version == 4;
+}
+
 /* Reads the transport header; `transport` and `protocol` are known, and `transport` lies within the packet.
  */
 static enum verdict describe_transport(const struct view *view, struct description *description)
@@ -97,7 +109,7 @@ static enum verdict describe_transport(const struct view *view, struct descripti
     bool enough;
 
     description->transport_length = view->end - description->transport;
-    if (description->kind == PACKET_FRAGMENT)
+    if (description->kind == PACKET_FRAGMENT && !is_igmp(description))
         return VERDICT_COUNT;
     switch (description->protocol) {
     case PROTOCOL_TCP:
@@ -116,12 +128,17 @@ static enum verdict describe_transport(const struct view *view, struct descripti
             describe_icmp(at, description);
         break;
     default:
+        if (is_igmp(description))
+            description->kind = PACKET_ICMP_OTHER;
         return VERDICT_COUNT;
     }
     return enough ? VERDICT_COUNT : VERDICT_TRUNCATED;
 }
 
-/* Walks IPv4 options, each of which but END and NOP has a length. */
+/*
+ * Walks IPv4 options, each of which but END and NOP has a length.
+ * rfc: 7915-4.1-n
+ */
 static enum verdict check_ipv4_options(const uint8_t *header, unsigned length)
 {
     unsigned at = sizeof(struct ipv4_header);
@@ -153,6 +170,7 @@ static uint16_t ipv4_header_sum(const uint8_t *header, unsigned length)
     return checksum_fold(sum);
 }
 
+/* rfc: 7915-4.1-m */
 static enum verdict describe_ipv4(struct view *view, struct description *description)
 {
     const struct ipv4_header *ip = (const struct ipv4_header *)view->data;
@@ -207,7 +225,10 @@ bool packet_is_extension_header(uint8_t protocol)
            protocol == PROTOCOL_MOBILITY || protocol == PROTOCOL_HIP || protocol == PROTOCOL_SHIM6;
 }
 
-/* A fragment header: no extension header may follow it (RFC 7915 section 5.1.1). */
+/*
+ * A fragment header: no extension header may follow it (RFC 7915 section 5.1.1).
+ * rfc: 7915-5.1.1-a
+ */
 static enum verdict step_over_fragment(const struct view *view, struct extension_walk *walk,
                                        struct description *description)
 {
@@ -223,6 +244,7 @@ static enum verdict step_over_fragment(const struct view *view, struct extension
     return packet_is_extension_header(walk->next) ? VERDICT_EXTENSION_HEADER : VERDICT_COUNT;
 }
 
+/* rfc: 7915-5.1-l */
 static enum verdict step_over_extension(const struct view *view, struct extension_walk *walk,
                                         struct description *description)
 {
@@ -244,6 +266,7 @@ static enum verdict step_over_extension(const struct view *view, struct extensio
     return VERDICT_COUNT;
 }
 
+/* rfc: 7915-5.1-k */
 static enum verdict walk_extensions(const struct view *view, struct extension_walk *walk,
                                     struct description *description)
 {

@@ -17,6 +17,7 @@
 
 enum { RESERVE_RATE = 8 }; /* with fewer errors a second a quarter of them is too little to divide */
 
+/* rfc: 7915-4.4-b, 4443-2.4-f, 4443-2.4-g */
 static bool rate_allows(struct worker *worker, enum verdict why)
 {
     uint64_t *arrival = &worker->engine->icmp_arrival;
@@ -66,7 +67,10 @@ static int concerned_instance(const struct worker *worker, const struct packet *
     return there >= 0 ? worker->rules->pool.address[there].instance : -1;
 }
 
-/* The addresses of the instance that a packet concerns. */
+/*
+ * The addresses of the instance that a packet concerns.
+ * rfc: 4443-2.2-a
+ */
 static struct icmp_sources concerned_sources(const struct worker *worker, const struct packet *packet,
                                              const struct description *description)
 {

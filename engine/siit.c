@@ -36,13 +36,17 @@ static bool under_prefix(const struct siit_settings *siit, const struct ipv6_add
     return has_prefix(siit) && rfc6052_contains(&siit->prefix, address);
 }
 
-/* May it not stand behind the well-known prefix (RFC 6052 section 3.1)? */
+/*
+ * May it not stand behind the well-known prefix (RFC 6052 section 3.1)?
+ * rfc: 6052-3.1-b
+ */
 static bool is_forbidden(const struct siit_settings *siit, enum way way, be32 address)
 {
     return way == WAY_PREFIX && !siit->translate_non_global && rfc6052_is_well_known(&siit->prefix) &&
            ipv4_is_non_global(address);
 }
 
+/* rfc: 6052-3.3-d, 7757-3.3.2-b */
 static enum way to_ipv4(const struct siit_settings *siit, const struct ipv6_address *from, be32 *to)
 {
     if (eam_to4(siit->eam, from, to))
@@ -53,6 +57,7 @@ static enum way to_ipv4(const struct siit_settings *siit, const struct ipv6_addr
     return WAY_PREFIX;
 }
 
+/* rfc: 6052-3.3-d, 7757-3.3.1-b, 7757-4.2.1-d */
 static enum way to_ipv6(const struct siit_settings *siit, bool by_mapping, be32 from, struct ipv6_address *to)
 {
     if (by_mapping && eam_to6(siit->eam, from, to))
@@ -73,6 +78,7 @@ static bool is_mapped(const struct siit_settings *siit, be32 address)
  * The source of an error from a hop that has no IPv4 address: one of those configured, the same each time, so
  * that a trace shows one hop as one; without any, the translator's own (RFC 6791 sections 3.2 and 5). 0:
  * none.
+ * rfc: 7915-6-c, 6791-5-a, 6791-5-b
  */
 static be32 source_for_hop(const struct siit_settings *siit, const struct ipv6_address *hop)
 {
@@ -87,6 +93,7 @@ static be32 source_for_hop(const struct siit_settings *siit, const struct ipv6_a
 
 /* --- whose a packet is --------------------------------------------------------------------------- */
 
+/* rfc: 7915-5.6-b */
 static bool claim6(const struct settings *settings, const struct ipv6_address *destination,
                    struct siit_claim *claim)
 {
@@ -103,6 +110,7 @@ static bool claim6(const struct settings *settings, const struct ipv6_address *d
     return false;
 }
 
+/* rfc: 7915-4.6-b */
 static bool claim4(const struct settings *settings, be32 destination, struct siit_claim *claim)
 {
     const struct siit_settings *any = NULL;
@@ -150,6 +158,7 @@ static const void *quoted_header(const struct passage *passage)
 /*
  * All three addresses but the destination of the error, which claims it. The source may be one that no packet
  * may come from: translated all the same, to find out what is wrong (RFC 7915 section 4.1).
+ * rfc: 7915-4.1-l, 7757-3.2-c, 7757-4.2.1-b, 7757-4.2.1-c
  */
 static enum verdict incoming_error(const struct passage *passage, const struct ipv4_header *outer)
 {
@@ -176,6 +185,7 @@ static enum verdict incoming_error(const struct passage *passage, const struct i
 /*
  * A number that means an extension header or ICMP in IPv6 is no transport protocol of IPv4: passed on, the
  * payload would be taken for what it never was.
+ * rfc: 7915-4.1-i
  */
 static bool means_else_in_ipv6(uint8_t protocol)
 {
@@ -191,6 +201,7 @@ static bool means_else_in_ipv6(uint8_t protocol)
     }
 }
 
+/* rfc: 7757-4.2.1-a */
 static enum verdict incoming(const struct passage *passage)
 {
     const struct ipv4_header *header = (const void *)packet_data(passage->packet);
@@ -234,6 +245,7 @@ static struct translation_settings settings_of_hairpin(const struct translation_
 /*
  * The second pass: what has just become IPv4 becomes IPv6 again. The hop that it is about to lose it is given
  * before, since it lost one already (RFC 7757 section 4.2.2); the header's checksum is read by nobody.
+ * rfc: 7757-4.2.2-b, 7757-4.2.2-c
  */
 static enum verdict turn_round(const struct passage *first)
 {
@@ -254,6 +266,7 @@ static enum verdict turn_round(const struct passage *first)
     return verdict == VERDICT_TRANSLATED_4TO6 ? VERDICT_TRANSLATED_HAIRPIN : verdict;
 }
 
+/* rfc: 7757-3.2-c, 7757-4.2.2-a */
 static enum verdict outgoing_error(struct passage *passage, const struct ipv6_header *outer)
 {
     const struct siit_settings *siit = passage->claim->siit;
@@ -286,7 +299,10 @@ static enum verdict outgoing_error(struct passage *passage, const struct ipv6_he
     return turns && verdict == VERDICT_TRANSLATED_6TO4 ? turn_round(passage) : verdict;
 }
 
-/* A packet for a host that has a mapping itself. */
+/*
+ * A packet for a host that has a mapping itself.
+ * rfc: 7757-4.2-a
+ */
 static enum verdict hairpin(struct passage *passage, const struct endpoints4 *to)
 {
     struct translation_settings settings = settings_of_hairpin(passage->settings);
@@ -310,6 +326,7 @@ static enum verdict judge_destination(const struct siit_claim *claim, const stru
     return VERDICT_COUNT;
 }
 
+/* rfc: 7757-3.2-c, 7757-4.2.2-a */
 static enum verdict outgoing(struct passage *passage)
 {
     const struct ipv6_header *header = (const void *)packet_data(passage->packet);

@@ -15,7 +15,10 @@
 #include "engine/translate_header.h"
 #include "engine/transport_update.h"
 
-/* The fragment header of what is a fragment already, or is to be cut into some. */
+/*
+ * The fragment header of what is a fragment already, or is to be cut into some.
+ * rfc: 7915-4.1-p, 7915-4.1-q
+ */
 static void write_fragment_header(uint8_t *at, const struct header_4to6 *header)
 {
     uint32_t flags_offset = from_be16(header->old->flags_offset);
@@ -32,7 +35,10 @@ static void write_fragment_header(uint8_t *at, const struct header_4to6 *header)
     store_be32(at + 4, to_be32(from_be16(header->old->identification)));
 }
 
-/* The IPv6 header, field by field in the order of the header. */
+/*
+ * The IPv6 header, field by field in the order of the header.
+ * rfc: 7915-4.1-d, 7915-4.1-e, 7915-4.1-f, 7915-4.1-g, 7915-4.1-h, 7915-4.1-i, 7915-4.1-j
+ */
 WIRE_INLINE void write_header(uint8_t *at, const struct header_4to6 *header)
 {
     const struct ipv4_header *old = header->old;
@@ -94,6 +100,7 @@ static bool end_is_possible(const struct header_4to6 *header)
  * into fragments. A super-packet cannot be. But TCP is a stream of bytes, whose segments may as well be
  * smaller; and the datagrams of UDP, which have to stay what they are, go whole if the path carries them,
  * since lowest-ipv6-mtu is only recommended.
+ * rfc: 7915-4-a
  */
 static enum verdict fit_fragmentable(const struct packet *packet, const struct description *description,
                                      const struct header_4to6 *header, uint32_t length, struct fit *fit)
@@ -115,7 +122,10 @@ static enum verdict fit_fragmentable(const struct packet *packet, const struct d
     return VERDICT_COUNT;
 }
 
-/* With DF set the RFC counts options too, as does the sender who hears of the MTU less 20. */
+/*
+ * With DF set the RFC counts options too, as does the sender who hears of the MTU less 20.
+ * rfc: 7915-1.4-b, 7915-4.1-c
+ */
 static __attribute__((noinline)) enum verdict judge_large(const struct packet *packet,
                                                           const struct description *description,
                                                           const struct header_4to6 *header, struct fit *fit)
@@ -129,7 +139,10 @@ static __attribute__((noinline)) enum verdict judge_large(const struct packet *p
                : VERDICT_TOO_BIG_IPV4;
 }
 
-/* All reasons not to translate the packet. */
+/*
+ * All reasons not to translate the packet.
+ * rfc: 7915-4.1-j, 7915-4.5-b, 7915-4.5-c
+ */
 WIRE_INLINE enum verdict judge(const struct packet *packet, const struct description *description,
                                const struct header_4to6 *header, struct fit *fit)
 {
@@ -169,6 +182,7 @@ WIRE_INLINE enum verdict judge(const struct packet *packet, const struct descrip
 /*
  * Gives a UDP datagram without a checksum one: the sum of its old words, which udp_update then takes on to
  * the new ones like any other. Only here and in complete_checksum is a payload read.
+ * rfc: 7915-4.5-b
  */
 static void amend_udp_checksum(uint8_t *udp, const struct ipv4_header *old)
 {
@@ -191,6 +205,7 @@ static __attribute__((noinline)) void complete_checksum(struct packet *packet)
     packet->offload = (struct offload){0};
 }
 
+/* rfc: 7915-4.5-a, 7915-4.5-e */
 WIRE_INLINE void update_transport(uint8_t *at, const struct description *description,
                                   const struct header_4to6 *header, const struct offload *offload)
 {

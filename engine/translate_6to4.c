@@ -15,7 +15,11 @@
 #include "engine/translate_header.h"
 #include "engine/transport_update.h"
 
-/* The IPv4 header, field by field in the order of the header. */
+/*
+ * The IPv4 header, field by field in the order of the header.
+ * rfc: 7915-5-c, 7915-5-d, 7915-5.1-a, 7915-5.1-b, 7915-5.1-c, 7915-5.1-d, 7915-5.1-f, 7915-5.1-g,
+ * 7915-5.1-h, 7915-5.1-i, 7915-5.1.1-c, 7915-5.1.1-d, 7915-5.1.1-f
+ */
 WIRE_INLINE void write_header(uint8_t *at, const struct header_6to4 *header)
 {
     const struct ipv6_header *old = header->old;
@@ -70,7 +74,10 @@ void translate_header_6to4(uint8_t *at, const struct header_6to4 *header)
     write_header(at, header);
 }
 
-/* All reasons not to translate the packet; `length` and `segment` are those of the IPv4 packet. */
+/*
+ * All reasons not to translate the packet; `length` and `segment` are those of the IPv4 packet.
+ * rfc: 7915-1.4-b, 7915-5.1-g
+ */
 WIRE_INLINE enum verdict judge(const struct packet *packet, const struct description *description,
                                const struct header_6to4 *header)
 {
@@ -93,6 +100,7 @@ WIRE_INLINE enum verdict judge(const struct packet *packet, const struct descrip
     return VERDICT_COUNT;
 }
 
+/* rfc: 7915-5.5-a, 7915-5.5-c */
 WIRE_INLINE void update_transport(uint8_t *at, const struct description *description,
                                   const struct header_6to4 *header, const struct offload *offload)
 {
@@ -121,6 +129,7 @@ WIRE_INLINE void update_transport(uint8_t *at, const struct description *descrip
     }
 }
 
+/* rfc: 7915-5.1.1-b */
 enum verdict translate_6to4(struct packet *packet, const struct description *description,
                             const struct endpoints4 *to, const struct translation_settings *settings,
                             uint16_t identification)

@@ -50,7 +50,10 @@ enum {
     FRAGMENT_HEADER = sizeof(struct ipv6_fragment_header),
 };
 
-/* Length of the IPv6 header of what was an IPv4 packet, with the fragment header (RFC 7915 section 4.1). */
+/*
+ * Length of the IPv6 header of what was an IPv4 packet, with the fragment header (RFC 7915 section 4.1).
+ * rfc: 7915-4-c
+ */
 WIRE_INLINE uint32_t header_length_4to6(const struct description *description)
 {
     return IPV6_HEADER + (description->fragmented ? (uint32_t)FRAGMENT_HEADER : 0);
@@ -61,6 +64,7 @@ WIRE_INLINE uint32_t header_length_4to6(const struct description *description)
  * no counterpart; the checksum of ICMP covers a pseudo-header with the length of the whole message on one
  * side only, which a fragment does not tell (RFC 7915 section 1.2), but who has seen the last one may. Other
  * protocols pass as they are.
+ * rfc: 7915-1.2-a
  */
 WIRE_INLINE enum verdict judge_kind(const struct description *description)
 {

@@ -100,7 +100,10 @@ WIRE_INLINE be16 transport_checksum(be16 field, const struct transport_change *c
     return checksum_update(field, checksum_delta(segment->gone, segment->came));
 }
 
-/* The whole of a TCP header; the MSS of a SYN is lowered to `mss_limit`. */
+/*
+ * The whole of a TCP header; the MSS of a SYN is lowered to `mss_limit`.
+ * rfc: 7915-4.5-a, 7915-5.5-a
+ */
 WIRE_INLINE void tcp_update(uint8_t *tcp, const struct transport_change *change, uint32_t mss_limit)
 {
     struct tcp_header *header = (struct tcp_header *)tcp;
@@ -115,6 +118,7 @@ WIRE_INLINE void tcp_update(uint8_t *tcp, const struct transport_change *change,
 /*
  * UDP. A checksum of zero means that there is none, and so it stays: over IPv6 that is a tunnel's business
  * (RFC 6935), over IPv4 anyone's. A computed checksum of zero is sent as all ones.
+ * rfc: 7915-4.5-a, 7915-5.5-a
  */
 WIRE_INLINE void udp_update(uint8_t *udp, const struct transport_change *change)
 {
@@ -129,7 +133,10 @@ WIRE_INLINE void udp_update(uint8_t *udp, const struct transport_change *change)
     header->checksum = checksum == 0 && !change->partial ? 0xffff : checksum;
 }
 
-/* An echo request or reply: its type and identifier. */
+/*
+ * An echo request or reply: its type and identifier.
+ * rfc: 7915-4.2-c, 7915-5.2-a
+ */
 WIRE_INLINE void icmp_query_update(uint8_t *icmp, const struct transport_change *change, uint8_t type)
 {
     struct icmp_header *header = (struct icmp_header *)icmp;

@@ -130,7 +130,8 @@
       "RFC 6146 3.5")                                                                                        \
     V(UDP_CHECKSUM_ZERO, "udp-checksum-zero", REFUSED,                                                       \
       "UDP without a checksum, and translation.amend-udp-checksum-zero is off.", "RFC 7915 4.5")             \
-    V(ICMP_TYPE, "icmp-type", DROPPED, "An ICMP type or code that has no counterpart.", "RFC 7915 4.2, 5.2") \
+    V(ICMP_TYPE, "icmp-type", DROPPED, "An ICMP type or code that has no counterpart, or IGMP.",             \
+      "RFC 7915 4.2, 5.2")                                                                                   \
     V(ICMP_CHECKSUM, "icmp-checksum", DROPPED, "An ICMP error with a wrong checksum.", "RFC 5508 REQ-3")     \
     V(ICMP_INNER, "icmp-inner", DROPPED,                                                                     \
       "The packet inside an ICMP error is cut short, malformed, or an ICMP error itself.",                   \

@@ -268,7 +268,10 @@ WIRE_INLINE int instance_of(const struct settings *settings, const struct ipv6_a
     return -1;
 }
 
-/* The kernel numbers the segments of a super-packet from its identification on. */
+/*
+ * The kernel numbers the segments of a super-packet from its identification on.
+ * rfc: 7915-5.1-e
+ */
 WIRE_INLINE uint16_t next_identification(struct worker *worker, const struct packet *packet)
 {
     uint16_t first = worker->identification;

@@ -71,7 +71,10 @@ WIRE_INLINE uint16_t checksum_delta(uint64_t gone, uint64_t came)
     return checksum_fold(came + (uint16_t)~checksum_fold(gone));
 }
 
-/* HC' for a complete checksum. */
+/*
+ * HC' for a complete checksum.
+ * rfc: 7915-5-a
+ */
 WIRE_INLINE be16 checksum_update(be16 checksum, uint64_t delta)
 {
     return (be16)~checksum_fold(delta + (uint16_t)~checksum);

@@ -40,6 +40,7 @@ WIRE_INLINE unsigned ipv4_header_length(const struct ipv4_header *header)
 /*
  * True where a packet may not come from: this network, loopback, multicast, class E and broadcast
  * (RFC 7915 section 4.1, RFC 1812 section 5.3.7).
+ * rfc: 7915-4.1-k
  */
 WIRE_INLINE bool ipv4_illegal_source(be32 address)
 {
@@ -50,6 +51,7 @@ WIRE_INLINE bool ipv4_illegal_source(be32 address)
 /*
  * True for IPv4 addresses that are not global and so may not stand behind 64:ff9b::/96 (RFC 6052
  * section 3.1): the blocks of RFC 6890 that are not globally reachable.
+ * rfc: 6052-3.1-a
  */
 WIRE_INLINE bool ipv4_is_non_global(be32 address)
 {

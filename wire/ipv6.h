@@ -31,6 +31,7 @@ _Static_assert(sizeof(struct ipv6_fragment_header) == 8, "a fragment header has 
 enum {
     PROTOCOL_HOP_BY_HOP = 0,
     PROTOCOL_ICMPV4 = 1,
+    PROTOCOL_IGMP = 2,
     PROTOCOL_TCP = 6,
     PROTOCOL_UDP = 17,
     PROTOCOL_ROUTING = 43,
@@ -77,7 +78,10 @@ WIRE_INLINE bool ipv6_is_multicast(const struct ipv6_address *address)
     return address->bytes[0] == 0xff;
 }
 
-/* True for addresses no packet may come from: unspecified, loopback, multicast (RFC 7915 section 5.1). */
+/*
+ * True for addresses no packet may come from: unspecified, loopback, multicast (RFC 7915 section 5.1).
+ * rfc: 7915-5.1-j
+ */
 WIRE_INLINE bool ipv6_illegal_source(const struct ipv6_address *address)
 {
     uint64_t high, low;

@@ -22,12 +22,16 @@ struct rfc6052_prefix {
     uint8_t length;              /* 32, 40, 48, 56, 64 or 96 */
 };
 
+/* rfc: 6052-2.2-a */
 WIRE_INLINE bool rfc6052_length_valid(unsigned length)
 {
     return length == 96 || (length >= 32 && length <= 64 && length % 8 == 0);
 }
 
-/* The prefix with `ipv4` embedded and a suffix of zeroes (section 2.3, first algorithm). */
+/*
+ * The prefix with `ipv4` embedded and a suffix of zeroes (section 2.3, first algorithm).
+ * rfc: 7915-6-a, 6052-2.2-d, 6052-2.2-e, 6052-2.2-f
+ */
 WIRE_INLINE struct ipv6_address rfc6052_embed(const struct rfc6052_prefix *prefix, be32 ipv4)
 {
     struct ipv6_address address = prefix->address;
@@ -61,7 +65,10 @@ WIRE_INLINE struct ipv6_address rfc6052_embed(const struct rfc6052_prefix *prefi
     return address;
 }
 
-/* The IPv4 address embedded in `address`, which has the prefix (section 2.3, second algorithm). */
+/*
+ * The IPv4 address embedded in `address`, which has the prefix (section 2.3, second algorithm).
+ * rfc: 7915-6-a, 6052-2.2-g
+ */
 WIRE_INLINE be32 rfc6052_extract(const struct rfc6052_prefix *prefix, const struct ipv6_address *address)
 {
     uint8_t octet[4] = {0, 0, 0, 0};
@@ -97,6 +104,7 @@ WIRE_INLINE be32 rfc6052_extract(const struct rfc6052_prefix *prefix, const stru
 /*
  * False if bits 64 to 71 of an address under the prefix, which have to be zero, are not: it embeds no IPv4
  * address. The suffix may be anything; translators ignore it (section 2.2).
+ * rfc: 6052-2.2-b
  */
 WIRE_INLINE bool rfc6052_embeds(const struct rfc6052_prefix *prefix, const struct ipv6_address *address)
 {

@@ -148,6 +148,7 @@ static const struct bpf_insn program[] = {
 };
 _Static_assert(sizeof(program) == PROGRAM_LENGTH * sizeof(program[0]), "the positions above are counted");
 
+/* rfc: 7915-4-d */
 int steer_load(uint64_t seed)
 {
     struct bpf_insn seeded[PROGRAM_LENGTH];

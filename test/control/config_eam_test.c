@@ -60,6 +60,7 @@ static void assert_refused(const char *text, const char *why)
     assert_string_equal(error.text, why);
 }
 
+/* rfc: 7757-3.2-a */
 static void test_file_is_read(void **state)
 {
     struct ipv6_address six;

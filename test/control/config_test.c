@@ -123,6 +123,7 @@ static bool run_example(const char *folder, const char *name)
     return was_accepted;
 }
 
+/* rfc: 6052-2.2-c, 7757-4.2-b */
 static void test_examples(void **state)
 {
     char folder[PATH_SIZE];

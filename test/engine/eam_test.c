@@ -55,7 +55,10 @@ static void expect4(const struct eam_table *table, const char *six, const char *
     assert_int_equal(got, expected);
 }
 
-/* Figure 1 with the translations of appendix B. */
+/*
+ * Figure 1 with the translations of appendix B.
+ * rfc: 7915-6-b, 7757-3.3.1-a, 7757-3.3.2-a
+ */
 static void the_examples_of_the_rfc(void **state)
 {
     static const struct {
@@ -95,7 +98,10 @@ static void the_examples_of_the_rfc(void **state)
     eam_free(table);
 }
 
-/* Figure 2: the longest prefix decides in each direction by itself. */
+/*
+ * Figure 2: the longest prefix decides in each direction by itself.
+ * rfc: 7757-5-a
+ */
 static void overlaps(void **state)
 {
     (void)state;
@@ -126,6 +132,7 @@ static void expect_refusal(const struct eam *mappings, uint32_t n, uint32_t entr
         assert_int_equal(problem.other, other);
 }
 
+/* rfc: 7757-3.2-b, 7757-5-a */
 static void refusals(void **state)
 {
     (void)state;
@@ -155,7 +162,10 @@ static void no_mappings(void **state)
     assert_int_equal(eam_count(NULL), 0);
 }
 
-/* A hundred thousand hosts and some networks around them. */
+/*
+ * A hundred thousand hosts and some networks around them.
+ * rfc: 7757-3.3-a
+ */
 static void many_agree_with_arithmetic(void **state)
 {
     enum { HOSTS = 100000 };

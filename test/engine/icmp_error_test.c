@@ -260,6 +260,7 @@ static void mtu_is_adjusted(void **state)
     assert_int_equal(be(packet_data(&packet) + 28 + 6, 2), 0x4000); /* 1320 bytes were quoted */
 }
 
+/* rfc: 4884-5.4-a, 4884-7-a */
 static void long_errors_are_cut(void **state)
 {
     struct packet original = make6(17, 1500);
@@ -279,7 +280,10 @@ static void long_errors_are_cut(void **state)
 
 static const uint8_t extension[12] = {0x20, 0, 0xaa, 0xbb, 0, 8, 1, 1, 0x12, 0x34, 0x51, 0x01};
 
-/* A field of `field` bytes with a datagram of 40 bytes of transport in it, then an extension. */
+/*
+ * A field of `field` bytes with a datagram of 40 bytes of transport in it, then an extension.
+ * rfc: 7915-5.2-j, 7915-5.2-k, 4884-3-a, 4884-3-b, 4884-4-a, 4884-4-b
+ */
 static void extensions_of_6_are_kept(void **state)
 {
     (void)state;
@@ -306,6 +310,7 @@ static void extensions_of_6_are_kept(void **state)
     }
 }
 
+/* rfc: 7915-4.2-n, 7915-4.2-p, 4884-3-a, 4884-3-c, 4884-4-a, 4884-4-b */
 static void extensions_of_4_are_kept(void **state)
 {
     (void)state;
@@ -331,7 +336,10 @@ static void extensions_of_4_are_kept(void **state)
     }
 }
 
-/* A field that shrinks below 128 bytes is filled up with zeroes, whatever stood there. */
+/*
+ * A field that shrinks below 128 bytes is filled up with zeroes, whatever stood there.
+ * rfc: 4884-4-f
+ */
 static void fields_are_padded_with_zeroes(void **state)
 {
     struct packet original = make6(17, 1000);
@@ -352,7 +360,10 @@ static void fields_are_padded_with_zeroes(void **state)
         assert_int_equal(inner[i], 0);
 }
 
-/* The quotation yields to an extension; if even 128 bytes of it are too many, the extension is cut. */
+/*
+ * The quotation yields to an extension; if even 128 bytes of it are too many, the extension is cut.
+ * rfc: 7915-4.2-o, 4884-7-a
+ */
 static void quotation_yields_to_extensions(void **state)
 {
     static const uint8_t large[600] = {0x20, 7};
@@ -379,7 +390,10 @@ static void quotation_yields_to_extensions(void **state)
     assert_memory_equal(assert_sound4(&packet) + 128, large, 420);
 }
 
-/* Packet Too Big and ICMPv6 Parameter Problem have no room for a length, so they may have no extension. */
+/*
+ * Packet Too Big and ICMPv6 Parameter Problem have no room for a length, so they may have no extension.
+ * rfc: 4884-4.6-a
+ */
 static void messages_without_attribute_lose_extensions(void **state)
 {
     struct packet original = make4(17, 108), packet;
@@ -405,7 +419,10 @@ static void messages_without_attribute_lose_extensions(void **state)
     assert_int_equal(be(packet_data(&packet) + 44, 4), 7);
 }
 
-/* A length attribute that cannot be true is taken for noise: all is quotation, and no length is stated. */
+/*
+ * A length attribute that cannot be true is taken for noise: all is quotation, and no length is stated.
+ * rfc: 4884-5.4-a
+ */
 static void impossible_attributes_are_ignored(void **state)
 {
     static const uint8_t lengths[] = {1, 31, 33, 255};

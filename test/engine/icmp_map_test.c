@@ -43,6 +43,7 @@ static int expected6(unsigned type, unsigned code)
     return DROPPED;
 }
 
+/* rfc: 7915-4.2-a, 7915-4.2-g, 7915-4.2-l, 7915-5.2-b, 7915-5.2-f, 7915-5.2-h */
 static void every_type_and_code_is_mapped(void **state)
 {
     (void)state;
@@ -62,6 +63,7 @@ static void echo_types_are_mapped(void **state)
     assert_int_equal(icmp_query_6to4(129), 0);
 }
 
+/* rfc: 7915-4.2-m */
 static void pointers_from_4_are_mapped(void **state)
 {
     static const int figure3[] = {0,       1,       4, 4, DROPPED, DROPPED, DROPPED, DROPPED, 7,  6,
@@ -76,6 +78,7 @@ static void pointers_from_4_are_mapped(void **state)
     }
 }
 
+/* rfc: 7915-5.2-i */
 static void pointers_from_6_are_mapped(void **state)
 {
     static const int figure6[] = {0, 1, DROPPED, DROPPED, 2, 2, 9, 8};
@@ -109,6 +112,7 @@ static uint32_t mtu6_for(uint32_t reported, uint32_t mtu6, uint32_t mtu4, uint32
     return be(to.rest, 4);
 }
 
+/* rfc: 7915-4.2-h, 7915-4.2-i, 7915-4.2-j */
 static void mtu_from_4_is_adjusted(void **state)
 {
     (void)state;
@@ -137,6 +141,7 @@ static uint32_t mtu4_for(uint32_t reported, uint32_t mtu6, uint32_t mtu4, bool f
     return be(to.rest + 2, 2);
 }
 
+/* rfc: 7915-5.2-g */
 static void mtu_from_6_is_adjusted(void **state)
 {
     (void)state;

@@ -56,6 +56,7 @@ static unsigned reply4(struct packet *original, enum verdict why)
     return be(ip + 20, 2);
 }
 
+/* rfc: 7915-4.4-a, 7915-5.4-a, 7915-5.4-b, 4443-2.3-a, 4443-3.1-a */
 static void every_verdict_has_its_message(void **state)
 {
     (void)state;
@@ -115,6 +116,7 @@ static void every_verdict_has_its_message(void **state)
     }
 }
 
+/* rfc: 7915-4.1-c, 4443-3.2-a */
 static void mtu_is_that_of_the_other_side(void **state)
 {
     struct packet packet = make6(17, 1600);
@@ -134,6 +136,7 @@ static void mtu_is_that_of_the_other_side(void **state)
     assert_int_equal(be(packet_data(&reply) + 24, 4), 1472);
 }
 
+/* rfc: 7915-5.1-m, 4443-3.4-a */
 static void pointers_point_to_the_cause(void **state)
 {
     static const uint8_t routing[16] = {17, 1, 4, 1};
@@ -145,6 +148,7 @@ static void pointers_point_to_the_cause(void **state)
     assert_int_equal(be(packet_data(&reply) + 44, 4), 43);
 }
 
+/* rfc: 4443-2.4-c */
 static void silence_is_kept_where_it_must(void **state)
 {
     struct packet packet = make6(58, 60);
@@ -167,6 +171,7 @@ static void silence_is_kept_where_it_must(void **state)
     assert_int_equal(reply4(&packet, VERDICT_HOP_LIMIT), 0xb00);
 }
 
+/* rfc: 4443-2.4-d, 4443-2.4-e */
 static void address_pairs_are_judged(void **state)
 {
     static const uint8_t no_hosts4[][4] = {
@@ -199,6 +204,7 @@ static void address_pairs_are_judged(void **state)
     assert_false(build(&packet, VERDICT_HOP_LIMIT));
 }
 
+/* rfc: 4443-2.4-b */
 static void long_originals_are_cut(void **state)
 {
     struct packet packet = make6(6, 60000);

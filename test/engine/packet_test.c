@@ -254,6 +254,9 @@ static void icmp_kinds_are_told_apart(void **state)
     struct packet strange = make4(58, 12);
     assert_int_equal(packet_describe(&strange, &found), VERDICT_COUNT);
     assert_int_equal(found.kind, PACKET_OTHER);
+    strange = make4(2, 4);
+    assert_int_equal(packet_describe(&strange, &found), VERDICT_COUNT);
+    assert_int_equal(found.kind, PACKET_ICMP_OTHER);
 }
 
 static enum verdict with_offload(struct packet packet, struct offload offload)

@@ -114,6 +114,7 @@ static struct packet error_from(uint32_t hop)
     return packet;
 }
 
+/* rfc: 6791-5-b */
 static void hops_without_ipv4_share_a_block(void **state)
 {
     enum { HOPS = 4000, ADDRESSES = 16 };

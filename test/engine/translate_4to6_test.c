@@ -37,6 +37,7 @@ static void set_ttl(struct packet *packet, uint8_t ttl)
     seal_ipv4(packet_data(packet));
 }
 
+/* rfc: 7915-4.1-d, 7915-4.1-e, 7915-4.1-g, 7915-4.1-h, 7915-4.1-i */
 static void header_is_as_the_rfc_says(void **state)
 {
     /* version 6, class 0xab, flow label 0, payload 28, UDP, hop limit 63 */

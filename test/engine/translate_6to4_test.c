@@ -31,6 +31,7 @@ static void assert_refused(struct packet packet, enum verdict why)
     assert_memory_equal(&copy, &packet, sizeof(copy));
 }
 
+/* rfc: 7915-5.1-a, 7915-5.1-b, 7915-5.1-d, 7915-5.1-f, 7915-5.1-h, 7915-5.1-i */
 static void header_is_as_the_rfc_says(void **state)
 {
     /* version/IHL, TOS = class, length 48, identification, no DF, TTL 63, UDP, checksum, addresses */

@@ -128,6 +128,7 @@ def hop_limited(lab, hops):
 @pytest.mark.parametrize("own", [{"ipv6": "2001:db8:1::1", "ipv4": "203.0.113.1"},
                                  {"ipv6": "2001:db8:64::c000:211", "ipv4": "192.0.2.17"}],
                          ids=["the-hosts-own", "a-pool-address"])
+# rfc: 4443-2.2-a
 def test_time_exceeded_bears_the_configured_address(lab, own):
     """First the kernel answers, then isthmus from `address`; what lies behind answers through it."""
     daemon = start(lab, settings(address=own))

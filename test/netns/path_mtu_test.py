@@ -129,6 +129,7 @@ def test_a_black_hole_is_no_harm_to_clamped_tcp(lab):
     transfer(lab)
 
 
+# rfc: 7915-4-a, 7915-4.1-b
 @pytest.mark.parametrize("lowest", [1280, 1500])
 def test_datagrams_without_df_arrive_whole_at_the_client(lab, lowest):
     """Sizes around what fits: IPv4 without DF, from the server, to be fragmented by isthmus or not."""

@@ -55,6 +55,7 @@ def test_iperf_udp_loses_next_to_nothing(lab, daemon, direction):
     assert end["sum"]["lost_percent"] < 0.1
 
 
+# rfc: 7915-4-d
 @pytest.mark.parametrize("direction", [(), ("-R",)], ids=["to-server", "to-client"])
 def test_packets_of_a_flow_stay_in_order(lab, daemon, direction):
     """Eight flows at once: nothing sent again for having come out of order, hardly anything queued."""

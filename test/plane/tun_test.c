@@ -674,7 +674,7 @@ static uint64_t spread_flows(void)
 
 static void test_each_flow_has_one_queue(void **state)
 {
-    uint64_t first, second;
+    uint64_t first, second; /* rfc: 7915-4-d */
 
     (void)state;
     need_device();

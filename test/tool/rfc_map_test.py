@@ -39,7 +39,8 @@ static const int rows[] = {{
 }};
 """
 VECTORS = f"""\
-# {TAG}1-2.3-a, 1-4-b
+# Of this: {TAG}1-2.3-a,
+#   1-4-b
 # and more
 vector the first | case
 in x
@@ -114,7 +115,7 @@ def test_a_test_in_python(tree):
 @pytest.mark.parametrize("file, old, new, complaint", [
     ("engine/a.c", "1-4-b", "1-4-c", "engine/a.c:12: 1-4-c stands in no list of doc/rfc"),
     ("engine/a.c", "1-2.3-a", "", "doc/rfc/rfc1.txt: 1-2.3-a has no function, and no reason (\"not: ...\")"),
-    ("test/vectors/some.txt", "1-2.3-a,", "", "doc/rfc/rfc1.txt: 1-2.3-a has no test, and no reason"),
+    ("test/vectors/some.txt", "1-2.3-a,\n#", "", "doc/rfc/rfc1.txt: 1-2.3-a has no test, and no reason"),
     ("engine/a.c", "1-4-b", "1-4-b, 1-4-a", "1-4-a has a reason why not, and tags nevertheless"),
     ("engine/a.c", "1-4-b", "1-4-b, 1-2.3-b", "1-2.3-b points elsewhere; its tags or reason belong there"),
     ("test/vectors/some.txt", "vector the second", f"# {TAG}1-4-b\n", "nothing follows that the tag could"),

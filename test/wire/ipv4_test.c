@@ -10,6 +10,7 @@
 
 #include "wire/ipv4.h"
 
+/* rfc: 6052-3.1-a */
 static void non_global_blocks_end_where_they_should(void **state)
 {
     static const struct {

@@ -40,6 +40,7 @@ static struct rfc6052_prefix prefix(unsigned example)
     return (struct rfc6052_prefix){address(examples[example].prefix), examples[example].length};
 }
 
+/* rfc: 7915-6-a, 6052-2.2-d, 6052-2.2-f */
 static void examples_embed(void **state)
 {
     (void)state;
@@ -52,6 +53,7 @@ static void examples_embed(void **state)
     }
 }
 
+/* rfc: 6052-2.2-e */
 static void embedding_is_undone_by_extracting(void **state)
 {
     (void)state;
@@ -80,6 +82,7 @@ static void prefix_contains_by_its_bits(void **state)
     }
 }
 
+/* rfc: 6052-2.2-a */
 static void only_six_lengths_are_valid(void **state)
 {
     (void)state;
