@@ -13,7 +13,7 @@ import ipaddress
 import struct
 from collections import namedtuple
 
-TCP, UDP, ICMP4, ICMP6 = 6, 17, 1, 58
+TCP, UDP, ICMP4, IGMP, ICMP6 = 6, 17, 1, 2, 58
 HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION = 0, 43, 44, 60
 SKIPPED = (HOP_BY_HOP, ROUTING, DESTINATION)  # RFC 7915 5.1
 # Headers that RFC 8200 and IANA call extension headers, but which RFC 7915 5.1 does not name as skipped.

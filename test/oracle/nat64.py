@@ -300,6 +300,9 @@ class Nat64:
         icmp = ICMP4 if packet.version == 4 else ICMP6
         if packet.fragmented and not self.config.features.get("fragments"):
             found.append(defect("fragment", "RFC 6146 3.4; this version does not"))
+        if packet.version == 4 and packet.protocol == internet.IGMP:
+            found.append(defect("icmp-type", "RFC 7915 4.2: IGMP, silently"))
+            return False
         if packet.protocol not in (TCP, UDP, icmp):
             found.append(defect("protocol", "RFC 6146 3.4", (3, 2, bytes(4)) if packet.version == 4 else
                                 (1, 4, bytes(4))))

@@ -134,6 +134,8 @@ class Stateless:
         error = packet.protocol == ICMP4 and packet.is_error
         if illegal_source4(packet.source):
             found.append(defect("bad-source", "RFC 7915 4.1", must=not error))
+        if packet.protocol == internet.IGMP:
+            found.append(defect("icmp-type", "RFC 7915 4.2: IGMP, silently"))
         if self.transport_defects(packet, found):
             return result
         simple = hairpinned or self.hairpin == "simple"
