@@ -149,6 +149,7 @@ struct engine_counters {
     uint64_t icmp_errors_sent;
     uint64_t icmp_errors_suppressed; /* due, but: the rate, no address configured, or the queue full */
     uint64_t pieces_made;            /* of packets that were divided */
+    uint64_t stored_syns_displaced;  /* given up unanswered, for newer ones */
     uint64_t probes_sent;            /* TCP keepalive probes, RFC 6146 3.5.2.2 */
     uint64_t sessions_created, sessions_ended;
     uint64_t bindings_created, bindings_ended;

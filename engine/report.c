@@ -21,6 +21,7 @@ void engine_count(const struct engine *engine, struct engine_counters *counters)
         counters->icmp_errors_sent += atomic_load64(&own->icmp_errors_sent);
         counters->icmp_errors_suppressed += atomic_load64(&own->icmp_errors_suppressed);
         counters->pieces_made += atomic_load64(&own->pieces_made);
+        counters->stored_syns_displaced += atomic_load64(&own->stored_syns_displaced);
         counters->probes_sent += atomic_load64(&own->probes_sent);
         counters->sessions_created += atomic_load64(&actor->sessions_created);
         counters->sessions_ended += atomic_load64(&actor->sessions_ended);

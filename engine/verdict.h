@@ -42,11 +42,14 @@
       "A UDP super-packet whose datagrams are larger than the IPv6 side carries.", "RFC 7915 4.1")           \
     V(PORTS_EXHAUSTED, "ports-exhausted", REFUSED,                                                           \
       "No free port is left in any pool address for this protocol; enlarge nat64.pool.", "RFC 6146 3.5.1.1") \
-    V(TABLE_FULL, "table-full", REFUSED, "The session table is full; raise nat64.limits.sessions.",          \
-      "RFC 6146 3.5.1")                                                                                      \
+    V(TABLE_FULL, "table-full", REFUSED,                                                                     \
+      "The session table is full, or three quarters of it and the packet came from outside; raise "          \
+      "nat64.limits.sessions.",                                                                              \
+      "RFC 6146 3.5.1, 5.3")                                                                                 \
     V(SUBSCRIBER_FULL, "subscriber-full", REFUSED,                                                           \
-      "The subscriber has as many sessions as it may; see nat64.limits.sessions-per-subscriber.",            \
-      "RFC 6888 REQ-4")                                                                                      \
+      "The subscriber has as many sessions as nat64.limits.sessions-per-subscriber allows, or three "        \
+      "quarters of that and the packet came from outside; a capture with this verdict shows whose it is.",   \
+      "RFC 6146 5.3, RFC 6888 REQ-4")                                                                        \
     V(INDEX_FULL, "index-full", DROPPED,                                                                     \
       "Too many sessions hash to one place of the table; seen often, raise nat64.limits.sessions.", "")      \
     V(CONTENTION, "contention", DROPPED,                                                                     \

@@ -39,9 +39,10 @@ static uint32_t first_place(uint64_t hash)
 }
 
 /* Takes a place of the set: an empty one, or that of the oldest. False: others have them all in hand. */
-static bool take_place(struct waiting *waiting, uint64_t hash, uint32_t tick, uint32_t *place)
+static bool take_place(struct worker *worker, uint64_t hash, uint32_t *place)
 {
-    uint32_t first = first_place(hash);
+    struct waiting *waiting = &worker->engine->waiting;
+    uint32_t first = first_place(hash), tick = worker->tick;
     for (unsigned tries = 0; tries < CREATE_TRIES; tries++) {
         uint64_t oldest = 0;
         uint32_t chosen = WAITING_SYNS;
@@ -55,9 +56,13 @@ static bool take_place(struct waiting *waiting, uint64_t hash, uint32_t tick, ui
             chosen = i;
         }
         *place = chosen;
-        if (chosen != WAITING_SYNS && atomic_swap_if64(&waiting->place[chosen], oldest, PLACE_BUSY))
-            return true;
+        if (chosen == WAITING_SYNS || !atomic_swap_if64(&waiting->place[chosen], oldest, PLACE_BUSY))
+            continue;
+        if (oldest != PLACE_EMPTY)
+            atomic_count(&worker->counters.stored_syns_displaced, 1);
+        return true;
     }
+    atomic_count(&worker->counters.stored_syns_displaced, 1); /* the new one */
     return false;
 }
 
@@ -66,7 +71,8 @@ static void forget_first(struct worker *worker)
 {
     struct waiting_line *line = &worker->waiting;
     const struct waiting_turn *turn = &line->turn[line->first];
-    (void)atomic_swap_if64(&worker->engine->waiting.place[turn->place], turn->word, PLACE_EMPTY);
+    if (atomic_swap_if64(&worker->engine->waiting.place[turn->place], turn->word, PLACE_EMPTY))
+        atomic_count(&worker->counters.stored_syns_displaced, 1);
     line->first = (line->first + 1) % WAITING_SYNS;
     line->count--;
 }
@@ -95,7 +101,7 @@ void waiting_store(struct worker *worker, const struct packet *packet, const str
             return; /* this one is the same SYN again */
     if (worker->waiting.count == WAITING_SYNS)
         forget_first(worker);
-    if (!take_place(waiting, hash, worker->tick, &turn.place))
+    if (!take_place(worker, hash, &turn.place))
         return;
     struct waiting_syn *syn = &waiting->syn[turn.place];
     syn->description = *description;

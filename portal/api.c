@@ -159,7 +159,7 @@ struct activity {
 };
 
 enum {
-    ACTIVITIES = 13,
+    ACTIVITIES = 14,
 };
 
 static void read_activities(const struct daemon *daemon, const struct engine_counters *engine,
@@ -172,6 +172,9 @@ static void read_activities(const struct daemon *daemon, const struct engine_cou
         {"icmp-errors-suppressed", "engine",
          "ICMP errors not made: over translation.icmp-errors-per-second, or without a nat64.address.",
          engine->icmp_errors_suppressed},
+        {"stored-syns-displaced", "engine",
+         "SYNs from outside that were stored and gave way to newer ones, unanswered: at most 1024 are kept.",
+         engine->stored_syns_displaced},
         {"probes-sent", "engine", "TCP probes that ask whether an idle connection still lives.",
          engine->probes_sent},
         {"pieces-made", "engine", "IPv6 fragments made of packets that were fragmented.",

@@ -13,6 +13,7 @@
 #include <string.h>
 
 enum {
+    VECTOR_INSTANCES = 3, /* of nat64 */
     VECTOR_RANGES = 8,
     VECTOR_STATICS = 8,
     VECTOR_MAPPINGS = 16, /* of each siit instance */
@@ -21,11 +22,11 @@ enum {
 
 struct vector_settings {
     struct settings all;
-    struct pool_range ranges[VECTOR_RANGES];
-    struct static_binding statics[VECTOR_STATICS];
+    struct pool_range ranges[VECTOR_INSTANCES][VECTOR_RANGES];
+    struct static_binding statics[VECTOR_INSTANCES][VECTOR_STATICS];
     struct path_route paths[2][VECTOR_PATHS]; /* IPv6, IPv4 */
     uint32_t path_count[2];
-    bool own_pool; /* a pool line has replaced the standard one */
+    bool own_pool; /* a pool line has replaced the standard one of the first instance */
     struct eam mappings[SIIT_INSTANCES_MAXIMUM][VECTOR_MAPPINGS];
     uint32_t mapping_count[SIIT_INSTANCES_MAXIMUM];
 };
@@ -50,19 +51,43 @@ static inline void vector_settings_standard(struct vector_settings *settings)
     nat64->subscriber_prefix = SUBSCRIBER_PREFIX_DEFAULT;
     nat64->sessions_per_subscriber = SUBSCRIBER_SESSIONS_DEFAULT;
     nat64->pool_count = 1;
-    nat64->pool = settings->ranges;
-    nat64->statics = settings->statics;
-    settings->ranges[0] = (struct pool_range){.first = htonl(0xc0000201u),
-                                              .count = 1,
-                                              .low = 1024,
-                                              .high = 65535,
-                                              .transports = (1 << TRANSPORT_COUNT) - 1};
+    nat64->pool = settings->ranges[0];
+    nat64->statics = settings->statics[0];
+    settings->ranges[0][0] = (struct pool_range){.first = htonl(0xc0000201u),
+                                                 .count = 1,
+                                                 .low = 1024,
+                                                 .high = 65535,
+                                                 .transports = (1 << TRANSPORT_COUNT) - 1};
     nat64->timeouts = (struct nat64_timeouts){.udp = UDP_DEFAULT_SECONDS,
                                               .icmp = ICMP_DEFAULT_SECONDS,
                                               .tcp_established = TCP_ESTABLISHED_SECONDS,
                                               .tcp_transitory = TCP_TRANSITORY_SECONDS,
                                               .tcp_syn = TCP_INCOMING_SYN_SECONDS,
                                               .fragment = FRAGMENT_SECONDS};
+}
+
+/* The last nat64 instance begun, which `set`, `pool` and `static` are about. */
+static inline struct nat64_settings *vector_nat64(struct vector_settings *settings)
+{
+    uint32_t count = settings->all.nat64_count;
+    return &settings->all.nat64[count > 0 ? count - 1 : 0];
+}
+
+/* `instance NAME` begins another: with the standard settings, but no pool */
+static inline bool vector_instance(struct vector_settings *settings, const char *name)
+{
+    uint32_t number = settings->all.nat64_count;
+    if (number == 0 || number == VECTOR_INSTANCES || strlen(name) >= INSTANCE_NAME_SIZE)
+        return false;
+    struct vector_settings standard;
+    struct nat64_settings *nat64 = &settings->all.nat64[settings->all.nat64_count++];
+    vector_settings_standard(&standard);
+    *nat64 = standard.all.nat64[0];
+    strcpy(nat64->name, name);
+    nat64->pool_count = 0;
+    nat64->pool = settings->ranges[number];
+    nat64->statics = settings->statics[number];
+    return true;
 }
 
 static inline bool vector_set_prefix(struct rfc6052_prefix *prefix, const char *value)
@@ -81,10 +106,10 @@ static inline bool vector_set_flag(bool *flag, const char *value, const char *on
     return *flag || strcmp(value, off) == 0;
 }
 
-static inline bool vector_set_number(struct settings *settings, const char *key, const char *value)
+static inline bool vector_set_number(struct vector_settings *settings, const char *key, const char *value)
 {
-    struct nat64_settings *nat64 = &settings->nat64[0];
-    struct translation_settings *translation = &settings->translation;
+    struct nat64_settings *nat64 = vector_nat64(settings);
+    struct translation_settings *translation = &settings->all.translation;
     const struct {
         const char *key;
         uint32_t *number;
@@ -115,7 +140,7 @@ static inline bool vector_set_number(struct settings *settings, const char *key,
 /* `set KEY VALUE` */
 static inline bool vector_set(struct vector_settings *settings, const char *text)
 {
-    struct nat64_settings *nat64 = &settings->all.nat64[0];
+    struct nat64_settings *nat64 = vector_nat64(settings);
     struct translation_settings *translation = &settings->all.translation;
     char key[64], value[128];
     if (sscanf(text, "%63s %127s", key, value) != 2)
@@ -150,13 +175,13 @@ static inline bool vector_set(struct vector_settings *settings, const char *text
         translation->tos = good ? (int)tos : -1;
         return good;
     }
-    return vector_set_number(&settings->all, key, value);
+    return vector_set_number(settings, key, value);
 }
 
 /* `pool ADDRESS[+COUNT] LOW-HIGH TRANSPORTS` */
 static inline bool vector_pool(struct vector_settings *settings, const char *text)
 {
-    struct nat64_settings *nat64 = &settings->all.nat64[0];
+    struct nat64_settings *nat64 = vector_nat64(settings);
     char address[64], transports[64];
     unsigned low, high;
     struct pool_range range = {.count = 1};
@@ -167,9 +192,10 @@ static inline bool vector_pool(struct vector_settings *settings, const char *tex
         *plus = '\0';
         range.count = (uint32_t)atoi(plus + 1);
     }
-    if (!settings->own_pool)
+    if (!settings->own_pool && nat64 == &settings->all.nat64[0]) {
         nat64->pool_count = 0;
-    settings->own_pool = true;
+        settings->own_pool = true;
+    }
     if (inet_pton(AF_INET, address, &range.first) != 1 || range.count == 0 ||
         nat64->pool_count == VECTOR_RANGES)
         return false;
@@ -178,7 +204,7 @@ static inline bool vector_pool(struct vector_settings *settings, const char *tex
     range.transports = (uint8_t)((strstr(transports, "tcp") != NULL) << TRANSPORT_TCP |
                                  (strstr(transports, "udp") != NULL) << TRANSPORT_UDP |
                                  (strstr(transports, "icmp") != NULL) << TRANSPORT_ICMP);
-    settings->ranges[nat64->pool_count++] = range;
+    nat64->pool[nat64->pool_count++] = range;
     return range.transports != 0;
 }
 
@@ -219,7 +245,7 @@ static inline struct paths *vector_paths(struct vector_settings *settings)
 static inline bool vector_static(struct vector_settings *settings, const char *text)
 {
     static const char *const names[TRANSPORT_COUNT] = {"tcp", "udp", "icmp"};
-    struct nat64_settings *nat64 = &settings->all.nat64[0];
+    struct nat64_settings *nat64 = vector_nat64(settings);
     char transport[8], six[64], four[32];
     unsigned port6, port4;
     struct static_binding binding = {.transport = 0};
@@ -233,7 +259,7 @@ static inline bool vector_static(struct vector_settings *settings, const char *t
     if (binding.transport == TRANSPORT_COUNT || inet_pton(AF_INET6, six, binding.ipv6.bytes) != 1 ||
         inet_pton(AF_INET, four, &binding.ipv4) != 1)
         return false;
-    settings->statics[nat64->static_count++] = binding;
+    nat64->statics[nat64->static_count++] = binding;
     return true;
 }
 

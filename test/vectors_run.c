@@ -11,11 +11,11 @@
  *     set KEY VALUE                     see test/vector_settings.h for the keys
  *     pool ADDRESS[+COUNT] LOW-HIGH T   replaces the standard pool, for transports T: tcp,udp; again: adds
  *     static T [IPV6]:PORT IPV4:PORT    a static binding
- *     siit name NAME                    an instance of stateless translation; further `siit KEY VALUE` and
- *     eam IPV4[/N] IPV6[/N]             (a mapping) are about the last one
- *     path PREFIX MTU                   a route of this machine; where none leads the MTU is 1500
- *     headroom BYTES                    in front of packets that go in
- *     now SECONDS                       since the start; does not by itself call engine_expire
+ *     instance NAME                     another nat64 instance, without a pool; `set`, `pool` and `static`
+ * are about it from here on siit name NAME                    an instance of stateless translation; further
+ * `siit KEY VALUE` and eam IPV4[/N] IPV6[/N]             (a mapping) are about the last one path PREFIX MTU
+ * a route of this machine; where none leads the MTU is 1500 headroom BYTES                    in front of
+ * packets that go in now SECONDS                       since the start; does not by itself call engine_expire
  *     expire                            engine_expire until nothing is due
  *     in PACKET                         several in a row are one burst
  *     verdict NAME                      of the next packet of the burst
@@ -272,6 +272,12 @@ static void line_static(struct run *run, char *text)
         fail(run, "static tcp|udp|icmp [IPV6]:PORT IPV4:PORT");
 }
 
+static void line_instance(struct run *run, char *text)
+{
+    if (run->engine != NULL || !vector_instance(&run->settings, text))
+        fail(run, "instance NAME, before the first packet; two at most");
+}
+
 static void line_siit(struct run *run, char *text)
 {
     if (run->engine != NULL)
@@ -481,6 +487,7 @@ static void line_count(struct run *run, char *text)
         {"icmp_errors_suppressed", counters.icmp_errors_suppressed},
         {"pieces_made", counters.pieces_made},
         {"probes_sent", counters.probes_sent},
+        {"stored_syns_displaced", counters.stored_syns_displaced},
         {"half_open_evicted", counters.half_open_evicted},
         {"sessions_created", counters.sessions_created},
         {"sessions_ended", counters.sessions_ended},
@@ -568,15 +575,25 @@ static const struct {
     const char *word;
     void (*take)(struct run *run, char *text);
 } lines[] = {
-    {"set", line_set},           {"pool", line_pool},
-    {"static", line_static},     {"path", line_path},
-    {"siit", line_siit},         {"eam", line_eam},
-    {"headroom", line_headroom}, {"now", line_now},
-    {"expire", line_expire},     {"in", line_in},
-    {"verdict", line_verdict},   {"out", line_out},
-    {"pull", line_pull},         {"sessions", line_sessions},
-    {"bindings", line_bindings}, {"bytes", line_bytes},
-    {"count", line_count},       {"check", line_check},
+    {"set", line_set},
+    {"pool", line_pool},
+    {"static", line_static},
+    {"path", line_path},
+    {"instance", line_instance},
+    {"siit", line_siit},
+    {"eam", line_eam},
+    {"headroom", line_headroom},
+    {"now", line_now},
+    {"expire", line_expire},
+    {"in", line_in},
+    {"verdict", line_verdict},
+    {"out", line_out},
+    {"pull", line_pull},
+    {"sessions", line_sessions},
+    {"bindings", line_bindings},
+    {"bytes", line_bytes},
+    {"count", line_count},
+    {"check", line_check},
     {"packets", line_packets},
 };
 

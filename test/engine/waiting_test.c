@@ -199,6 +199,9 @@ static void more_than_there_is_room_for(void **state)
     for (unsigned second = 0; second < 20; second++, fixture->now += SECOND)
         answered += answers(fixture, 0, 0) + answers(fixture, 1, 0);
     assert_int_equal(answered, kept);
+    struct engine_counters counters;
+    engine_count(fixture->engine, &counters);
+    assert_int_equal(counters.stored_syns_displaced, FLOOD - kept);
     assert_int_equal(stored(fixture), 0);
 }
 

@@ -447,7 +447,7 @@ static void test_counters(void **state)
         json_decref(object);
     }
     assert_int_equal(count, VERDICT_COUNT);
-    assert_int_equal(others, 13);
+    assert_int_equal(others, 14);
 }
 
 static void test_pools(void **state)
