@@ -23,16 +23,16 @@
 
 enum {
     LINE_MAXIMUM = 256,
-    LIST_MAXIMUM = 1 << 20, /* bytes; 4096 proxy entries take a tenth of it */
+    LIST_MAXIMUM = 16 << 20, /* bytes; as many routes as siit may have take less, see setup_siit.c */
 };
 
 struct changes {
     int directory;
     int fd;
-    off_t last;              /* where the last line starts */
+    off_t last, end;         /* where the last line starts and ends */
     struct change_list left; /* by an earlier run; the file starts with it */
     bool *wanted;            /* of each item there: it was appended again */
-    size_t next;             /* where to look first: the same comes in the same order */
+    size_t *order;           /* numbers of the items there, sorted */
 };
 
 /* How many words follow the name; a single one is the rest of the line, so that paths may hold blanks. */
@@ -53,12 +53,12 @@ static uint64_t network_namespace(void)
 static bool write_line(struct changes *changes, const char *line)
 {
     size_t length = strlen(line);
-    changes->last = lseek(changes->fd, 0, SEEK_END);
-    if (changes->last < 0)
-        return false;
-    ssize_t written = write(changes->fd, line, length);
-    if (written == (ssize_t)length)
+    changes->last = changes->end;
+    ssize_t written = pwrite(changes->fd, line, length, changes->last);
+    if (written == (ssize_t)length) {
+        changes->end += written;
         return true;
+    }
     int error = written >= 0 && written < (ssize_t)length ? ENOSPC : errno;
     changes_retract(changes);
     errno = error;
@@ -111,6 +111,7 @@ static bool replace_file(struct changes *changes, const struct change_list *list
         if (changes->fd >= 0)
             close(changes->fd);
         changes->fd = new.fd;
+        changes->last = changes->end = new.end;
         return true;
     }
     int error = errno;
@@ -121,6 +122,33 @@ static bool replace_file(struct changes *changes, const struct change_list *list
     return false;
 }
 
+/* 0 for two that are the same change; of settings the values do not matter. */
+static int same_change_order(const struct change *a, const struct change *b)
+{
+    if (a->kind != b->kind)
+        return a->kind < b->kind ? -1 : 1;
+    int order = strcmp(a->subject, b->subject);
+    bool device_counts = a->kind == CHANGE_ROUTE || a->kind == CHANGE_PROXY;
+    return order != 0 || !device_counts ? order : strcmp(a->before, b->before);
+}
+
+static int item_order(const void *a, const void *b, void *context)
+{
+    const struct change *items = context;
+    return same_change_order(&items[*(const size_t *)a], &items[*(const size_t *)b]);
+}
+
+static bool sort_left(struct changes *changes)
+{
+    size_t count = changes->left.count;
+    changes->order = calloc(count + 1, sizeof(*changes->order));
+    for (size_t i = 0; changes->order != NULL && i < count; i++)
+        changes->order[i] = i;
+    if (changes->order != NULL)
+        qsort_r(changes->order, count, sizeof(*changes->order), item_order, changes->left.items);
+    return changes->order != NULL;
+}
+
 struct changes *changes_continue(int directory, struct change_list *left)
 {
     struct changes *changes = calloc(1, sizeof(*changes));
@@ -129,7 +157,7 @@ struct changes *changes_continue(int directory, struct change_list *left)
     *changes = (struct changes){.directory = directory, .fd = -1, .left = *left};
     memset(left, 0, sizeof(*left));
     changes->wanted = calloc(changes->left.count + 1, sizeof(*changes->wanted));
-    if (changes->wanted != NULL && replace_file(changes, &changes->left, false))
+    if (changes->wanted != NULL && sort_left(changes) && replace_file(changes, &changes->left, false))
         return changes;
     int error = errno;
     changes_close(changes);
@@ -146,32 +174,38 @@ struct changes *changes_create(int directory)
 /* Is it on the list that was left? Then it is wanted. */
 static bool find_left(struct changes *changes, const struct change *change)
 {
-    size_t count = changes->left.count;
-    bool device_counts = change->kind == CHANGE_ROUTE || change->kind == CHANGE_PROXY;
-    for (size_t i = 0; i < count; i++) {
-        size_t at = (changes->next + i) % count;
-        const struct change *item = &changes->left.items[at];
-        if (item->kind == change->kind && strcmp(item->subject, change->subject) == 0 &&
-            (!device_counts || strcmp(item->before, change->before) == 0)) {
+    size_t low = 0, high = changes->left.count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2, at = changes->order[middle];
+        int order = same_change_order(change, &changes->left.items[at]);
+        if (order == 0) {
             changes->wanted[at] = true;
-            changes->next = at + 1;
             return true;
         }
+        if (order < 0)
+            high = middle;
+        else
+            low = middle + 1;
     }
     return false;
 }
 
-bool changes_append(struct changes *changes, const struct change *change)
+bool changes_append_unsynced(struct changes *changes, const struct change *change)
 {
     if (!writable(change)) {
         errno = EINVAL;
         return false;
     }
     if (find_left(changes, change)) {
-        changes->last = lseek(changes->fd, 0, SEEK_END); /* there is nothing to take back */
+        changes->last = changes->end; /* there is nothing to take back */
         return true;
     }
-    if (!write_change(changes, change))
+    return write_change(changes, change);
+}
+
+bool changes_append(struct changes *changes, const struct change *change)
+{
+    if (!changes_append_unsynced(changes, change))
         return false;
     if (change->kind == CHANGE_PROXY || changes_sync(changes))
         return true;
@@ -189,6 +223,7 @@ bool changes_sync(struct changes *changes)
 void changes_retract(struct changes *changes)
 {
     int ignored = ftruncate(changes->fd, changes->last);
+    changes->end = changes->last;
     (void)ignored; /* undoing a change that was never made is harmless */
 }
 
@@ -200,6 +235,7 @@ void changes_close(struct changes *changes)
         close(changes->fd);
     changes_free(&changes->left);
     free(changes->wanted);
+    free(changes->order);
     free(changes);
 }
 

@@ -67,6 +67,9 @@ bool changes_forget_unwanted(struct changes *changes);
  */
 bool changes_append(struct changes *changes, const struct change *change);
 
+/* The same without waiting for the disk: many of a kind, and then changes_sync before they are made. */
+bool changes_append_unsynced(struct changes *changes, const struct change *change);
+
 /* Writes all through to the disk. False and errno if that failed. */
 bool changes_sync(struct changes *changes);
 

@@ -136,10 +136,8 @@ int netlink_address_add(struct netlink *netlink, const struct network *own, unsi
     return acknowledged(netlink, message);
 }
 
-static int change_route(struct netlink *netlink, uint16_t type, const struct network *to, unsigned index)
+void netlink_put_route(struct nlmsghdr *message, bool add, const struct network *to, unsigned index)
 {
-    bool add = type == RTM_NEWROUTE;
-    struct nlmsghdr *message = netlink_request(netlink, type, add ? NLM_F_CREATE | NLM_F_EXCL : 0);
     struct rtmsg *route = mnl_nlmsg_put_extra_header(message, sizeof(*route));
     route->rtm_family = (unsigned char)to->family;
     route->rtm_dst_len = to->length;
@@ -149,17 +147,20 @@ static int change_route(struct netlink *netlink, uint16_t type, const struct net
     route->rtm_type = RTN_UNICAST;
     mnl_attr_put(message, RTA_DST, to->family == AF_INET ? 4 : 16, to->address);
     mnl_attr_put_u32(message, RTA_OIF, index);
-    return acknowledged(netlink, message);
 }
 
 int netlink_route_add(struct netlink *netlink, const struct network *to, unsigned index)
 {
-    return change_route(netlink, RTM_NEWROUTE, to, index);
+    struct nlmsghdr *message = netlink_request(netlink, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL);
+    netlink_put_route(message, true, to, index);
+    return acknowledged(netlink, message);
 }
 
 int netlink_route_remove(struct netlink *netlink, const struct network *to, unsigned index)
 {
-    return change_route(netlink, RTM_DELROUTE, to, index);
+    struct nlmsghdr *message = netlink_request(netlink, RTM_DELROUTE, 0);
+    netlink_put_route(message, false, to, index);
+    return acknowledged(netlink, message);
 }
 
 static int ignore_answer(const struct nlmsghdr *message, void *context)

@@ -10,6 +10,7 @@
 
 #include <net/if.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct netlink;
@@ -44,6 +45,15 @@ int netlink_address_add(struct netlink *netlink, const struct network *address, 
 /* A unicast route to a device. Adding one that exists is EEXIST, removing one that does not is ESRCH. */
 int netlink_route_add(struct netlink *netlink, const struct network *to, unsigned index);
 int netlink_route_remove(struct netlink *netlink, const struct network *to, unsigned index);
+
+/*
+ * The same for many routes, with one exchange for a hundred. All are tried; the first error is returned, and
+ * *failed is the number of the route that it is about. To remove what does not exist is no error here.
+ */
+int netlink_routes_add(struct netlink *netlink, const struct network *to, size_t count, unsigned index,
+                       size_t *failed);
+int netlink_routes_remove(struct netlink *netlink, const struct network *to, size_t count, unsigned index,
+                          size_t *failed);
 
 /* Answering ARP for an IPv4 address (network byte order) on an interface that does not have it. */
 int netlink_proxy_add(struct netlink *netlink, uint32_t address, unsigned index);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * One request and its answers: shared by netlink.c and netlink_walk.c, of no use to others.
+ * One request and its answers: shared by the files netlink*.c, of no use to others.
  */
 #ifndef CONTROL_NETLINK_SOCKET_H
 #define CONTROL_NETLINK_SOCKET_H
@@ -26,5 +26,8 @@ struct nlmsghdr *netlink_request(struct netlink *netlink, uint16_t type, uint16_
 
 /* Sends it and gives every answer to `visit` (NULL: none expected). Returns 0 or an errno. */
 int netlink_exchange(struct netlink *netlink, const struct nlmsghdr *message, mnl_cb_t visit, void *context);
+
+/* Fills a message, whose header is put already, with a unicast route to a device. */
+void netlink_put_route(struct nlmsghdr *message, bool add, const struct network *to, unsigned index);
 
 #endif /* CONTROL_NETLINK_SOCKET_H */

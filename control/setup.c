@@ -19,53 +19,6 @@
 #include "control/setup_settings.h"
 #include "control/setup_siit.h"
 
-struct route_search {
-    const struct network *to;
-    unsigned index;
-    bool found;
-};
-
-static void compare_route(void *context, const struct netlink_route *route)
-{
-    struct route_search *search = context;
-    if (route->index == search->index && route->to.length == search->to->length &&
-        memcmp(route->to.address, search->to->address, sizeof(route->to.address)) == 0)
-        search->found = true;
-}
-
-static bool is_ours_already(const struct setup *setup, const struct network *to)
-{
-    struct route_search search = {.to = to, .index = setup->index};
-    netlink_routes(setup->netlink, to->family, compare_route, &search);
-    return search.found;
-}
-
-bool setup_route(const struct setup *setup, const struct network *to, char *error, size_t size)
-{
-    struct change change = {.kind = CHANGE_ROUTE};
-    network_print(to, change.subject);
-    snprintf(change.before, sizeof(change.before), "%s", setup->config->plane.name);
-    if (!changes_append(setup->changes, &change)) {
-        snprintf(error, size, "cannot record the route to %s: %s", change.subject, strerror(errno));
-        return false;
-    }
-    int problem = netlink_route_add(setup->netlink, to, setup->index);
-    if (problem == 0) {
-        log_info("added a route to %s over %s", change.subject, change.before);
-        return true;
-    }
-    if (problem == EEXIST && is_ours_already(setup, to))
-        return true; /* left by an earlier run, or made by hand: ours now */
-    changes_retract(setup->changes);
-    if (problem == EEXIST)
-        snprintf(error, size, "there is a route to %s already; remove it, or set plane.routes: false",
-                 change.subject);
-    else
-        snprintf(error, size, "cannot add a route to %s over %s: %s", change.subject, change.before,
-                 strerror(problem));
-    return false;
-}
-
 /* Has an earlier range of any instance the same address? Ranges that differ in ports share addresses. */
 static bool routed_before(const struct config *config, const struct pool_range *until, uint32_t address)
 {

@@ -14,13 +14,16 @@
 #include "control/log.h"
 
 enum {
-    ROUTES_MAXIMUM = 4096, /* for mappings; more are better summed up by hand */
-    PROXIES_MAXIMUM =
-        4096, /* addresses of one span of mappings to answer ARP for, as many as a pool may have */
+    ROUTES_MAXIMUM = 1 << 18, /* for mappings; the kernel takes a second and a hundred megabytes for them */
+    /* Addresses of one span of mappings to answer ARP for, as many as a pool may have. */
+    PROXIES_MAXIMUM = 4096,
 };
 
-/* Networks that a span falls into: the largest that begins at its start, again and again. */
-static uint32_t count_networks(struct ipv4_span span)
+/*
+ * Cuts a span into networks: the largest that begins at its start, again and again. They go to `to` unless
+ * that is NULL; how many there are.
+ */
+static uint32_t cut_span(struct ipv4_span span, struct network *to)
 {
     uint64_t first = span.first, end = (uint64_t)span.last + 1;
     uint32_t count = 0;
@@ -28,78 +31,127 @@ static uint32_t count_networks(struct ipv4_span span)
         uint64_t size = first == 0 ? UINT64_C(1) << 32 : first & -first;
         while (size > end - first)
             size /= 2;
+        if (to != NULL) {
+            to[count] = (struct network){.family = AF_INET, .length = (uint8_t)(32 - __builtin_ctzll(size))};
+            store_be32(to[count].address, to_be32((uint32_t)first));
+        }
         first += size;
     }
     return count;
 }
 
+static bool is_all_of_ipv4(const struct ipv4_span *spans, uint32_t count)
+{
+    return count == 1 && spans[0].first == 0 && spans[0].last == UINT32_MAX;
+}
+
+/* Is there sense in routes for these? Otherwise it is said what to do. */
+static bool can_be_routed(const struct setup *setup, const struct ipv4_span *spans, uint32_t count)
+{
+    const char *device = setup->config->plane.name;
+    uint64_t networks = 0;
+    for (uint32_t i = 0; i < count; i++)
+        networks += cut_span(spans[i], NULL);
+    if (is_all_of_ipv4(spans, count))
+        log_warning("the mappings of siit cover all of IPv4, for which no route is made, since it would take "
+                    "this machine's own way out: give those networks routes that the IPv6 hosts are to be "
+                    "reached under, as in `ip route add 192.0.2.0/24 dev %s`",
+                    device);
+    else if (networks > ROUTES_MAXIMUM)
+        log_warning(
+            "the mappings of siit need %llu routes, more than the %d that are made: give the networks "
+            "around them routes, as in `ip route add 192.0.2.0/24 dev %s`",
+            (unsigned long long)networks, ROUTES_MAXIMUM, device);
+    else
+        return true;
+    return false;
+}
+
 static bool route_spans(const struct setup *setup, const struct ipv4_span *spans, uint32_t count, char *error,
                         size_t size)
 {
-    uint64_t networks = 0;
-    for (uint32_t i = 0; i < count; i++)
-        networks += count_networks(spans[i]);
-    if (networks > ROUTES_MAXIMUM) {
-        log_warning(
-            "the mappings of siit need %llu routes, of which none are made: route the networks around "
-            "them to %s yourself",
-            (unsigned long long)networks, setup->config->plane.name);
+    size_t networks = 0;
+    if (count == 0 || !can_be_routed(setup, spans, count))
         return true;
+    for (uint32_t i = 0; i < count; i++)
+        networks += cut_span(spans[i], NULL);
+    struct network *to = calloc(networks, sizeof(*to));
+    if (to == NULL) {
+        snprintf(error, size, "out of memory; free some and try again");
+        return false;
     }
-    for (uint32_t i = 0; i < count; i++) {
-        uint64_t addresses = (uint64_t)spans[i].last - spans[i].first + 1;
-        if (addresses == UINT64_C(1) << 32)
-            log_warning("the mappings of siit cover all of IPv4, for which no route is made: route what is "
-                        "behind the translator to %s yourself",
-                        setup->config->plane.name);
-        else if (!setup_route_span(setup, spans[i].first, addresses, error, size))
+    networks = 0;
+    for (uint32_t i = 0; i < count; i++)
+        networks += cut_span(spans[i], to + networks);
+    bool done = setup_routes(setup, to, networks, "mappings", error, size);
+    free(to);
+    return done;
+}
+
+static bool route_prefixes(const struct setup *setup, char *error, size_t size)
+{
+    const struct settings *settings = &setup->config->settings;
+    for (uint32_t i = 0; i < settings->siit_count; i++) {
+        const struct siit_settings *siit = &settings->siit[i];
+        struct network to = {.family = AF_INET6, .length = siit->prefix.length};
+        memcpy(to.address, siit->prefix.address.bytes, sizeof(to.address));
+        if (siit->prefix.length != 0 && !setup_route(setup, &to, error, size))
             return false;
+        if (siit->prefix.length != 0 && eam_count(siit->eam) == 0)
+            log_info("siit %s has no mappings: give the IPv4 networks of its IPv6 hosts routes, as in `ip "
+                     "route add 192.0.2.0/24 dev %s`",
+                     siit->name, setup->config->plane.name);
     }
     return true;
 }
 
-struct own_search {
-    uint32_t address;
-    bool found;
+/* Addresses that errors come from, and whether the machine has one of them itself. */
+struct error_sources {
+    struct ipv4_span span;
+    bool local;
 };
 
-static void compare_own(void *context, const struct netlink_address *address)
+static void look_for_local(void *context, const struct netlink_address *address)
 {
-    struct own_search *search = context;
-    if (address->network.family == AF_INET &&
-        from_be32(load_be32(address->network.address)) == search->address)
-        search->found = true;
+    struct error_sources *sources = context;
+    uint32_t own = from_be32(load_be32(address->network.address));
+    if (address->network.family == AF_INET && own >= sources->span.first && own <= sources->span.last)
+        sources->local = true;
 }
 
 /*
- * The addresses that stand for hops without IPv4 (RFC 6791). Errors from there enter the kernel by the
- * device, and a reverse path filter asks for a route back; and what is sent to them ends here instead of
- * going in circles.
+ * With a reverse path filter the kernel drops what comes from an address that no route leads to, and whoever
+ * answers an error is to meet the translator. A route that somebody else has made does as well, and what
+ * is the machine's own needs none.
  */
-static bool route_sources(const struct setup *setup, const struct siit_settings *siit, char *error,
-                          size_t size)
+static void route_error_sources(const struct setup *setup)
 {
-    struct own_search own = {.address = from_be32(siit->icmp_source.first)};
-    if (siit->icmp_source.count == 1)
-        netlink_addresses(setup->netlink, compare_own, &own);
-    return own.found ||
-           setup_route_span(setup, from_be32(siit->icmp_source.first), siit->icmp_source.count, error, size);
+    const struct settings *settings = &setup->config->settings;
+    for (uint32_t i = 0; i < settings->siit_count; i++) {
+        const struct pool_range *range = &settings->siit[i].icmp_source;
+        uint32_t first = from_be32(range->first);
+        struct error_sources sources = {.span = {.first = first, .last = first + range->count - 1}};
+        struct ipv4_span *span = &sources.span;
+        struct network to[2 * 32];
+        char error[256];
+        if (range->count == 0)
+            continue;
+        netlink_addresses(setup->netlink, look_for_local, &sources);
+        if (sources.local)
+            log_info("siit %s: this machine itself has an address of icmp-source-ipv4, so there is no route "
+                     "for it",
+                     settings->siit[i].name);
+        else if (!setup_routes(setup, to, cut_span(*span, to), "sources of ICMP errors", error,
+                               sizeof(error)))
+            log_warning("siit %s: icmp-source-ipv4: %s", settings->siit[i].name, error);
+    }
 }
 
 bool setup_siit_routes(const struct setup *setup, char *error, size_t size)
 {
-    const struct settings *settings = &setup->config->settings;
-    for (uint32_t i = 0; i < settings->siit_count; i++) {
-        const struct rfc6052_prefix *prefix = &settings->siit[i].prefix;
-        struct network to = {.family = AF_INET6, .length = prefix->length};
-        memcpy(to.address, prefix->address.bytes, sizeof(to.address));
-        if (prefix->length != 0 && !setup_route(setup, &to, error, size))
-            return false;
-    }
-    for (uint32_t i = 0; i < settings->siit_count; i++)
-        if (!route_sources(setup, &settings->siit[i], error, size))
-            return false;
     uint32_t count;
+    if (!route_prefixes(setup, error, size))
+        return false;
     struct ipv4_span *spans = config_siit_spans(setup->config, &count);
     if (spans == NULL) {
         snprintf(error, size, "out of memory; free some and try again");
@@ -107,6 +159,8 @@ bool setup_siit_routes(const struct setup *setup, char *error, size_t size)
     }
     bool done = route_spans(setup, spans, count, error, size);
     free(spans);
+    if (done)
+        route_error_sources(setup);
     return done;
 }
 

@@ -8,6 +8,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -16,6 +17,10 @@
 #include "control/netlink.h"
 #include "control/state.h"
 #include "control/sysctl.h"
+
+enum {
+    ROUTES_TOGETHER = 17, /* from so many on they are removed together, and only their number is said */
+};
 
 static bool gone(int error)
 {
@@ -65,6 +70,40 @@ static int undo_route(struct netlink *netlink, const struct change *change)
     return error;
 }
 
+/* Removes routes over one device, which may have gone and taken them along. True: that is done. */
+static bool remove_routes(struct netlink *netlink, const struct change *items, size_t count)
+{
+    char text[NETWORK_TEXT];
+    size_t known = 0, which;
+    unsigned index = if_nametoindex(items[0].before);
+    struct network *to = calloc(count, sizeof(*to));
+    if (to == NULL) {
+        log_error("cannot remove %zu routes over %s: out of memory", count, items[0].before);
+        return index == 0;
+    }
+    for (size_t i = 0; i < count; i++)
+        known += network_parse(items[i].subject, &to[known]);
+    int error = index == 0 ? ENODEV : netlink_routes_remove(netlink, to, known, index, &which);
+    if (error == 0)
+        log_info("removed %zu routes over %s", known, items[0].before);
+    else if (!gone(error)) {
+        network_print(&to[which], text);
+        log_error("cannot remove the route to %s: %s", text, strerror(error));
+    }
+    free(to);
+    return error == 0 || gone(error);
+}
+
+/* How many routes over one device stand together at the end of the first `count` items. */
+static size_t routes_together(const struct change *items, size_t count)
+{
+    size_t routes = 0;
+    while (routes < count && items[count - routes - 1].kind == CHANGE_ROUTE &&
+           strcmp(items[count - routes - 1].before, items[count - 1].before) == 0)
+        routes++;
+    return routes;
+}
+
 static int undo_proxy(struct netlink *netlink, const struct change *change)
 {
     uint32_t address;
@@ -109,8 +148,14 @@ size_t undo_changes(const struct change_list *list)
         log_error("cannot talk to the kernel about routes: %s", strerror(errno));
         return list->count;
     }
-    for (size_t left = list->count; left > 0; left--) {
-        const struct change *change = &list->items[left - 1];
+    for (size_t left = list->count; left > 0;) {
+        size_t routes = routes_together(list->items, left);
+        if (routes >= ROUTES_TOGETHER) {
+            left -= routes;
+            failed += !remove_routes(netlink, &list->items[left], routes);
+            continue;
+        }
+        const struct change *change = &list->items[--left];
         int error = undo[change->kind](netlink, change);
         if (error == 0 || gone(error))
             continue;

@@ -124,6 +124,32 @@ static void test_routes_come_and_go(void **state)
     }
 }
 
+static void test_many_routes_at_once(void **state)
+{
+    enum { MANY = 1234 };
+    static struct network to[MANY];
+    struct found found = {0};
+    size_t failed = 0;
+    (void)state;
+    machine_need();
+    assert_int_equal(netlink_link_up(netlink, index_of_device), 0);
+    for (unsigned i = 0; i < MANY; i++)
+        to[i] =
+            (struct network){.family = AF_INET, .address = {10, (uint8_t)(i >> 8), (uint8_t)i}, .length = 24};
+    assert_int_equal(netlink_route_add(netlink, &to[777], index_of_device), 0);
+    assert_int_equal(netlink_routes_add(netlink, to, MANY, index_of_device, &failed), EEXIST);
+    assert_int_equal(failed, 777);
+    assert_int_equal(netlink_routes(netlink, AF_INET, note_route, &found), 0);
+    assert_int_equal(found.count, MANY); /* the others are there all the same */
+    assert_int_equal(netlink_route_remove(netlink, &to[3], index_of_device), 0);
+    assert_int_equal(netlink_routes_remove(netlink, to, MANY, index_of_device, &failed), 0);
+    found.count = 0;
+    assert_int_equal(netlink_routes(netlink, AF_INET, note_route, &found), 0);
+    assert_int_equal(found.count, 0);
+    assert_int_equal(netlink_routes_add(netlink, to, 0, index_of_device, &failed), 0);
+    assert_int_equal(netlink_routes_add(netlink, to, 1, 9999, &failed), ENODEV);
+}
+
 static void test_route_metric_and_address_are_read(void **state)
 {
     struct found found = {0};
@@ -231,6 +257,7 @@ int main(void)
         cmocka_unit_test(test_networks_as_text),
         DEVICE_TEST(test_link_goes_up),
         DEVICE_TEST(test_routes_come_and_go),
+        DEVICE_TEST(test_many_routes_at_once),
         DEVICE_TEST(test_route_metric_and_address_are_read),
         DEVICE_TEST(test_route_without_carrier_is_not_usable),
         DEVICE_TEST(test_proxy_entries_come_and_go),

@@ -78,6 +78,34 @@ static void test_device_routes_and_proxies(void **state)
     close(other);
 }
 
+/* So many that they are removed together, among other changes; and when the device has gone before. */
+static void test_many_routes(void **state)
+{
+    enum { MANY = 300 };
+    static struct change changes[MANY + 2];
+    struct change_list list = {.items = changes, .count = MANY + 2};
+    (void)state;
+    machine_need();
+    int device = machine_device("test1");
+    assert_int_equal(sysctl_write("net/ipv4/conf/lo/forwarding", "1"), 0);
+    changes[0] = (struct change){CHANGE_SYSCTL, "net/ipv4/conf/lo/forwarding", "0", "1"};
+    for (unsigned i = 0; i < MANY; i++) {
+        changes[i + 1] = (struct change){CHANGE_ROUTE, "", "test1", ""};
+        snprintf(changes[i + 1].subject, sizeof(changes[i + 1].subject), "10.%u.%u.0/24", i >> 8, i & 255);
+    }
+    changes[MANY + 1] = (struct change){CHANGE_ROUTE, "2001:db8::/32", "test1", ""};
+    assert_int_equal(
+        system("ip link set test1 up && for i in 0 7 255; do ip route add 10.0.$i.0/24 dev test1; "
+               "done && ip route add 10.1.43.0/24 dev test1 && "
+               "ip route add 2001:db8::/32 dev test1"),
+        0);
+    assert_int_equal(undo_changes(&list), 0);
+    assert_int_equal(system("! ip route | grep -q ^10 && ! ip -6 route | grep -q ^2001:db8::/32"), 0);
+    expect_setting("net/ipv4/conf/lo/forwarding", "0");
+    close(device);
+    assert_int_equal(undo_changes(&list), 0);
+}
+
 static void test_files(void **state)
 {
     const char *directory = directory_make();
@@ -192,6 +220,7 @@ int main(void)
         cmocka_unit_test(test_settings),
         cmocka_unit_test(test_order_is_reversed),
         cmocka_unit_test(test_device_routes_and_proxies),
+        cmocka_unit_test(test_many_routes),
         cmocka_unit_test(test_files),
         cmocka_unit_test(test_settings_stay_while_another_daemon_runs),
         cmocka_unit_test(test_list_of_another_namespace_is_kept),

@@ -205,6 +205,48 @@ def test_a_hundred_thousand_mappings(lab):
     assert "10.0.0.0/16" in routes and len(routes.splitlines()) < 20
 
 
+@pytest.mark.parametrize("arguments", [(), ("--stay",)], ids=["run", "stay"])
+def test_mappings_that_share_no_route(lab, arguments):
+    """Each has a route of its own; the next start finds those left and makes or removes only what is new."""
+    before = nat64.snapshot(lab.gateway)
+
+    def begin(count):
+        lines = "".join(f"10.{i >> 7}.{(i & 127) << 1}.1 2001:db8:{i:x}::1\n" for i in range(count))
+        path = lab.write("eam.txt", lines + f"{CLIENT4} {nat64.CLIENT}\n")
+        return start(lab, siit(eam=[], eam_file=path), *arguments)
+
+    def routes():
+        text = lab.gateway.run(["ip", "-4", "route", "show", "dev", "isthmus0"]).stdout
+        return len(re.findall(r"^(?:10|192)\.", text, re.MULTILINE))
+    for count, said in ((6000, "added 6001 routes to mappings"), (7000, "routes to mappings"), (5000, "")):
+        daemon = begin(count)
+        assert said in daemon.log()
+        wait_until(lambda count=count: routes() == count + 1, "the routes of this start alone")
+        lab.client.run(["ping", "-c", "1", "-W", "2", SERVER_MAPPED])
+        assert daemon.stop() == 0
+    daemon.command("down")
+    assert nat64.difference(before, nat64.snapshot(lab.gateway)) == []
+
+
+def test_mappings_of_all_of_ipv4(lab):
+    """No route, since it would be the machine's own way out; what to do is said and works."""
+    eam = [{"ipv4": "0.0.0.0/0", "ipv6": "2001:db8:46::/96"}]
+    daemon = start(lab, siit(eam=eam))
+    assert "cover all of IPv4" in daemon.log() and "ip route add" in daemon.log()
+    assert lab.gateway.run(["ip", "-4", "route", "show", "dev", "isthmus0"]).stdout == ""
+
+
+def test_sources_of_errors_have_a_route(lab):
+    start(lab, siit(icmp_source_ipv4="198.51.100.4/30"))
+    assert "198.51.100.4/30" in lab.gateway.run(["ip", "-4", "route", "show", "dev", "isthmus0"]).stdout
+
+
+def test_own_address_as_source_of_errors(lab):
+    daemon = start(lab, siit(icmp_source_ipv4=nat64.GATEWAY4))
+    assert nat64.GATEWAY4 not in lab.gateway.run(["ip", "-4", "route", "show", "dev", "isthmus0"]).stdout
+    assert "has an address of icmp-source-ipv4" in daemon.log()
+
+
 def test_everything_is_undone(lab):
     before = nat64.snapshot(lab.gateway)
     daemon = start(lab, siit(icmp_source_ipv4="198.51.100.64/26"))
