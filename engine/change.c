@@ -176,9 +176,14 @@ static const char *bring_in(struct changing *changing)
     pool_permit(table, changing->new);
     permissions_begin(table, &changing->new->settings);
     const char *problem = statics_add(changing->control, changing->new);
-    if (problem == NULL)
-        put_in_force(changing, changing->new);
-    return problem;
+    if (problem != NULL)
+        return problem;
+    pairing_begin(changing->control, changing->new);
+    put_in_force(changing, changing->new);
+    if (!workers_begin_anew(changing)) /* what they have just made by the old rules is not looked for then */
+        return NULL;
+    pairing_begin(changing->control, changing->new);
+    return NULL;
 }
 
 /* The old rules again. Nothing is at the numbers and places of the new ones but static bindings. */

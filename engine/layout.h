@@ -158,16 +158,20 @@ _Static_assert(sizeof(struct record) == 64, "a record fills one cache line");
 
 /*
  * The users of a binding, one word, so that whoever changes one part knows the others: generation of the lead
- * (16 bits); flags (2); until (22), a second at or after which all its sessions end; and how many users there
- * are (24): its sessions, plus one for the configuration if it is static. Whoever takes the last one off
- * takes the binding down. While USERS_CLOSING is set nobody may join, and no session of it is renewed.
+ * (16 bits); flags (2); until (22), a second at or after which all its sessions end; one more flag; and how
+ * many users there are (23): its sessions, plus one for the configuration if it is static. Whoever takes the
+ * last one off takes the binding down. While USERS_CLOSING is set nobody may join, and no session of it is
+ * renewed.
  *
  * Of `until` there are the lower bits only, so it is compared within LIFETIME_MAXIMUM seconds around now.
  */
 #define USERS_STATIC  0x800000000000ull
 #define USERS_CLOSING 0x400000000000ull
 #define USERS_UNTIL   0x3fffffull
-#define USERS_MAXIMUM 0xffffffu
+#define USERS_ASTRAY                                                                                         \
+    0x800000ull /* it is not on the address that its client's hash says, engine/pairing.h                    \
+                 */
+#define USERS_MAXIMUM 0x7fffffu
 _Static_assert(LIFETIME_MAXIMUM <= USERS_UNTIL / 2, "two ends of a lifetime can be told apart");
 
 WIRE_INLINE uint64_t users_make(uint16_t generation, uint64_t flags, uint32_t until, uint32_t count)
@@ -263,6 +267,7 @@ struct table_header {
     struct geometry geometry;
     struct table_constants constants;
     struct instance_identity instance[NAT64_INSTANCES_MAXIMUM];
+    uint32_t astray;                             /* bindings that USERS_ASTRAY is said of */
     uint64_t fresh __attribute__((aligned(64))); /* records from here on were never used */
     uint64_t half_open_head, half_open_tail;     /* of the ring, in slots that were ever passed */
     uint32_t half_open;                          /* sessions that are half-open, or about to be made so */

@@ -129,19 +129,38 @@ TABLE_FUNCTION bool withdraw_session(const struct table *table, const struct rec
     return true;
 }
 
-/* One user less. Whoever was the last takes the binding down; its record holds no session any more. */
+/* The rest of a binding that was astray; apart, because BPF has no room for one more frame below the other.
+ */
+TABLE_FUNCTION bool end_astray(struct actor *actor, uint32_t index)
+{
+    const struct table *table = table_of(actor);
+    const struct record *lead = record_at(table, index);
+    if (absent(actor) || absent(lead))
+        return false;
+    (void)pairing_leave(table, &lead->client, lead->instance, lead->address);
+    return free_record(actor, index);
+}
+
+/*
+ * One user less. Whoever was the last takes the binding down; its record holds no session any more. True: all
+ * but end_astray, which is up to the caller.
+ */
 TABLE_FUNCTION bool leave_binding(struct actor *actor, uint32_t index)
 {
     const struct table *table = table_of(actor);
     struct record *lead = record_at(table, index);
     if (absent(actor) || absent(lead))
         return false;
-    if (users_count(atomic_add64(&lead->users, (uint64_t)-1)) != 1)
-        return true;
+    uint64_t users = atomic_add64(&lead->users, (uint64_t)-1);
+    if (users_count(users) != 1)
+        return false;
     withdraw_binding(table, lead, index);
     (void)release_port(table, lead);
     atomic_count(&actor->bindings_ended, 1);
-    return free_record(actor, index);
+    if ((users & USERS_ASTRAY) != 0)
+        return true;
+    (void)free_record(actor, index);
+    return false;
 }
 
 MAKING_FUNCTION bool session_end(struct actor *actor, uint32_t index, uint64_t life)
@@ -165,7 +184,8 @@ MAKING_FUNCTION bool session_end(struct actor *actor, uint32_t index, uint64_t l
         atomic_store64(&record->life, life_make(0, life_generation(life), 0, PHASE_BINDING));
     else
         (void)free_record(actor, index);
-    (void)leave_binding(actor, lead);
+    if (leave_binding(actor, lead))
+        (void)end_astray(actor, lead);
     return true;
 }
 
@@ -335,8 +355,10 @@ TABLE_FUNCTION bool undo_session(struct actor *actor, const struct found *made)
     if (copy->lead == made->index) {
         withdraw_binding(table, copy, made->index);
         (void)release_port(table, copy);
-    } else {
-        (void)leave_binding(actor, copy->lead);
+        if ((copy->users & USERS_ASTRAY) != 0)
+            (void)pairing_leave(table, &copy->client, copy->instance, copy->address);
+    } else if (leave_binding(actor, copy->lead)) {
+        (void)end_astray(actor, copy->lead);
     }
     leave_place_of(table, copy);
     return free_record(actor, made->index);
@@ -353,21 +375,22 @@ TABLE_FUNCTION bool fill_record(const struct actor *actor, const struct session_
     if (absent(record))
         return false;
     uint16_t generation = (uint16_t)(life_generation(atomic_load64(&record->life)) + 1);
-    made->copy = (struct record){.life = life_make(request->tick, generation, 0, PHASE_MAKING),
-                                 .client = request->key.client,
-                                 .remote = request->key.remote,
-                                 .client_port = request->key.client_port,
-                                 .remote_port = request->key.remote_port,
-                                 .pool = request->pool,
-                                 .pool_port = request->pool_port,
-                                 .address = request->address,
-                                 .lead = made->index,
-                                 .transport = request->key.transport,
-                                 .instance = request->key.instance,
-                                 .lane = (uint16_t)actor->lane,
-                                 .users = users_make(generation, 0, request->expires, 1),
-                                 .kind = RECORD_NAT64,
-                                 .counted = request->sessions_per_subscriber != 0};
+    made->copy = (struct record){
+        .life = life_make(request->tick, generation, 0, PHASE_MAKING),
+        .client = request->key.client,
+        .remote = request->key.remote,
+        .client_port = request->key.client_port,
+        .remote_port = request->key.remote_port,
+        .pool = request->pool,
+        .pool_port = request->pool_port,
+        .address = request->address,
+        .lead = made->index,
+        .transport = request->key.transport,
+        .instance = request->key.instance,
+        .lane = (uint16_t)actor->lane,
+        .users = users_make(generation, request->astray ? USERS_ASTRAY : 0, request->expires, 1),
+        .kind = RECORD_NAT64,
+        .counted = request->sessions_per_subscriber != 0};
     if (lead != NULL) {
         made->copy.pool = lead->copy.pool;
         made->copy.pool_port = lead->copy.pool_port;
@@ -390,15 +413,33 @@ TABLE_FUNCTION bool fill_record(const struct actor *actor, const struct session_
     return true;
 }
 
+/* What take_place took. */
+TABLE_FUNCTION bool give_place_back(const struct table *table, const struct session_request *request)
+{
+    if (absent(table) || absent(request))
+        return false;
+    return leave_place(table, &request->key.client, request->key.instance,
+                       request->sessions_per_subscriber != 0);
+}
+
+/* What the caller has claimed for a new binding. */
+TABLE_FUNCTION bool release_claim(const struct table *table, const struct session_request *request)
+{
+    if (absent(table) || absent(request))
+        return false;
+    struct port_map *map = port_map_at(table, request->address, request->key.transport);
+    if (!absent(map))
+        ports_release(map, from_be16(request->pool_port));
+    return !request->astray ||
+           pairing_leave(table, &request->key.client, request->key.instance, request->address);
+}
+
 /* The caller's port goes back when a making fails before a record holds it. */
 WIRE_INLINE enum made refuse(const struct table *table, const struct session_request *request,
                              const struct found *lead, enum made why)
 {
-    if (lead != NULL)
-        return why;
-    struct port_map *map = port_map_at(table, request->address, request->key.transport);
-    if (!absent(map))
-        ports_release(map, from_be16(request->pool_port));
+    if (lead == NULL)
+        (void)release_claim(table, request);
     return why;
 }
 
@@ -422,17 +463,16 @@ WIRE_INLINE enum made make(struct actor *actor, const struct session_request *re
                            const struct found *lead, struct found *made)
 {
     const struct table *table = table_of(actor);
-    bool counted = request->sessions_per_subscriber != 0;
     enum made place = take_place(actor, request);
     if (place != MADE)
         return refuse(table, request, lead, place);
     made->index = records_take(table, actor->lane);
     if (made->index == NO_RECORD) {
-        (void)leave_place(table, &request->key.client, request->key.instance, counted);
+        (void)give_place_back(table, request);
         return refuse(table, request, lead, MADE_TABLE_FULL);
     }
     if (lead != NULL && !join_lead(table, lead, request->expires)) {
-        (void)leave_place(table, &request->key.client, request->key.instance, counted);
+        (void)give_place_back(table, request);
         (void)records_push(table, actor->lane, made->index);
         return MADE_LOOK_AGAIN;
     }
@@ -553,8 +593,11 @@ MAKING_FUNCTION bool binding_end_static(struct actor *actor, const struct found 
         uint64_t users = atomic_load64(&record->users);
         if (users_generation(users) != life_generation(lead->copy.life) || (users & USERS_STATIC) == 0)
             return false;
-        if (atomic_swap_if64(&record->users, users, (users & ~USERS_STATIC) | USERS_CLOSING))
-            return leave_binding(actor, lead->index);
+        if (!atomic_swap_if64(&record->users, users, (users & ~USERS_STATIC) | USERS_CLOSING))
+            continue;
+        if (leave_binding(actor, lead->index))
+            (void)end_astray(actor, lead->index);
+        return true;
     }
     return false;
 }

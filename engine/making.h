@@ -6,8 +6,8 @@
 #ifndef ENGINE_MAKING_H
 #define ENGINE_MAKING_H
 
+#include "engine/pairing.h"
 #include "engine/sessions.h"
-#include "engine/subscribers.h"
 
 #ifdef __bpf__
 #define MAKING_FUNCTION TABLE_FUNCTION
@@ -45,8 +45,8 @@ enum made {
 
 /*
  * Makes a session: joining the binding found as `lead`, or with a new binding on the port that the request
- * names and that the caller has claimed, if `lead` is NULL. In that case the port belongs to the binding on
- * success and has been released on failure. On MADE, `made` is the new record.
+ * names and that the caller has claimed, if `lead` is NULL. In that case the port (and what `astray` says)
+ * belongs to the binding on success and has been released on failure. On MADE, `made` is the new record.
  */
 MAKING_FUNCTION enum made session_make(struct actor *actor, const struct session_request *request,
                                        const struct found *lead, struct found *made);

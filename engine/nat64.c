@@ -210,8 +210,11 @@ bool nat64_claim_ahead(struct worker *worker, const struct description *descript
 
 void nat64_unclaim(struct worker *worker, const struct session_request *request)
 {
-    ports_release(port_map_at(worker->actor.table, request->address, request->key.transport),
+    const struct table *table = worker->actor.table;
+    ports_release(port_map_at(table, request->address, request->key.transport),
                   from_be16(request->pool_port));
+    if (request->astray)
+        (void)pairing_leave(table, &request->key.client, request->key.instance, request->address);
 }
 
 /* The port claimed ahead, or else one claimed now, if need be after a look for expired sessions. */

@@ -304,10 +304,20 @@ static bool take_port(const struct table *table, const struct record *lead, cons
     return ports_take_static(port_map_at(table, lead->address, lead->transport), port);
 }
 
+/* The pool may have changed: whether a binding is where its client's hash says is found out anew. */
+static void pair(const struct recovery *recovery, struct record *lead)
+{
+    struct key6 key = record_key6(lead);
+    if (!pool_prefers(recovery->table, recovery->engine->rules, lead) &&
+        pairing_enter(recovery->table, &key, lead->address, 0))
+        lead->users |= USERS_ASTRAY;
+}
+
 static void bind(struct recovery *recovery, const struct pending *pending)
 {
     struct record *lead = record_at(recovery->table, pending->index);
     if (users_count(lead->users) != 0 && take_port(recovery->table, lead, pending)) {
+        pair(recovery, lead);
         recovery->continued->bindings++;
         return;
     }
@@ -408,6 +418,8 @@ static void unbind(struct recovery *recovery, struct record *lead, uint32_t inde
     index_withdraw(table, SEGMENT_BINDINGS, hash, slot_make(hash, life_generation(lead->life), index));
     *owner_at(table, lead->address, lead->transport, from_be16(lead->pool_port)) = 0;
     ports_release(port_map_at(table, lead->address, lead->transport), from_be16(lead->pool_port));
+    if ((lead->users & USERS_ASTRAY) != 0)
+        (void)pairing_leave(table, &lead->client, lead->instance, lead->address);
     lead->life = life_in(lead->life, PHASE_FREE);
     recovery->continued->bindings--;
 }
@@ -554,7 +566,7 @@ const char *recover(struct engine *engine, const struct engine_options *options)
     for (uint32_t i = 0; i < NAT64_INSTANCES_MAXIMUM; i++)
         header->sessions[i] = 0;
     header->half_open_head = header->half_open_tail = 0;
-    header->half_open = 0;
+    header->half_open = header->astray = 0;
     header->filtered = permissions_wanted(&engine->rules->settings);
     pool_permit(table, engine->rules);
     weigh_all(&recovery);

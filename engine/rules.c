@@ -134,6 +134,8 @@ static void give_places(struct pool *pool, const struct rules *before)
 static void list_by_instance(struct pool *pool)
 {
     uint32_t at = 0;
+    for (uint32_t i = 0; i < pool->count; i++)
+        pool->index[pool->address[i].place] = (uint16_t)i;
     for (uint32_t i = 0; i < NAT64_INSTANCES_MAXIMUM; i++) {
         pool->first[i] = at;
         for (uint32_t j = 0; j < pool->count; j++)

@@ -37,6 +37,7 @@ struct pool {
     /* An instance's addresses: address[order[first[i]]] to address[order[first[i + 1] - 1]]. */
     uint16_t order[ADDRESSES_MAXIMUM];
     uint32_t first[NAT64_INSTANCES_MAXIMUM + 1];
+    uint16_t index[ADDRESSES_MAXIMUM]; /* of a place: where in `address` it is, if any address has it */
 };
 
 struct rules {

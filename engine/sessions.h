@@ -35,12 +35,13 @@
 #include "engine/ports.h"
 #include "engine/records.h"
 
-/* What a new session is to be. Fields `pool` to `address` are ignored when it joins a binding. */
+/* What a new session is to be. Fields `pool` to `astray` are ignored when it joins a binding. */
 struct session_request {
     struct key6 key;
     be32 pool;
     be16 pool_port;
     uint16_t address;
+    bool astray;      /* counted by pairing_enter; like the port, that is the binding's afterwards */
     uint32_t tick;    /* now, in seconds */
     uint32_t expires; /* the last second of its life */
     uint8_t state;

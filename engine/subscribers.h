@@ -14,6 +14,8 @@
  * lane of who entered it: who was stopped and goes on must not take another's word, entered in the same place
  * since, for its own.
  *
+ * Words of the same kind count what engine/pairing.h has to remember of clients.
+ *
  * Whoever dies between joining and making a session leaves a count that is too high by one until the next
  * start counts anew; a PENDING word that was left is emptied by the next who comes.
  */
@@ -46,7 +48,8 @@ WIRE_INLINE uint32_t subscriber_count(uint64_t word)
 /* A walk over the words that may be a subscriber's; or the place of one of them. */
 struct subscriber_walk {
     uint64_t fingerprint; /* a word without its lower 21 bits */
-    uint64_t without;     /* words that have this flag are passed over */
+    uint64_t mask; /* the bits of a word that are looked at; with PENDING among them, those that have it
+                      are passed over */
     uint32_t home, bucket;
     size_t probe; /* how many buckets after the home bucket */
     size_t slot;  /* of the bucket, plus one: the place of the last word; 0: before the first */
@@ -55,7 +58,10 @@ struct subscriber_walk {
 WIRE_INLINE struct subscriber_walk subscriber_start(const struct table *table, uint64_t hash)
 {
     uint32_t home = hash_bucket(table, hash);
-    return (struct subscriber_walk){.fingerprint = subscriber_word(hash, 0), .home = home, .bucket = home};
+    return (struct subscriber_walk){.fingerprint = subscriber_word(hash, 0),
+                                    .mask = ~(2 * SUBSCRIBER_PENDING - 1),
+                                    .home = home,
+                                    .bucket = home};
 }
 
 /* The next word with the fingerprint, or 0 at the end. */
@@ -63,7 +69,7 @@ TABLE_FUNCTION uint64_t subscriber_next(const struct table *table, struct subscr
 {
     if (absent(table) || absent(walk))
         return 0;
-    const uint64_t fingerprint = walk->fingerprint, without = walk->without;
+    const uint64_t fingerprint = walk->fingerprint, mask = walk->mask;
     uint32_t number = walk->bucket;
     for (size_t probe = walk->probe, i = walk->slot; probe < PROBE_LIMIT; probe++, i = 0) {
         struct bucket *bucket = bucket_at(table, SEGMENT_SUBSCRIBERS, number);
@@ -71,7 +77,7 @@ TABLE_FUNCTION uint64_t subscriber_next(const struct table *table, struct subscr
             return 0;
         while (i < BUCKET_SLOTS) {
             uint64_t word = atomic_load64(slot_at(bucket, i++));
-            if (word != 0 && (word & ~(2 * SUBSCRIBER_PENDING - 1)) == fingerprint && (word & without) == 0) {
+            if (word != 0 && (word & mask) == fingerprint) {
                 walk->bucket = number;
                 walk->probe = probe;
                 walk->slot = i;
@@ -168,7 +174,7 @@ TABLE_FUNCTION enum subscriber_result subscriber_join(const struct table *table,
         return SUBSCRIBER_NO_PLACE;
     for (size_t tries = 0; tries < SUBSCRIBER_TRIES; tries++) {
         struct subscriber_walk at = subscriber_start(table, hash);
-        at.without = SUBSCRIBER_PENDING;
+        at.mask |= SUBSCRIBER_PENDING;
         uint64_t word = subscriber_next(table, &at);
         if (word == 0) {
             enum subscriber_result made = subscriber_make(table, hash, lane);
@@ -184,13 +190,11 @@ TABLE_FUNCTION enum subscriber_result subscriber_join(const struct table *table,
 }
 
 /* One session less; false: there was no count to take it from, or others kept at its word. */
-TABLE_FUNCTION bool subscriber_leave(const struct table *table, uint64_t hash)
+WIRE_INLINE bool subscriber_leave_one(const struct table *table, uint64_t hash)
 {
-    if (absent(table))
-        return false;
     for (size_t tries = 0; tries < JOIN_TRIES; tries++) {
         struct subscriber_walk at = subscriber_start(table, hash);
-        at.without = SUBSCRIBER_PENDING;
+        at.mask |= SUBSCRIBER_PENDING;
         uint64_t word = subscriber_next(table, &at);
         if (word == 0)
             return false;
@@ -199,6 +203,11 @@ TABLE_FUNCTION bool subscriber_leave(const struct table *table, uint64_t hash)
             return true;
     }
     return false;
+}
+
+TABLE_FUNCTION bool subscriber_leave(const struct table *table, uint64_t hash)
+{
+    return !absent(table) && subscriber_leave_one(table, hash);
 }
 
 #endif /* ENGINE_SUBSCRIBERS_H */

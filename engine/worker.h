@@ -120,11 +120,19 @@ struct engine {
 
 /* --- pool.c: ports for new bindings --- */
 
+/* Does a binding stand on the address that the hash of its client's prefix says? */
+bool pool_prefers(const struct table *table, const struct rules *rules, const struct record *lead);
+
 /*
- * Claims a port for a new binding, on the subscriber's address while it has one (RFC 6146 section 3.5.1.1),
- * and writes pool, pool_port and address of the request. False: all are in use.
+ * Claims a port for a new binding, on the client's address while that has one (RFC 6146 section 3.5.1.1), and
+ * writes pool, pool_port, address and astray of the request. False: all are in use.
  */
 bool pool_claim(struct worker *worker, struct session_request *request);
+
+/*
+ * --- pairing.c: enters the bindings that are astray by the rules about to come into force. ---
+ */
+void pairing_begin(struct worker *control, const struct rules *rules);
 
 /*
  * --- nat64.c: the policy. What decides returns VERDICT_COUNT if the packet may be translated with *to. ---

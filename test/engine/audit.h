@@ -15,6 +15,7 @@
 #ifndef TEST_ENGINE_AUDIT_H
 #define TEST_ENGINE_AUDIT_H
 
+#include "engine/pairing.h"
 #include "engine/sessions.h"
 
 #include <stdarg.h>
@@ -345,23 +346,34 @@ struct audit_subscriber {
     uint32_t sessions, counted;
 };
 
-/* One per subscriber of a counted session; returns how many. Few are expected, so they are searched. */
+/* Few are expected, so they are searched. Returns how many there are now. */
+static inline uint32_t audit_count_one(struct audit_subscriber *subscribers, uint32_t n, uint64_t hash)
+{
+    uint32_t at = 0;
+    while (at < n && subscribers[at].hash != hash)
+        at++;
+    if (at == n)
+        subscribers[n++] = (struct audit_subscriber){.hash = hash};
+    subscribers[at].sessions++;
+    return n;
+}
+
+/* One per subscriber of a counted session, and one per client and address of bindings astray. */
 static inline uint32_t audit_collect(const struct audit *audit, struct audit_subscriber *subscribers)
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < audit->used; i++) {
         const struct record *record = record_at(audit->table, i);
-        if (life_phase(record->life) != PHASE_LIVE || !record->counted)
-            continue;
-        uint64_t hash = hash_subscriber(audit->table, &record->client,
-                                        header_of(audit->table)->instance[record->instance].subscriber_prefix,
-                                        record->instance);
-        uint32_t at = 0;
-        while (at < n && subscribers[at].hash != hash)
-            at++;
-        if (at == n)
-            subscribers[n++] = (struct audit_subscriber){.hash = hash};
-        subscribers[at].sessions++;
+        if (life_phase(record->life) == PHASE_LIVE && record->counted)
+            n = audit_count_one(
+                subscribers, n,
+                hash_subscriber(audit->table, &record->client,
+                                header_of(audit->table)->instance[record->instance].subscriber_prefix,
+                                record->instance));
+        if (audit_leads(record, i) && (record->users & USERS_ASTRAY) != 0)
+            n = audit_count_one(subscribers, n,
+                                pairing_hash(audit->table, &record->client, record->instance) |
+                                    record->address);
     }
     return n;
 }
@@ -383,7 +395,7 @@ static inline struct audit_subscriber *audit_subscriber_of(const struct audit *a
 
 static inline void audit_subscribers(struct audit *audit)
 {
-    struct audit_subscriber *subscribers = calloc(audit->used + 1, sizeof(*subscribers));
+    struct audit_subscriber *subscribers = calloc(2 * audit->used + 1, sizeof(*subscribers));
     if (subscribers == NULL)
         abort();
     uint32_t n = audit_collect(audit, subscribers);

@@ -28,8 +28,6 @@ from sequence import Difference, Driver, Sequence, describe
 FEATURES = {
     # The verdict `fragment` for every fragment but atomic ones; RFC 6146 3.4 wants them translated.
     "fragments": True,
-    # nat64.filtering is not there; the oracle knows address-dependent filtering.
-    "address-dependent-filtering": False,
     # A packet to a pool address leaves on the IPv4 side and the kernel returns it; RFC 6146 3.8.
     "hairpinning-inside": False,
     # There is no siit mode; Stateless in stateless.py is tested by --self-test only.
@@ -38,10 +36,6 @@ FEATURES = {
 
 # What the engine does otherwise than the oracle reads the RFCs, for the time being; True is the oracle's way.
 FEATURES |= {
-    # Which pool address a client gets does not follow from the bindings it has: where the addresses have
-    # different ports, or one has none left, it may get a second one although the first has ports of the kind;
-    # RFC 6146 3.5.1.1, 3.5.2.3 and 3.5.3 have it keep the first.
-    "pairing-by-bindings": False,
     # A TCP binding whose sessions were cut short by RST or FINs lives on after them until it is swept up, for
     # up to 10 seconds; RFC 6146 3.1 has it end with the last of them.
     "binding-ends-with-its-sessions": False,

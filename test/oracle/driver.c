@@ -152,11 +152,11 @@ static void receive(struct session *session, char *hexes)
     for (unsigned i = 0; i < n; i++)
         verdicts[i] = VERDICT_COUNT;
     engine_receive(engine_worker(session->engine, 0), packets, n, session->now, verdicts);
-    for (unsigned i = 0; i < n; i++) {
+    for (unsigned i = 0; i < n; i++)
         print_verdict(verdicts[i], &packets[i]);
+    print_made(session); /* the pieces of packets that are cut up are cut from those */
+    for (unsigned i = 0; i < n; i++)
         free(packets[i].buffer);
-    }
-    print_made(session);
 }
 
 static void expire(struct session *session)

@@ -72,10 +72,7 @@ class Setup:
         self.lines += [f"static {kind} [{six}]:{port6} {four}:{port4}" for kind, six, port6, four, port4
                        in statics]
         filtering = rng.choice(("address-dependent", "endpoint-independent"))
-        if features["address-dependent-filtering"]:
-            self.lines.append(f"set filtering {filtering}")
-        else:
-            filtering = "endpoint-independent"
+        self.lines.append(f"set filtering {filtering}")
         self.settings = Settings(
             prefix=self.prefix, filtering=filtering,
             address6=ip6(instance["address6"]), address4=ip4(instance["address4"]),

@@ -235,10 +235,6 @@ class Nat64:
         paired = self.paired(client[0])
         # Where the client's address has ports of the other range only, two SHOULDs contradict each other.
         like = None if transport == "icmp" else client[1]
-        sizes = {(count, *rest) for _, count, *rest in self.settings.pool}
-        alike = len(sizes) == 1 and min(high - low for _, low, high, _ in sizes) > 1000
-        if not alike and not self.config.features.get("pairing-by-bindings"):
-            paired = set()
         if paired and address not in paired and any(self.has_port(transport, other, like) for other in paired):
             return "the client has another pool address already (RFC 6146 3.5.1.1, RFC 7857 4)"
         if transport == "icmp":
