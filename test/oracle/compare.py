@@ -23,6 +23,7 @@ import time
 import generate
 import self_test
 from sequence import Difference, Driver, Sequence, describe
+from stateless_sequence import StatelessSequence
 
 # What the engine does not do yet, each with what it does instead. Turn on what has landed.
 FEATURES = {
@@ -30,8 +31,6 @@ FEATURES = {
     "fragments": True,
     # A packet to a pool address leaves on the IPv4 side and the kernel returns it; RFC 6146 3.8.
     "hairpinning-inside": False,
-    # There is no siit mode; Stateless in stateless.py is tested by --self-test only.
-    "siit": False,
 }
 
 # What the engine does otherwise than the oracle reads the RFCs, for the time being; True is the oracle's way.
@@ -44,9 +43,14 @@ FEATURES |= {
 
 # Differences
 
+def make_sequence(driver, seed, statistics):
+    kind = StatelessSequence if generate.theme(seed) == "siit" else Sequence
+    return kind(driver, seed, FEATURES, statistics)
+
+
 def attempt(driver, seed, steps):
     """The difference that the steps lead to, or None, and the sequence."""
-    sequence = Sequence(driver, seed, FEATURES, collections.Counter())
+    sequence = make_sequence(driver, seed, collections.Counter())
     try:
         sequence.run(steps)
     except Difference as difference:
@@ -139,7 +143,7 @@ def compare(arguments, seed):
     while packets < arguments.packets:
         own = source.getrandbits(48) if arguments.sequence is None else arguments.sequence
         steps = generate.steps(random.Random(own ^ 1), arguments.length, FEATURES, generate.theme(own))
-        sequence = Sequence(driver, own, FEATURES, statistics)
+        sequence = make_sequence(driver, own, statistics)
         try:
             sequence.run(steps)
         except Difference as difference:

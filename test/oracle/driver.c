@@ -6,6 +6,8 @@
  *     set KEY VALUE            see test/vector_settings.h for this line and the next two
  *     pool ADDRESS[+COUNT] LOW-HIGH TRANSPORTS
  *     static TRANSPORT [IPV6]:PORT IPV4:PORT
+ *     siit KEY VALUE           see test/vectors_run.c for this line and the next
+ *     eam IPV4[/N] IPV6[/N]
  *     at NANOSECONDS           the time from now on
  *     in HEX[,HEX]...          packets, in one burst; "-" is a packet of no bytes
  *     expire                   engine_expire until nothing is due
@@ -62,6 +64,7 @@ static void end_engine(struct session *session)
         engine_destroy(session->engine);
     if (session->table != NULL)
         table_destroy(session->table);
+    vector_free_mappings(&session->settings);
     session->engine = NULL;
     session->table = NULL;
 }
@@ -74,7 +77,7 @@ static bool need_engine(struct session *session)
     const struct geometry geometry = {
         .sessions = session->settings.all.nat64[0].sessions, .addresses = ADDRESSES, .workers = 1};
     session->table = table_create(&geometry, 1);
-    if (session->table != NULL) {
+    if (session->table != NULL && vector_build_mappings(&session->settings)) {
         struct engine_options options = {.table = session->table,
                                          .settings = &session->settings.all,
                                          .workers = 1,
@@ -217,6 +220,10 @@ static void command(struct session *session, const char *name, char *rest)
         good = session->engine == NULL && vector_pool(&session->settings, rest);
     else if (strcmp(name, "static") == 0)
         good = session->engine == NULL && vector_static(&session->settings, rest);
+    else if (strcmp(name, "siit") == 0)
+        good = session->engine == NULL && vector_siit(&session->settings, rest);
+    else if (strcmp(name, "eam") == 0)
+        good = session->engine == NULL && vector_eam(&session->settings, rest);
     else if (strcmp(name, "new") == 0) {
         end_engine(session);
         vector_settings_standard(&session->settings);

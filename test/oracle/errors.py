@@ -34,6 +34,10 @@ class Quote:
             self.field, self.extension = rest[:words], rest[words:]
         self.extended = words > 0
         self.packet, self.defects = (parse4 if packet.version == 4 else parse6)(self.field, quoted=True)
+        if self.extension and any(found.must for found in self.defects):
+            # The headers do not fit into what the attribute says is the datagram.
+            self.odd, self.field, self.extension = True, rest, b""
+            self.packet, self.defects = (parse4 if packet.version == 4 else parse6)(rest, quoted=True)
         if self.odd:
             self.defects.append(defect("icmp-inner", "RFC 4884 4: the length attribute", must=False))
 
@@ -73,7 +77,7 @@ def kinds4(packet, inner, config):
     if kind == 1 and code in UNREACHABLE4:
         return [(3, UNREACHABLE4[code], zero)]
     if kind == 2:
-        mtu = min(word - 28 if inner.has_fragment_header else word - 20, config.mtu4, config.mtu6 - 20)
+        mtu = min(word - 28 if inner.has_fragment_header else word - 20, config.mtu4, config.mtu6 - 20, 65535)
         # Where nothing is left, RFC 791's smallest MTU will do as well.
         return [(3, 4, struct.pack("!HH", 0, value)) for value in sorted({max(mtu, 0), max(mtu, 68)})]
     if kind == 3:

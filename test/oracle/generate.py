@@ -51,7 +51,7 @@ FLAGS = (SYN, SYN, SYN, SYN | ACK, SYN | ACK, ACK, ACK, ACK | PSH, FIN | ACK, FI
 
 def theme(seed):
     """What a sequence is about."""
-    return random.Random(seed ^ 2).choices(("mixed", "tcp", "full"), (78, 17, 5))[0]
+    return random.Random(seed ^ 2).choices(("mixed", "tcp", "full", "siit"), (58, 17, 5, 20))[0]
 
 
 class Setup:
@@ -82,12 +82,7 @@ class Setup:
             transitory=instance["tcp-transitory"],
             pool=[(ip4(row[0]), *row[1:]) for row in pool],
             statics=[(kind, ip6(six), port6, ip4(four), port4) for kind, six, port6, four, port4 in statics])
-        flag = {"true": True, "false": False}
-        self.config = Config(mtu6=translation["mtu6"], mtu4=translation["mtu4"], tos=translation["tos"],
-                             lowest_ipv6_mtu=translation["lowest-ipv6-mtu"],
-                             zeroize_traffic_class=flag[translation["zeroize-traffic-class"]],
-                             amend_udp_checksum_zero=flag[translation["amend-udp-checksum-zero"]],
-                             mss_clamp=flag[translation["mss-clamp"]], features=features)
+        self.config = self.make_config(translation, features)
         good = GLOBAL if self.prefix.well_known and not self.settings.translate_non_global else ANY_REMOTE
         good = [remote for remote in good if remote >> 28 != 15]
         self.remotes = rng.sample(good, 1 if about == "tcp" else 3)
@@ -100,6 +95,15 @@ class Setup:
         if about == "full":
             self.transports, self.clients = (rng.choice(ALL),), CLIENTS[:2]
             self.client_ports = range(900, 5000)
+
+    @staticmethod
+    def make_config(translation, features):
+        flag = {"true": True, "false": False}
+        return Config(mtu6=translation["mtu6"], mtu4=translation["mtu4"], tos=translation["tos"],
+                      lowest_ipv6_mtu=translation["lowest-ipv6-mtu"],
+                      zeroize_traffic_class=flag[translation["zeroize-traffic-class"]],
+                      amend_udp_checksum_zero=flag[translation["amend-udp-checksum-zero"]],
+                      mss_clamp=flag[translation["mss-clamp"]], features=features)
 
     def draw(self, rng):
         odd = rng.random() < 0.6

@@ -243,6 +243,8 @@ def walk_extensions(packet, data, following, quoted):
             packet.offset, packet.mf = flags >> 3, flags & 1
         following = data[at]
         at += size
+    if packet.has_fragment_header and following in OTHER_EXTENSIONS:
+        found.append(defect(stuck, "RFC 7915 5.1.1", must=False))
     if count > 8:
         found.append(defect(stuck, "a limit of the engine: EXTENSION_HEADERS_MAXIMUM", must=False))
     packet.transport_at = at

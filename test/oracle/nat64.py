@@ -125,6 +125,7 @@ class Prediction:
         self.commit = lambda actual: None
         self.key = None  # (transport, client, remote) of the session it would touch
         self.stored_key = None  # (pool, remote) of a SYN from the IPv4 side
+        self.turned = False  # siit: back to IPv6 at once
         self.unsure = False  # what it says depends on something the engine does otherwise for now
         self.ident = 0  # of a datagram that comes in fragments
 
@@ -143,6 +144,7 @@ class Nat64:
     def __init__(self, settings, config):
         self.settings, self.config = settings, config
         self.by_client, self.by_pool = {}, {}
+        self.doubtful = {}  # the same of SYNs that were refused for want of room: they may be stored, too
         self.pending = {}  # (pool, remote) of stored SYNs: [(packet, time)]
         self.departed = {}  # (transport, client or pool) of bindings that ended: (client, pool, remote)
         self.opened = 0  # a number that grows with each packet of a session
@@ -254,6 +256,12 @@ class Nat64:
         mine = sum(session.binding.client[0] >> shift == client[0] >> shift for session in self.sessions())
         replies = [(1, 1, bytes(4)), (1, 3, bytes(4))] if side == 6 else \
             [None, (3, 13, bytes(4)), (3, 1, bytes(4)), (3, 3, bytes(4))]
+        # RFC 6146 5.3: packets from outside may be kept from using up what clients need.
+        share = 4 if side == 6 else 3
+        if limit and limit > mine >= limit - limit // 4 and side == 4:
+            found.append(defect("subscriber-full", "RFC 6146 5.3: a quarter is for clients", replies, must=False))
+        if self.settings.sessions > len(self.sessions()) >= self.settings.sessions * share // 4:
+            found.append(defect("table-full", "RFC 6146 5.3: a quarter is for clients", replies, must=False))
         if limit and mine >= limit:
             sure = not any(way[0] == CLOSED for session in self.sessions() for way in session.ways)
             found.append(defect("subscriber-full", "RFC 6888 REQ-4, RFC 5508 REQ-8", replies, must=sure))
@@ -442,6 +450,9 @@ class Nat64:
             # The SYN that was stored had opened the session from the other side.
             long = now + self.settings.established * 1000
             binding.sessions[remote].ways = [(ESTABLISHED, long, long)]
+        if transport == "tcp" and self.doubtful.pop((binding.pool, remote), None) and side == 6:
+            long = now + self.settings.established * 1000
+            binding.sessions[remote].ways = ways + [(ESTABLISHED, long, long)]
 
     def predict4(self, data, now):
         packet, found = internet.parse4(data)
@@ -484,9 +495,9 @@ class Nat64:
         binding = self.by_pool.get((transport, pool))
         flags = packet.payload[13] if transport == "tcp" else 0
         opens = transport != "tcp" or flags & SYN
+        result.stored_key = pool, remote
         if binding is None:
             replies = [None, (3, 1, bytes(4)), (3, 3, bytes(4)), (3, 13, bytes(4))]
-            result.stored_key = pool, remote
             result.unsure = self.may_haunt(transport, pool)
             self.keep_out(result, flags, defect("no-binding", "RFC 6146 3.5.1, 3.5.2.2, 3.5.3", replies))
             if not opens:
@@ -497,7 +508,6 @@ class Nat64:
         result.key = (transport, binding.client, remote)
         if self.settings.filtering == "address-dependent" and session is None and \
                 all(other[0] != remote[0] for other in binding.sessions):
-            result.stored_key = pool, remote
             self.keep_out(result, flags, defect(FILTERED, "RFC 6146 3.5.1, 3.5.2.2",
                                                 [None, (3, 13, bytes(4))]))
         self.session_defects(result, transport, binding.client, binding, session, opens, flags, 4)

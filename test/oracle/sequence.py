@@ -73,6 +73,9 @@ def check_replies(prediction, verdict, made, nat):
     """The ICMP errors made about a packet that was kept back."""
     packet = prediction.packet
     kinds = [reply for found in prediction.defects if found.verdict == verdict for reply in found.replies]
+    if packet is not None and not any(kinds):
+        # RFC 7915 4.4, 5.4: what may be sent about whatever is discarded, unless otherwise specified.
+        kinds.append((1, 1, bytes(4)) if packet.version == 6 else (3, 13, bytes(4)))
     allowed, sure = may_be_answered(packet, prediction.defects, nat) if packet else (False, False)
     if not made:
         if sure and None not in kinds:
@@ -381,6 +384,8 @@ class Sequence:
             self.late(prediction)
         elif verdict == nat64.STORED:
             nat.pending.setdefault(prediction.stored_key, []).append((data, self.now))
+        elif verdict in ("subscriber-full", "table-full") and prediction.stored_key is not None:
+            nat.doubtful.setdefault(prediction.stored_key, []).append((data, self.now))
         return True
 
     def comes_in_pieces(self, prediction, verdict):
@@ -552,6 +557,10 @@ class Sequence:
                 raise Difference(f"a stored SYN expired and {len(fitting)} answers were made "
                                  "[RFC 6146 3.5.2.2 V4 INIT]: " + stored[0][0].hex())
             made = [packet for packet in made if packet not in fitting]
+        for key, stored in nat.doubtful.items():
+            answers = [errors.reply4(data, nat.settings.address4, key[1][0], (3, 3, bytes(4)))
+                       for data, _ in stored]
+            made = [packet for packet in made if all(answer.agrees(packet) for answer in answers)]
         return made
 
     def due(self):

@@ -257,7 +257,7 @@ def size_defects6(packet, config):
     size = 40 + packet.stated + 8 * packet.fragmented
     literal = len(packet.data) + 20
     # A fragment grows by its header, too; told 20 less, its sender would not get through.
-    reply = (3, 4, struct.pack("!HH", 0, config.mtu6 - 20 - 8 * packet.fragmented))
+    reply = (3, 4, struct.pack("!HH", 0, min(config.mtu6 - 20 - 8 * packet.fragmented, 65535)))
     if packet.df and (size > config.mtu6 or literal > config.mtu6):
         return [defect("too-big-ipv4", "RFC 7915 4.1", reply, must=size > config.mtu6)]
     return []
@@ -296,12 +296,11 @@ def reassembled(pieces, limit):
     parts = []
     for piece in pieces:
         packet, found = internet.parse6(piece)
-        if packet is None or found or not packet.has_fragment_header or packet.transport_at != 48:
+        if packet is None or any(one.must for one in found) or packet.transport_at != 48 or \
+                not packet.has_fragment_header:
             return None, None, "a piece is no proper fragment"
         if len(piece) > limit:
             return None, None, f"a fragment has {len(piece)} bytes, more than {limit}"
-        if packet.mf and packet.stated % 8:
-            return None, None, "a fragment that is not the last is no multiple of 8"
         parts.append((packet.offset * 8, packet))
     if not parts:
         return None, None, "no piece came out"
@@ -312,8 +311,9 @@ def reassembled(pieces, limit):
         if packet.data[:4] + packet.data[6:42] + packet.data[44:48] != \
                 first.data[:4] + first.data[6:42] + first.data[44:48]:
             return None, None, "the fragments' headers are not the same"
-        if offset != at or not packet.mf and packet is not last:
-            return None, None, "the fragments overlap or leave a gap"
+        # The last one's flag is what a fragment that was divided had, and so is that of eight bytes.
+        if offset != at or packet is not last and (not packet.mf or packet.stated % 8):
+            return None, None, "the fragments overlap, or leave a gap, or are no multiple of 8"
         at += len(packet.payload)
     payload = b"".join(packet.payload for _, packet in parts)
     protocol = first.protocol

@@ -6,13 +6,22 @@ nat64.py. Fragments are translated one by one; of ICMP none are (RFC 7915 1.2), 
 without a checksum from IPv4 (4.5).
 """
 
+import copy
+
 import errors
 import internet
 import siit
-from addresses import NON_GLOBAL, illegal_source4, illegal_source6, link_local6, within
+from addresses import NO_HOST, NON_GLOBAL, UNSURE_GLOBAL, illegal_source4, illegal_source6, link_local6, within
 from internet import ICMP4, ICMP6, TCP, UDP, defect, get16
 from nat64 import Prediction
 from siit import Rewrite
+
+
+# Protocol numbers that mean an extension header or ICMP to the other family.
+ELSEWHERE = {4: (0, 43, 44, 60, ICMP6), 6: (ICMP4,)}
+
+
+CODES6 = {1: range(8), 2: range(256), 3: range(2), 4: range(4)}
 
 
 class Stateless:
@@ -24,6 +33,9 @@ class Stateless:
         self.prefix, self.mappings, self.config = prefix, mappings, config
         self.hairpin, self.icmp_sources = hairpin, icmp_sources
         self.translate_non_global = translate_non_global
+        # Between two IPv6 networks there is no link with IPv4's MTU.
+        self.between = copy.copy(config)
+        self.between.mtu4 = self.between.mtu6 = self.between.lowest_ipv6_mtu = 65575
 
     # Addresses: RFC 7757 3.3, then RFC 6052. None: there is no counterpart.
 
@@ -42,7 +54,7 @@ class Stateless:
     def well_known(self, four, six):
         """Whether the pair is one that RFC 6052 3.1 forbids."""
         return self.prefix is not None and self.prefix.well_known and not self.translate_non_global and \
-            self.prefix.covers(six) and within(four, NON_GLOBAL)
+            self.prefix.covers(six) and within(four, NON_GLOBAL + UNSURE_GLOBAL)
 
     def predict(self, data, now=0):
         if data and data[0] >> 4 in (4, 6):
@@ -53,16 +65,28 @@ class Stateless:
         """What in the transport header keeps it from being translated; whether it does."""
         icmp = ICMP4 if packet.version == 4 else ICMP6
         if packet.protocol == icmp and packet.fragmented:
-            found.append(defect("fragment", "RFC 7915 1.2: fragmented ICMP is not translated"))
+            found.append(defect("icmp-fragment", "RFC 7915 1.2: fragmented ICMP is not translated"))
+            if not packet.offset:
+                found += internet.transport_defects(packet)
             return True
+        if packet.protocol in ELSEWHERE[packet.version]:
+            # Translated as it is it would be something else; the engine's choice is to drop it.
+            found.append(defect("protocol", "RFC 7915 4.1, 5.1: copied", (3, 2, bytes(4)) if packet.version == 4
+                                else (1, 4, bytes(4)), must=False))
         if packet.protocol not in (TCP, UDP, icmp) or packet.offset:
             return False
         reasons = internet.transport_defects(packet)
         found += reasons
         if packet.version == 4 and packet.protocol == UDP and packet.mf and not reasons and \
                 get16(packet.payload, 6) == 0:
-            found.append(defect("udp-checksum-zero", "RFC 7915 4.5: a first fragment without checksum"))
+            found.append(defect("udp-fragment-checksum-zero", "RFC 7915 4.5: a first fragment without checksum"))
         return any(reason.must for reason in reasons)
+
+    def address_defects(self, pairs, found, replies, must=True):
+        """Of (IPv4, IPv6) that stand for each other, as far as there are such."""
+        for four, six in pairs:
+            if four is not None and six is not None and self.well_known(four, six):
+                found.append(defect("non-global", "RFC 6052 3.1", replies, must and within(four, NON_GLOBAL)))
 
     def predict6(self, data):
         packet, found = internet.parse6(data)
@@ -71,91 +95,121 @@ class Stateless:
             return result
         if illegal_source6(packet.source) or link_local6(packet.source):
             found.append(defect("bad-source", "RFC 7915 5.1"))
-        if packet.protocol is None or self.transport_defects(packet, found):
-            return result
+        stuck = packet.protocol is None or self.transport_defects(packet, found)
+        error = packet.is_error and packet.protocol == ICMP6 and not packet.fragmented
+        replies = [None, (1, 1, bytes(4)), (1, 5, bytes(4))]
         destination = self.to4(packet.destination)
+        turns, usual = self.turns(packet, destination), self.config
+        self.config = self.between if turns else usual
+        sources = self.sources(packet, error)
         if destination is None:
             found.append(defect("not-ours", "RFC 7915 6"))
-            return result
-        sources = [self.to4(packet.source)]
-        error = packet.is_error and packet.protocol == ICMP6
-        if sources[0] is None:
-            sources = list(range(self.icmp_sources[0], self.icmp_sources[1] + 1)) \
-                if packet.protocol == ICMP6 and packet.is_error and self.icmp_sources else []
-            if not sources:
-                found.append(defect("bad-source", "RFC 7915 6, RFC 6791 3", [None, (1, 5, bytes(4))]))
-                return result
-        for four, six in ((destination, packet.destination), (sources[0], packet.source)):
-            if self.well_known(four, six):
-                found.append(defect("non-global", "RFC 6052 3.1", [None, (1, 1, bytes(4))]))
+        elif within(destination, NO_HOST):
+            found.append(defect("bad-destination", "RFC 1122 3.2.1.3: no host elsewhere"))
+        if not sources:
+            found.append(defect("unmapped", "RFC 7915 6, RFC 6791 3", replies))
+        elif not error and within(sources[0], NO_HOST):
+            found.append(defect("bad-source", "RFC 7915 4.1, 5.1: an illegal source"))
+        self.address_defects([(destination, packet.destination)], found, replies)
+        if sources and not error:
+            self.address_defects([(sources[0], packet.source)], found, replies)
+        # RFC 6052 2.2 has such bits ignored; then what comes back comes from another address.
+        for address in (packet.source, packet.destination):
+            if self.prefix is not None and self.mappings.to4(address) is None and self.prefix.covers(address) and \
+                    not self.prefix.canonical(address):
+                found.append(defect("embedded-bits", "RFC 6052 2.2", must=False))
+                found.append(defect("unmapped", "RFC 6052 2.2", replies, must=False))
+        if error and packet.payload[1] not in CODES6.get(packet.payload[0], ()):
+            # It may be told for no error at all.
+            self.address_defects([(self.to4(packet.source), packet.source)], found, replies, must=False)
+            if self.to4(packet.source) is None:
+                found.append(defect("unmapped", "RFC 7915 6", replies, must=False))
         if error:
-            self.error(packet, [Rewrite(source, destination) for source in sources], result)
-        else:
+            self.error(packet, [Rewrite(source, destination or 0) for source in sources], result)
+        elif not stuck and destination is not None and sources:
             expected, late = siit.to4(packet, Rewrite(sources[0], destination), self.config)
             found += late
             result.expect = lambda actual: (expected, None)
-        self.turn_around(packet, result, destination)
+        if destination is None or not sources:
+            result.expect = None
+        self.config = usual
+        if turns:
+            self.turn_around(result)
         return result
 
-    def turn_around(self, packet, result, destination):
-        """RFC 7757 4.2.2: what comes back to IPv6 at once."""
-        if self.hairpin != "intrinsic" or result.expect is None:
-            return
-        if packet.is_error:
-            quoted = errors.Quote(packet).packet
-            again = quoted is not None and self.mappings.to4(quoted.source) is None and \
+    def sources(self, packet, error):
+        """The IPv4 addresses that the source may become."""
+        own = self.to4(packet.source)
+        if own is not None and not (error and self.well_known(own, packet.source)):
+            return [own]
+        if not error or self.icmp_sources is None:
+            return []
+        return list(range(self.icmp_sources[0], self.icmp_sources[1] + 1))
+
+    def turns(self, packet, destination):
+        """RFC 7757 4.2.2: whether it comes back to IPv6 at once."""
+        if self.hairpin != "intrinsic" or destination is None:
+            return False
+        if packet.protocol == ICMP6 and packet.is_error and not packet.fragmented:
+            quoted = errors.Quote(packet).packet if packet.payload else None
+            return quoted is not None and self.mappings.to4(quoted.source) is None and \
                 self.mappings.to6(self.to4(quoted.source) or 0) is not None
-        else:
-            again = self.mappings.to4(packet.destination) is None and \
-                self.mappings.to6(destination) is not None
-        if not again:
+        return self.mappings.to4(packet.destination) is None and self.mappings.to6(destination) is not None
+
+    def turn_around(self, result):
+        """The second pass."""
+        if result.expect is None:
             return
-        straight = result.expect
-
-        def expect(actual):
-            expected, complaint = straight(actual)
-            through = []
-            for candidate in expected:
-                # The hop limit is not decremented a second time.
-                data = candidate.data[:8] + bytes([candidate.data[8] + 1]) + candidate.data[9:]
-                data = internet.put16(data, 10, internet.checksum(internet.put16(data[:20], 10, 0)))
-                second = self.predict4(data, hairpinned=True)
-                if not second.blocked:
-                    through += second.expect(actual)[0]
-            return through, complaint
-
-        result.expect = expect
+        expected, through = result.expect(b"")[0], []
+        result.turned, result.expect = True, None
+        usual, self.config = self.config, self.between
+        for candidate in expected:
+            # The hop limit is not decremented a second time.
+            data = candidate.data[:8] + bytes([candidate.data[8] + 1]) + candidate.data[9:]
+            data = internet.put16(data, 10, internet.checksum(internet.put16(data[:20], 10, 0)))
+            second = self.predict4(data, hairpinned=True)
+            # What was sent is not there any more, so how it is answered is left open.
+            result.defects += [found._replace(verdict=name) for found in second.defects
+                               for name in {found.verdict, "unmapped"}]
+            if not second.blocked:
+                through += second.expect(b"")[0]
+        self.config = usual
+        if through:
+            result.expect = lambda actual: (through, None)
 
     def predict4(self, data, hairpinned=False):
         packet, found = internet.parse4(data)
         result = Prediction(packet, found)
         if packet is None:
             return result
-        error = packet.protocol == ICMP4 and packet.is_error
+        error = packet.protocol == ICMP4 and packet.is_error and not packet.fragmented
         if illegal_source4(packet.source):
             found.append(defect("bad-source", "RFC 7915 4.1", must=not error))
         if packet.protocol == internet.IGMP:
             found.append(defect("icmp-type", "RFC 7915 4.2: IGMP, silently"))
-        if self.transport_defects(packet, found):
-            return result
+        if illegal_source4(packet.destination):
+            found.append(defect("bad-destination", "RFC 1122 3.2.1.3: no host elsewhere"))
+        stuck = self.transport_defects(packet, found)
         simple = hairpinned or self.hairpin == "simple"
-        quoted = errors.Quote(packet).packet if error else None
+        quoted = errors.Quote(packet).packet if error and packet.payload else None
         # RFC 7757 4.2.1, rules 1 and 3
         plain = simple and (not error or quoted is not None and quoted.destination == packet.source)
         source, destination = self.to6(packet.source, not plain), self.to6(packet.destination)
-        if source is None or destination is None:
+        replies = [None, (3, 13, bytes(4))]
+        if destination is None:
             found.append(defect("not-ours", "RFC 7915 6"))
-            found.append(defect("bad-source", "RFC 7915 6", must=source is None))
-            return result
-        for four, six in ((packet.source, source), (packet.destination, destination)):
-            if self.well_known(four, six):
-                found.append(defect("non-global", "RFC 6052 3.1", [None, (3, 13, bytes(4))]))
+        if source is None:
+            found.append(defect("unmapped", "RFC 7915 6", replies))
+        self.address_defects([(packet.destination, destination)], found, replies)
+        self.address_defects([(packet.source, source)], found, replies, must=not error)
         if error:
-            self.error(packet, [Rewrite(source, destination)], result, simple)
-        else:
+            self.error(packet, [Rewrite(source or 0, destination or 0)], result, simple)
+        elif not stuck and None not in (source, destination):
             expected, late = siit.to6(packet, Rewrite(source, destination), self.config)
             found += late
             result.expect = lambda actual: (expected, None)
+        if None in (source, destination):
+            result.expect = None
         return result
 
     def error(self, packet, outers, result, simple=False):
@@ -169,20 +223,8 @@ class Stateless:
         inner = quote.packet
         if packet.payload[0] not in ((3, 11, 12) if packet.version == 4 else (1, 2, 3, 4)):
             found.append(defect("icmp-type", "RFC 7915 4.2, 5.2"))
-            return
         icmp = ICMP4 if packet.version == 4 else ICMP6
         if inner is None or inner.protocol is None:
-            return
-        if inner.protocol in (TCP, UDP, icmp) and not inner.offset:
-            missing = internet.transport_defects(inner, quoted=True)
-            found += missing
-            if missing:
-                return
-        if inner.protocol == icmp and inner.fragmented:
-            found.append(defect("icmp-inner", "RFC 7915 1.2: fragmented ICMP is not translated"))
-            return
-        if inner.protocol == icmp and not inner.is_query:
-            found.append(defect("icmp-inner", "RFC 7915 4.3, 5.3"))
             return
         if packet.version == 4:
             # RFC 7757 4.2.1 rule 2
@@ -190,7 +232,24 @@ class Stateless:
         else:
             source, destination = self.to4(inner.source), self.to4(inner.destination)
         if source is None or destination is None:
-            found.append(defect("icmp-inner", "RFC 7915 6: an address in the quoted packet"))
+            found.append(defect("unmapped", "RFC 7915 6: an address in the quoted packet"))
+        own = ((inner.source, source), (inner.destination, destination))
+        self.address_defects([pair if packet.version == 4 else pair[::-1] for pair in own], found, [None], False)
+        for address in (inner.source, inner.destination) if packet.version == 6 else ():
+            if self.prefix is not None and self.prefix.covers(address) and not self.prefix.canonical(address):
+                found.append(defect("unmapped", "RFC 6052 2.2", must=False))
+        if inner.protocol in (TCP, UDP, icmp) and not inner.offset:
+            missing = internet.transport_defects(inner, quoted=True)
+            found += missing
+            if missing:
+                return
+        if inner.protocol == icmp and inner.fragmented:
+            # The error may be about what was fragmented only on its way, after the translation.
+            found.append(defect("icmp-inner", "RFC 7915 1.2: fragmented ICMP is not translated", must=False))
+        if inner.protocol == icmp and not inner.offset and not inner.is_query:
+            found.append(defect("icmp-inner", "RFC 7915 4.3, 5.3"))
+            return
+        if source is None or destination is None or not outers:
             return
         expected = []
         for outer in outers:
