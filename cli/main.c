@@ -28,7 +28,7 @@ static const struct command commands[] = {
      "Prints every key with its value, in a form that can be used as a configuration, and the memory\n"
      "it takes. Changes nothing and needs no rights.\n"},
     {"reload", command_reload, "have the running daemon read its configuration again",
-     "reload [-c FILE | --socket PATH]",
+     "reload [-c FILE | --socket PATH] [--json]",
      "  -c, --config FILE  configuration whose control.socket is meant (default " DEFAULT_CONFIG ")\n"
      "      --socket PATH  the control socket itself\n"
      "\n"

@@ -387,3 +387,22 @@ bool changes_forget_unwanted(struct changes *changes)
     changes_free(&list);
     return done;
 }
+
+bool changes_added(const struct changes *changes, struct change_list *added)
+{
+    size_t left = changes->left.count;
+    int error = changes_read(changes->directory, added);
+    if (error != 0 || added->count < left) {
+        changes_free(added);
+        errno = error != 0 ? error : EINVAL;
+        return false;
+    }
+    added->count -= left;
+    memmove(added->items, added->items + left, added->count * sizeof(*added->items));
+    return true;
+}
+
+bool changes_forget_added(struct changes *changes)
+{
+    return replace_file(changes, &changes->left, false);
+}

@@ -62,6 +62,13 @@ bool changes_unwanted(const struct changes *changes, struct change_list *unwante
 bool changes_forget_unwanted(struct changes *changes);
 
 /*
+ * What was appended since changes_continue(), to be freed with changes_free(); false if it cannot be read.
+ * changes_forget_added() takes it off the list again, when it is undone.
+ */
+bool changes_added(const struct changes *changes, struct change_list *added);
+bool changes_forget_added(struct changes *changes);
+
+/*
  * Writes one more change through to the disk. False and errno if that failed: do not make it then. Only
  * proxy entries, which come by the thousand, wait for changes_sync; they do not outlive the machine anyway.
  */

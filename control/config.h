@@ -95,12 +95,23 @@ void config_print(const struct config *config, FILE *out);
 
 /*
  * May a running daemon go from `old` to `new` by reload? Otherwise false, and *error names the first key
- * that needs a restart: "nat64[0].prefix: needs restart". Reloadable: static bindings, filtering, time-outs,
- * sessions-per-subscriber, translation options, the mappings of siit as far as there are routes to them;
- * counters if the old geometry has room for them. Both are as config_load returned them. On success the new
- * geometry becomes the old one, for the table stays: room for counts, once made, is there until the restart,
- * also while nothing is counted.
+ * that needs a restart: "plane.name: needs restart". Reloadable: all of nat64 and siit within the geometry of
+ * the table, and translation options. Both are as config_load returned them. On success the new geometry
+ * becomes the old one, for the table stays: room for sessions, addresses and counts, once made, is there
+ * until the restart, also while it is not used.
  */
 bool config_reloadable(const struct config *old, struct config *new, struct config_error *error);
+
+/*
+ * The keys by which two configurations differ: "nat64[0].limits.sessions", "nat64[1].pool". Of lists with
+ * another number of entries only the list is named, and of long ones also if just an entry differs.
+ */
+enum { CONFIG_DIFFERENCES = 24 };
+struct config_differences {
+    uint32_t count; /* all; the first are named */
+    char path[CONFIG_DIFFERENCES][128];
+};
+void config_compare(const struct config *old, const struct config *new,
+                    struct config_differences *differences);
 
 #endif /* CONTROL_CONFIG_H */

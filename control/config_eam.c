@@ -344,16 +344,14 @@ struct ipv4_span *config_siit_spans(const struct config *config, uint32_t *count
     return spans;
 }
 
-/* The first span of `these` that `those` do not hold (`hold`) or that they touch (not `hold`); or NULL. */
-static const struct ipv4_span *find_span(const struct ipv4_span *these, uint32_t these_count,
-                                         const struct ipv4_span *those, uint32_t those_count, bool hold)
+/* The first span of `these` that `those` touch, or NULL. */
+static const struct ipv4_span *find_touched(const struct ipv4_span *these, uint32_t these_count,
+                                            const struct ipv4_span *those, uint32_t those_count)
 {
     for (uint32_t i = 0, j = 0; i < these_count; i++) {
         while (j < those_count && those[j].last < these[i].first)
             j++;
-        bool held = j < those_count && those[j].first <= these[i].first && these[i].last <= those[j].last;
-        bool touched = j < those_count && touch(these[i], those[j]);
-        if (hold ? !held : touched)
+        if (j < those_count && touch(these[i], those[j]))
             return &these[i];
     }
     return NULL;
@@ -368,7 +366,7 @@ static bool check_other_entries(const struct completion *completion)
     for (uint32_t i = 0; own != NULL && apart && i < completion->number; i++) {
         struct ipv4_span *other = spans_of_entry(&completion->config->siit[i], &other_count);
         const struct ipv4_span *common =
-            other != NULL ? find_span(own, own_count, other, other_count, false) : NULL;
+            other != NULL ? find_touched(own, own_count, other, other_count) : NULL;
         char text[INET_ADDRSTRLEN];
         if (common != NULL) {
             be32 address = to_be32(common->first);
@@ -382,32 +380,6 @@ static bool check_other_entries(const struct completion *completion)
     }
     free(own);
     return apart;
-}
-
-bool config_siit_routed(const struct config *old, const struct config *new, struct config_error *error)
-{
-    uint32_t old_count, new_count;
-    struct ipv4_span *before = config_siit_spans(old, &old_count);
-    struct ipv4_span *after = config_siit_spans(new, &new_count);
-    const struct ipv4_span *missing = NULL;
-    bool known = before != NULL && after != NULL;
-    if (known && new->plane.routes)
-        missing = find_span(after, new_count, before, old_count, true);
-    if (!known)
-        snprintf(error->text, sizeof(error->text), "out of memory; free some and try again");
-    if (missing != NULL) {
-        char first[INET_ADDRSTRLEN], last[INET_ADDRSTRLEN];
-        be32 ends[2] = {to_be32(missing->first), to_be32(missing->last)};
-        inet_ntop(AF_INET, &ends[0], first, sizeof(first));
-        inet_ntop(AF_INET, &ends[1], last, sizeof(last));
-        snprintf(error->text, sizeof(error->text),
-                 "siit: among %s to %s are addresses that nothing mapped before, and a reload makes no "
-                 "routes: needs restart, or plane.routes: false and routes of your own",
-                 first, last);
-    }
-    free(before);
-    free(after);
-    return known && missing == NULL;
 }
 
 bool config_siit_complete(struct config *config, const struct config_files *files,

@@ -36,10 +36,4 @@ struct ipv4_span {
  */
 struct ipv4_span *config_siit_spans(const struct config *config, uint32_t *count);
 
-/*
- * Does the running configuration have routes for all that the new one maps? False, and *error tells what a
- * reload, which makes no routes, would leave unreachable.
- */
-bool config_siit_routed(const struct config *old, const struct config *new, struct config_error *error);
-
 #endif /* CONTROL_CONFIG_EAM_H */

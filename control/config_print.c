@@ -77,41 +77,68 @@ void config_print(const struct config *config, FILE *out)
 struct comparison {
     struct config_place old, new;
     char path[CONFIG_PATH_SIZE];
+    bool all; /* go on after a difference, or stop at the first that needs a restart? */
+    struct config_differences *differences;
 };
 
 static bool same_keys(struct comparison *comparison, const struct config_key *parent);
 
-/* False leaves the path at the first difference that a reload cannot make. */
-static bool same_list(struct comparison *comparison, const struct config_key *list)
+/* Notes a difference at the path; false: the comparison is over. */
+static bool differs(struct comparison *comparison)
 {
-    const struct config_place old = comparison->old, new = comparison->new;
-    uint32_t count = *config_list_count(list, &old);
-    size_t length = strlen(comparison->path);
-    if (list->live)
-        return true;
-    if (count != *config_list_count(list, &new))
+    struct config_differences *differences = comparison->differences;
+    if (!comparison->all)
         return false;
-    for (uint32_t i = 0; i < count; i++) {
-        comparison->old = config_list_entry(list, &old, i);
-        comparison->new = config_list_entry(list, &new, i);
-        snprintf(comparison->path + length, sizeof(comparison->path) - length, "[%u]", i);
-        if (!same_keys(comparison, list))
-            return false;
-        comparison->path[length] = 0;
-    }
-    comparison->old = old;
-    comparison->new = new;
+    if (differences->count < CONFIG_DIFFERENCES)
+        memcpy(differences->path[differences->count], comparison->path, sizeof(comparison->path));
+    differences->count++;
     return true;
 }
 
-static bool same_value(const struct comparison *comparison, const struct config_key *key)
+static bool same_entries(struct comparison *comparison, const struct config_key *list, uint32_t count)
+{
+    const struct config_place old = comparison->old, new = comparison->new;
+    size_t length = strlen(comparison->path);
+    bool same = true;
+    for (uint32_t i = 0; i < count && same; i++) {
+        comparison->old = config_list_entry(list, &old, i);
+        comparison->new = config_list_entry(list, &new, i);
+        snprintf(comparison->path + length, sizeof(comparison->path) - length, "[%u]", i);
+        same = same_keys(comparison, list);
+        if (same)
+            comparison->path[length] = 0;
+    }
+    comparison->old = old;
+    comparison->new = new;
+    return same;
+}
+
+/* False leaves the path at the first difference that ends the comparison. */
+static bool same_list(struct comparison *comparison, const struct config_key *list)
+{
+    uint32_t count = *config_list_count(list, &comparison->old);
+    size_t length = strlen(comparison->path);
+    if (list->live && !comparison->all)
+        return true;
+    if (count != *config_list_count(list, &comparison->new))
+        return differs(comparison);
+    if (!comparison->all || !list->allocated)
+        return same_entries(comparison, list, count);
+    comparison->all = false; /* of entries that may be many the first that differs is enough */
+    bool same = same_entries(comparison, list, count);
+    comparison->all = true;
+    comparison->path[length] = 0;
+    return same || differs(comparison);
+}
+
+static bool same_value(struct comparison *comparison, const struct config_key *key)
 {
     char old[VALUE_TEXT_SIZE], new[VALUE_TEXT_SIZE];
-    if (key->live)
+    if (key->live && comparison->differences == NULL)
         return true;
     value_format(&key->rule, config_field(key, &comparison->old), old);
     value_format(&key->rule, config_field(key, &comparison->new), new);
-    return strcmp(old, new) == 0;
+    return strcmp(old, new) == 0 || differs(comparison);
 }
 
 static bool same_keys(struct comparison *comparison, const struct config_key *parent)
@@ -134,6 +161,34 @@ static bool same_keys(struct comparison *comparison, const struct config_key *pa
     return true;
 }
 
+/* What stands in a file of mappings is no key. */
+static void compare_files(struct comparison *comparison, const struct config *old, const struct config *new)
+{
+    for (uint32_t i = 0; i < old->siit_count && i < new->siit_count; i++) {
+        const struct config_siit *before = &old->siit[i], *after = &new->siit[i];
+        uint32_t count = before->mapping_count - before->eam_count;
+        if (strcmp(before->eam_file, after->eam_file) != 0 ||
+            (count == after->mapping_count - after->eam_count &&
+             (count == 0 || memcmp(before->mappings + before->eam_count, after->mappings + after->eam_count,
+                                   count * sizeof(struct eam)) == 0)))
+            continue;
+        snprintf(comparison->path, sizeof(comparison->path), "siit[%u].eam-file (its content)", i);
+        (void)differs(comparison);
+    }
+}
+
+void config_compare(const struct config *old, const struct config *new,
+                    struct config_differences *differences)
+{
+    struct comparison comparison = {.old = {.config = (struct config *)(uintptr_t)old},
+                                    .new = {.config = (struct config *)(uintptr_t) new},
+                                    .all = true,
+                                    .differences = differences};
+    differences->count = 0;
+    (void)same_keys(&comparison, &config_root);
+    compare_files(&comparison, old, new);
+}
+
 /* Counting is a matter of the settings, but the room for counts was made with the table. */
 static bool may_count(const struct config *old, const struct config *new, struct config_error *error)
 {
@@ -141,6 +196,24 @@ static bool may_count(const struct config *old, const struct config *new, struct
         if (new->settings.nat64[i].counters) {
             snprintf(error->text, sizeof(error->text),
                      "nat64[%u].counters: needs restart; the table was made without room for counts", i);
+            return false;
+        }
+    return true;
+}
+
+/* So was that for sessions and addresses; what the limits add up to may only be less. */
+static bool fits(const struct config *old, const struct config *new, struct config_error *error)
+{
+    const struct {
+        const char *limit;
+        uint32_t room, wanted;
+    } sums[] = {{"sessions", old->geometry.sessions, new->geometry.sessions},
+                {"addresses", old->geometry.addresses, new->geometry.addresses}};
+    for (size_t i = 0; i < sizeof(sums) / sizeof(sums[0]); i++)
+        if (sums[i].wanted > sums[i].room) {
+            snprintf(error->text, sizeof(error->text),
+                     "nat64[].limits.%s: needs restart; all together are %u, and the table was made for %u",
+                     sums[i].limit, sums[i].wanted, sums[i].room);
             return false;
         }
     return true;
@@ -154,7 +227,7 @@ bool config_reloadable(const struct config *old, struct config *new, struct conf
         snprintf(error->text, sizeof(error->text), "%s: needs restart", comparison.path);
         return false;
     }
-    if (!may_count(old, new, error) || !config_siit_routed(old, new, error))
+    if (!fits(old, new, error) || !may_count(old, new, error))
         return false;
     new->geometry = old->geometry;
     return true;

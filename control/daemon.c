@@ -32,9 +32,10 @@ static void on_stop_signal(uv_signal_t *handle, int number)
 
 static void on_hang_up(uv_signal_t *handle, int number)
 {
+    struct daemon_reloaded reloaded;
     struct config_error error;
     (void)number;
-    daemon_reload(handle->data, &error);
+    daemon_reload(handle->data, &reloaded, &error);
 }
 
 static void fail(struct daemon *daemon)

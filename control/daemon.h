@@ -44,6 +44,7 @@ struct daemon {
     const struct daemon_options *options;
     char config_path[4096];                      /* absolute, for the keeper has another directory */
     char eam_files[SIIT_INSTANCES_MAXIMUM][200]; /* that the configuration named at the start */
+    char device[IFNAMSIZ];                       /* its name */
     struct config *config;
     struct config *retired; /* replaced by reload, perhaps still in use by a worker */
     struct state state;
@@ -84,11 +85,17 @@ void daemon_stop(struct daemon *daemon);
 /* Watches signals, the device and the timers. */
 bool daemon_watch(struct daemon *daemon, char *error, size_t size);
 
+/* What a reload has changed. */
+struct daemon_reloaded {
+    struct config_differences changed;
+    uint32_t ended[ENGINE_ENDINGS]; /* sessions, by enum engine_ending */
+};
+
 /*
  * Reads the configuration file again and puts it in force, whole or not at all. False with the reason,
- * which is logged, too.
+ * which is logged, too; sessions that were to go may have ended all the same.
  */
-bool daemon_reload(struct daemon *daemon, struct config_error *error);
+bool daemon_reload(struct daemon *daemon, struct daemon_reloaded *reloaded, struct config_error *error);
 
 /* Frees the settings that reload replaced, once no worker uses them; called by a timer. */
 void daemon_free_retired(struct daemon *daemon);

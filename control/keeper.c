@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Messages are single bytes over a pair of SOCK_SEQPACKET sockets, but MESSAGE_OPEN, which has the number of
- * the file behind it: 0 for the configuration. End of file is what the kernel says when the daemon has ended,
- * in whatever way. Signals meant for the daemon, which a terminal or a supervisor sends to the whole group,
- * are blocked: the keeper ends after the daemon.
+ * Messages are single bytes over a pair of SOCK_SEQPACKET sockets, with a number behind them: MESSAGE_OPEN
+ * has that of the file, 0 being the configuration; MESSAGE_PREPARE the fingerprint; MESSAGE_SETTLE whether it
+ * was done. End of file is what the kernel says when the daemon has ended, in whatever way. Signals meant for
+ * the daemon, which a terminal or a supervisor sends to the whole group, are blocked: the keeper ends after
+ * the daemon.
  */
 #include "control/keeper.h"
 
@@ -13,6 +14,7 @@
 #include <net/if.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -24,6 +26,7 @@
 #include "control/log.h"
 #include "control/netlink.h"
 #include "control/privilege.h"
+#include "control/setup_change.h"
 #include "control/undo.h"
 
 enum {
@@ -31,12 +34,23 @@ enum {
     MESSAGE_LEAVE = 'l',
     MESSAGE_FINISH = 'f',
     MESSAGE_ANSWER_AGAIN = 'a',
+    MESSAGE_PREPARE = 'p',
+    MESSAGE_SETTLE = 's',
     PATIENCE_MILLISECONDS = 2000, /* with a keeper that does not answer; the daemon's loop stands meanwhile */
+    PATIENCE_WITH_ROUTES = 60000,
 };
 
-/* The answer to MESSAGE_OPEN: an errno, and with 0 the file beside it. */
+struct request {
+    uint8_t message;
+    uint64_t number;
+} __attribute__((packed));
+
+/* The answer to MESSAGE_OPEN: an errno, and with 0 the file beside it. To the others about a reload: a
+ * sentence, empty if all is well. */
 struct answer {
     int error;
+    uint8_t to; /* the message */
+    char text[512];
 };
 
 union control_buffer {
@@ -46,7 +60,7 @@ union control_buffer {
 
 static void answer_with(int socket, int file, int error)
 {
-    struct answer answer = {.error = error};
+    struct answer answer = {.error = error, .to = MESSAGE_OPEN};
     union control_buffer control;
     struct iovec part = {.iov_base = &answer, .iov_len = sizeof(answer)};
     struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
@@ -63,7 +77,7 @@ static void answer_with(int socket, int file, int error)
 }
 
 /* Nothing but what the administrator named at the start is opened, whatever the daemon may ask for. */
-static const char *file_path(const struct keeper_options *options, unsigned number)
+static const char *file_path(const struct keeper_options *options, uint64_t number)
 {
     if (number == 0)
         return options->config;
@@ -117,23 +131,42 @@ static void answer_again(int directory)
                  missed == 1 ? "" : "es");
 }
 
+/* What the daemon says of a change that was prepared; without it the old routes are those that are wanted. */
+static void change_routes(int socket, const struct keeper_options *options, const struct request *request,
+                          struct setup_change *change)
+{
+    struct answer answer = {.to = request->message};
+    struct setup_change_options wanted = {.directory = options->state->directory,
+                                          .path = options->config,
+                                          .device = options->device,
+                                          .fingerprint = request->number};
+    if (request->message == MESSAGE_SETTLE)
+        setup_change_settle(change, request->number != 0);
+    else if (!setup_change_prepare(change, &wanted, answer.text, sizeof(answer.text)))
+        answer.error = EINVAL;
+    send(socket, &answer, sizeof(answer), MSG_NOSIGNAL);
+}
+
 static int serve(int socket, const struct keeper_options *options)
 {
+    struct setup_change change = {0};
     bool leave = false;
     for (;;) {
-        uint8_t request[2] = {0};
-        ssize_t length = recv(socket, request, sizeof(request), 0);
-        uint8_t message = request[0];
+        struct request request = {0};
+        ssize_t length = recv(socket, &request, sizeof(request), 0);
+        uint8_t message = request.message;
         if (length < 0 && errno == EINTR)
             continue;
         if (length <= 0 || message == MESSAGE_FINISH)
             return end(options, length > 0, leave);
         if (message == MESSAGE_OPEN)
-            serve_file(socket, file_path(options, request[1]));
+            serve_file(socket, file_path(options, request.number));
         else if (message == MESSAGE_LEAVE)
             leave = true;
         else if (message == MESSAGE_ANSWER_AGAIN)
             answer_again(options->state->directory);
+        else if (message == MESSAGE_PREPARE || message == MESSAGE_SETTLE)
+            change_routes(socket, options, &request, &change);
     }
 }
 
@@ -218,18 +251,25 @@ bool keeper_gone(const struct keeper *keeper)
     return status == EPIPE;
 }
 
+/* Asks and waits for the answer. Returns what receive() does. */
+static int ask(const struct keeper *keeper, uint8_t message, uint64_t number, int milliseconds,
+               struct answer *answer, int *file)
+{
+    struct request request = {.message = message, .number = number};
+    *file = -1;
+    if (keeper_gone(keeper))
+        return EPIPE;
+    if (send(keeper->socket, &request, sizeof(request), MSG_NOSIGNAL | MSG_DONTWAIT) !=
+        (ssize_t)sizeof(request))
+        return errno == EAGAIN ? ETIMEDOUT : EPIPE;
+    return receive(keeper, milliseconds, answer, file);
+}
+
 static int open_numbered(const struct keeper *keeper, unsigned number)
 {
-    uint8_t request[2] = {MESSAGE_OPEN, number < UINT8_MAX ? (uint8_t)number : UINT8_MAX};
     struct answer answer;
-    int file = -1, status = EPIPE;
-    if (!keeper_gone(keeper)) {
-        if (send(keeper->socket, request, sizeof(request), MSG_NOSIGNAL | MSG_DONTWAIT) ==
-            (ssize_t)sizeof(request))
-            status = receive(keeper, PATIENCE_MILLISECONDS, &answer, &file);
-        else if (errno == EAGAIN)
-            status = ETIMEDOUT;
-    }
+    int file;
+    int status = ask(keeper, MESSAGE_OPEN, number, PATIENCE_MILLISECONDS, &answer, &file);
     errno = status != 0 ? status : answer.error;
     return file;
 }
@@ -242,6 +282,34 @@ int keeper_open_config(const struct keeper *keeper)
 int keeper_open_file(const struct keeper *keeper, unsigned number)
 {
     return open_numbered(keeper, number + 1);
+}
+
+static bool ask_about_routes(const struct keeper *keeper, uint8_t message, uint64_t number, char *error,
+                             size_t size)
+{
+    struct answer answer;
+    int file;
+    int status = ask(keeper, message, number, PATIENCE_WITH_ROUTES, &answer, &file);
+    if (status == 0 && answer.to == message && answer.error == 0)
+        return true;
+    if (file >= 0)
+        close(file);
+    if (status == 0 && answer.to == message)
+        snprintf(error, size, "%s", answer.text);
+    else
+        snprintf(error, size,
+                 "the keeper, which sets up routes, does not answer; try again, or restart isthmus");
+    return false;
+}
+
+bool keeper_prepare(const struct keeper *keeper, uint64_t fingerprint, char *error, size_t size)
+{
+    return ask_about_routes(keeper, MESSAGE_PREPARE, fingerprint, error, size);
+}
+
+bool keeper_settle(const struct keeper *keeper, bool done, char *error, size_t size)
+{
+    return ask_about_routes(keeper, MESSAGE_SETTLE, done, error, size);
 }
 
 static void tell(const struct keeper *keeper, char message)

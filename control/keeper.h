@@ -7,6 +7,9 @@
  *     keeper_start            ------->    sleeps in recv
  *     keeper_open_config      ------->    opens the configuration file, of fixed path; keeper_open_file
  *                             <-------    the open file; likewise those that it named at the start
+ *     keeper_prepare          ------->    reads the configuration itself, makes the routes and proxy entries
+ * that
+ *                             <-------    it wants in addition; keeper_settle undoes what it wants no more
  *     keeper_leave (--stay)   ------->    remembers to undo nothing
  *     keeper_answer_again     ------->    makes recorded proxy entries that have vanished anew
  *     keeper_finish, or death ------->    undoes the saved list of changes, removes the state but for the
@@ -18,6 +21,7 @@
 #ifndef CONTROL_KEEPER_H
 #define CONTROL_KEEPER_H
 
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "control/state.h"
@@ -33,6 +37,7 @@ struct keeper_options {
     const char *const *files; /* paths of further files to be opened by number, "" being none */
     unsigned file_count;
     const char *socket; /* path of the control socket, to be removed at the end in any case */
+    const char *device; /* name of the device */
 };
 
 /* Starts the keeper; to be called while there is one thread. False and errno on failure. */
@@ -46,6 +51,14 @@ int keeper_open_config(const struct keeper *keeper);
 
 /* The same for a further file: 0 to file_count - 1. */
 int keeper_open_file(const struct keeper *keeper, unsigned number);
+
+/*
+ * A reload: before the engine changes, with the setup_fingerprint() of the new configuration; and after, to
+ * keep what was prepared or to take it back. False with a sentence: nothing was changed; or, of the latter,
+ * the keeper does not answer.
+ */
+bool keeper_prepare(const struct keeper *keeper, uint64_t fingerprint, char *error, size_t size);
+bool keeper_settle(const struct keeper *keeper, bool done, char *error, size_t size);
 
 /*
  * The kernel forgets the proxy entries of an interface that goes down or loses its carrier. Has those on the

@@ -3,8 +3,11 @@
  * Reload: a new configuration in place of the old one, whole or not at all.
  *
  * The daemon may have lost the right to read the file, so the keeper opens it. What stands open in the
- * configuration was filled from the machine at start and is filled with the same again: a reload
- * does not look at routes.
+ * configuration was filled from the machine at start and is filled with the same again.
+ *
+ * Routes and proxy ARP entries follow, by the keeper: those that are new are made before the engine changes,
+ * for only there a reload can still fail on what others have set up; those that are gone are removed after.
+ * Until then a packet that they bring finds nobody whose it is.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,10 +21,13 @@
 #include "control/daemon.h"
 #include "control/log.h"
 #include "control/notify.h"
+#include "control/setup_change.h"
+#include "control/setup_siit.h"
 
 enum {
     FILE_MAXIMUM = 2 << 20, /* bytes; config_parse has a closer limit of its own and says so */
     QUIET_TRIES = 200,      /* of a millisecond each, for the settings of the reload before */
+    WORKER_TRIES = 2000,    /* the same, for workers to end bursts and for sessions to end */
 };
 
 /* The file, to be freed, or as much of it as shows that it is too large; NULL and errno. */
@@ -98,30 +104,86 @@ static bool wait_for_retired(struct daemon *daemon)
     return false;
 }
 
-static bool put_in_force(struct daemon *daemon, struct config *config, struct config_error *error)
+/* Gives workers time to get on with their bursts. */
+static bool wait_for_workers(void *context)
 {
+    uint32_t *tries = context;
+    struct timespec millisecond = {.tv_nsec = 1000000};
+    nanosleep(&millisecond, NULL);
+    return ++*tries < WORKER_TRIES;
+}
+
+static bool change_engine(struct daemon *daemon, const struct config *config,
+                          struct daemon_reloaded *reloaded, struct config_error *error)
+{
+    uint32_t tries = 0;
+    struct engine_change change = {
+        .settings = &config->settings, .now = uv_hrtime(), .wait = wait_for_workers, .context = &tries};
+    bool done = engine_change(daemon->engine, &change, error->text, sizeof(error->text));
+    memcpy(reloaded->ended, change.ended, sizeof(reloaded->ended));
+    return done;
+}
+
+/* A pool address that the machine has become the owner of would be taken from it. */
+static bool pool_is_ours(const struct config *config, struct config_error *error)
+{
+    struct netlink *netlink = netlink_open();
+    bool local = netlink != NULL && egress_pool_is_local(netlink, config, error->text, sizeof(error->text));
+    netlink_close(netlink);
+    return !local;
+}
+
+static bool put_in_force(struct daemon *daemon, struct config *config, struct daemon_reloaded *reloaded,
+                         struct config_error *error)
+{
+    uint64_t fingerprint = setup_fingerprint(config);
+    bool routes = fingerprint != setup_fingerprint(daemon->config);
+    struct config_error late;
     if (!wait_for_retired(daemon)) {
         snprintf(error->text, sizeof(error->text),
                  "the reload before this one is still under way; try again");
         return false;
     }
-    if (!engine_replace_settings(daemon->engine, &config->settings, uv_hrtime(), error->text,
-                                 sizeof(error->text)))
+    if (routes && (!pool_is_ours(config, error) ||
+                   !setup_siit_keeps_routes(daemon->config, config, error->text, sizeof(error->text)) ||
+                   !keeper_prepare(&daemon->keeper, fingerprint, error->text, sizeof(error->text))))
         return false;
-    daemon->retired = daemon->config;
-    daemon->config = config;
-    return true;
+    bool done = change_engine(daemon, config, reloaded, error);
+    if (routes && !keeper_settle(&daemon->keeper, done, late.text, sizeof(late.text)))
+        log_warning("routes that are no longer wanted may be left: %s", late.text);
+    if (done) {
+        daemon->retired = daemon->config;
+        daemon->config = config;
+    }
+    return done;
 }
 
-bool daemon_reload(struct daemon *daemon, struct config_error *error)
+/* "3 sessions ended: their pool addresses are gone". */
+static void say_ended(const struct daemon_reloaded *reloaded)
+{
+    static const char *const reasons[ENGINE_ENDINGS] = {
+        [ENDING_INSTANCE] = "no entry of nat64 has their prefix any more",
+        [ENDING_ADDRESS] = "their pool address is no longer in the pool",
+        [ENDING_PORT] = "their port or protocol is no longer in the pool",
+    };
+    for (unsigned i = 0; i < ENGINE_ENDINGS; i++)
+        if (reloaded->ended[i] > 0)
+            log_info("%u session%s ended, since %s", reloaded->ended[i], reloaded->ended[i] == 1 ? "" : "s",
+                     reasons[i]);
+}
+
+bool daemon_reload(struct daemon *daemon, struct daemon_reloaded *reloaded, struct config_error *error)
 {
     bool done = false;
     error->text[0] = '\0';
+    *reloaded = (struct daemon_reloaded){0};
     notify_reloading();
     struct config *config = read_config(daemon, error);
     if (config != NULL) {
         egress_apply(&daemon->egress, config);
-        done = config_reloadable(daemon->config, config, error) && put_in_force(daemon, config, error);
+        config_compare(daemon->config, config, &reloaded->changed);
+        done =
+            config_reloadable(daemon->config, config, error) && put_in_force(daemon, config, reloaded, error);
         if (!done)
             config_free(config);
     }
@@ -132,5 +194,6 @@ bool daemon_reload(struct daemon *daemon, struct config_error *error)
     } else {
         log_error("reload refused, nothing was changed: %s", error->text);
     }
+    say_ended(reloaded);
     return done;
 }

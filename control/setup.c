@@ -72,7 +72,7 @@ static bool route_range(const struct setup *setup, const struct pool_range *rang
     return true;
 }
 
-static bool add_routes(const struct setup *setup, char *error, size_t size)
+bool setup_all_routes(const struct setup *setup, char *error, size_t size)
 {
     const struct settings *settings = &setup->config->settings;
     for (uint32_t i = 0; i < settings->nat64_count; i++) {
@@ -177,7 +177,7 @@ void setup_answer_for(const struct setup *setup, const struct pool_range *ranges
     }
 }
 
-static void add_proxies(const struct setup *setup)
+void setup_all_proxies(const struct setup *setup)
 {
     const struct settings *settings = &setup->config->settings;
     for (uint32_t i = 0; i < settings->nat64_count; i++)
@@ -219,8 +219,8 @@ bool setup_machine(const struct setup *setup, char *error, size_t size)
     setup_forwarding(setup);
     if (!setup->config->plane.routes)
         return true;
-    if (!add_routes(setup, error, size))
+    if (!setup_all_routes(setup, error, size))
         return false;
-    add_proxies(setup);
+    setup_all_proxies(setup);
     return true;
 }

@@ -13,7 +13,8 @@ struct setup {
     struct netlink *netlink;
     struct changes *changes;
     const struct config *config;
-    unsigned index; /* of the device */
+    unsigned index;        /* of the device */
+    uint64_t *fingerprint; /* not NULL: nothing is made, the routes are only summed up into it */
 };
 
 /*
@@ -21,5 +22,9 @@ struct setup {
  * cannot be written is warned of; without a route nothing works, so that is a failure: false with a sentence.
  */
 bool setup_machine(const struct setup *setup, char *error, size_t size);
+
+/* Its last steps, also for a reload: routes to the device, and what draws traffic from others. */
+bool setup_all_routes(const struct setup *setup, char *error, size_t size);
+void setup_all_proxies(const struct setup *setup);
 
 #endif /* CONTROL_SETUP_H */

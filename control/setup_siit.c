@@ -45,13 +45,21 @@ static bool is_all_of_ipv4(const struct ipv4_span *spans, uint32_t count)
     return count == 1 && spans[0].first == 0 && spans[0].last == UINT32_MAX;
 }
 
+static uint64_t count_networks(const struct ipv4_span *spans, uint32_t count)
+{
+    uint64_t networks = 0;
+    for (uint32_t i = 0; i < count; i++)
+        networks += cut_span(spans[i], NULL);
+    return networks;
+}
+
 /* Is there sense in routes for these? Otherwise it is said what to do. */
 static bool can_be_routed(const struct setup *setup, const struct ipv4_span *spans, uint32_t count)
 {
     const char *device = setup->config->plane.name;
-    uint64_t networks = 0;
-    for (uint32_t i = 0; i < count; i++)
-        networks += cut_span(spans[i], NULL);
+    uint64_t networks = count_networks(spans, count);
+    if (setup->fingerprint != NULL)
+        return !is_all_of_ipv4(spans, count) && networks <= ROUTES_MAXIMUM;
     if (is_all_of_ipv4(spans, count))
         log_warning("the mappings of siit cover all of IPv4, for which no route is made, since it would take "
                     "this machine's own way out: give those networks routes that the IPv6 hosts are to be "
@@ -70,11 +78,9 @@ static bool can_be_routed(const struct setup *setup, const struct ipv4_span *spa
 static bool route_spans(const struct setup *setup, const struct ipv4_span *spans, uint32_t count, char *error,
                         size_t size)
 {
-    size_t networks = 0;
+    size_t networks = count_networks(spans, count);
     if (count == 0 || !can_be_routed(setup, spans, count))
         return true;
-    for (uint32_t i = 0; i < count; i++)
-        networks += cut_span(spans[i], NULL);
     struct network *to = calloc(networks, sizeof(*to));
     if (to == NULL) {
         snprintf(error, size, "out of memory; free some and try again");
@@ -97,7 +103,7 @@ static bool route_prefixes(const struct setup *setup, char *error, size_t size)
         memcpy(to.address, siit->prefix.address.bytes, sizeof(to.address));
         if (siit->prefix.length != 0 && !setup_route(setup, &to, error, size))
             return false;
-        if (siit->prefix.length != 0 && eam_count(siit->eam) == 0)
+        if (siit->prefix.length != 0 && eam_count(siit->eam) == 0 && setup->fingerprint == NULL)
             log_info("siit %s has no mappings: give the IPv4 networks of its IPv6 hosts routes, as in `ip "
                      "route add 192.0.2.0/24 dev %s`",
                      siit->name, setup->config->plane.name);
@@ -136,7 +142,8 @@ static void route_error_sources(const struct setup *setup)
         char error[256];
         if (range->count == 0)
             continue;
-        netlink_addresses(setup->netlink, look_for_local, &sources);
+        if (setup->fingerprint == NULL)
+            netlink_addresses(setup->netlink, look_for_local, &sources);
         if (sources.local)
             log_info("siit %s: this machine itself has an address of icmp-source-ipv4, so there is no route "
                      "for it",
@@ -162,6 +169,25 @@ bool setup_siit_routes(const struct setup *setup, char *error, size_t size)
     if (done)
         route_error_sources(setup);
     return done;
+}
+
+bool setup_siit_keeps_routes(const struct config *old, const struct config *new, char *error, size_t size)
+{
+    uint32_t old_count, new_count;
+    struct ipv4_span *before = config_siit_spans(old, &old_count);
+    struct ipv4_span *after = config_siit_spans(new, &new_count);
+    uint64_t networks = after != NULL ? count_networks(after, new_count) : 0;
+    bool had = before != NULL && old_count > 0 && count_networks(before, old_count) <= ROUTES_MAXIMUM;
+    free(before);
+    free(after);
+    if (!had || networks <= ROUTES_MAXIMUM)
+        return true;
+    snprintf(
+        error, size,
+        "siit: the mappings need %llu routes now, and isthmus makes %d at most: sum them up, or route the "
+        "networks around them yourself and restart with plane.routes: false",
+        (unsigned long long)networks, ROUTES_MAXIMUM);
+    return false;
 }
 
 struct spans {

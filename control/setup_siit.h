@@ -28,4 +28,10 @@ void setup_answer_for(const struct setup *setup, const struct pool_range *ranges
 bool setup_siit_routes(const struct setup *setup, char *error, size_t size);
 void setup_siit_proxies(const struct setup *setup);
 
+/*
+ * False with a sentence if the old configuration has routes for its mappings and the new one would have more
+ * than there is sense in: a reload must not take them all away.
+ */
+bool setup_siit_keeps_routes(const struct config *old, const struct config *new, char *error, size_t size);
+
 #endif /* CONTROL_SETUP_SIIT_H */

@@ -87,11 +87,13 @@ static bool start_keeper(struct daemon *daemon, char *error, size_t size)
         snprintf(daemon->eam_files[i], sizeof(daemon->eam_files[i]), "%s", daemon->config->siit[i].eam_file);
         files[i] = daemon->eam_files[i];
     }
+    snprintf(daemon->device, sizeof(daemon->device), "%s", daemon->config->plane.name);
     struct keeper_options options = {.state = &daemon->state,
                                      .config = daemon->config_path,
                                      .files = files,
                                      .file_count = SIIT_INSTANCES_MAXIMUM,
-                                     .socket = daemon->config->control.socket};
+                                     .socket = daemon->config->control.socket,
+                                     .device = daemon->device};
     if (keeper_start(&daemon->keeper, &options))
         return true;
     snprintf(error, size, "cannot start the keeper, which undoes all changes at the end: %s",

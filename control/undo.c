@@ -214,8 +214,21 @@ void undo_unwanted(struct changes *changes)
     changes_free(&list);
     if (failed > 0)
         return;
-    log_info("undid %zu change%s of the last run that %s no longer wanted", count, count == 1 ? "" : "s",
+    log_info("undid %zu change%s that %s no longer wanted", count, count == 1 ? "" : "s",
              count == 1 ? "is" : "are");
     if (!changes_forget_unwanted(changes))
         log_warning("the saved list of changes keeps them: %s", strerror(errno));
+}
+
+void undo_added(struct changes *changes)
+{
+    struct change_list list;
+    if (!changes_added(changes, &list)) {
+        log_warning("the saved list of changes cannot be read: %s", strerror(errno));
+        return;
+    }
+    size_t count = list.count, failed = count == 0 ? 0 : undo_changes(&list);
+    changes_free(&list);
+    if (count > 0 && failed == 0 && !changes_forget_added(changes))
+        log_warning("the saved list of changes keeps what was undone: %s", strerror(errno));
 }

@@ -30,4 +30,7 @@ bool undo_directory(int directory, size_t *undone);
  */
 void undo_unwanted(struct changes *changes);
 
+/* Undoes what was added to a list that was gone on with, and takes it off. */
+void undo_added(struct changes *changes);
+
 #endif /* CONTROL_UNDO_H */

@@ -285,15 +285,35 @@ static void make_ascii(char *text)
     }
 }
 
+static json_t *changed_keys(const struct config_differences *changed)
+{
+    json_t *keys = json_array();
+    for (uint32_t i = 0; i < changed->count && i < CONFIG_DIFFERENCES; i++)
+        json_array_append_new(keys, json_string(changed->path[i]));
+    if (changed->count > CONFIG_DIFFERENCES)
+        json_array_append_new(keys, json_sprintf("and %u more", changed->count - CONFIG_DIFFERENCES));
+    return keys;
+}
+
+static json_t *ended_sessions(const struct daemon_reloaded *reloaded)
+{
+    return json_pack("{s:i, s:i, s:i}", "prefix", (int)reloaded->ended[ENDING_INSTANCE], "address",
+                     (int)reloaded->ended[ENDING_ADDRESS], "port", (int)reloaded->ended[ENDING_PORT]);
+}
+
 static void answer_reload(void *context, struct http_reply *reply)
 {
+    struct daemon_reloaded reloaded;
     struct config_error error;
-    bool done = daemon_reload(context, &error);
+    bool done = daemon_reload(context, &reloaded, &error);
     if (!done)
         reply->status = STATUS_CONFLICT;
     if (!done)
         make_ascii(error.text);
-    reply_object(reply, done ? json_pack("{s:b}", "reloaded", 1) : json_pack("{s:s}", "error", error.text));
+    reply_object(reply, done ? json_pack("{s:b, s:o, s:o}", "reloaded", 1, "changed",
+                                         changed_keys(&reloaded.changed), "sessions_ended",
+                                         ended_sessions(&reloaded))
+                             : json_pack("{s:s}", "error", error.text));
 }
 
 static const struct http_route routes[] = {

@@ -13,6 +13,8 @@
 #include <cmocka.h>
 
 #include "control/config_eam.h"
+#include "control/setup_change.h"
+#include "control/setup_siit.h"
 
 static const char configuration[] = "siit: [{prefix: 64:ff9b::/96, eam-file: /mappings}]\n";
 
@@ -163,26 +165,40 @@ static void test_spans_are_merged(void **state)
     config_free(config);
 }
 
-static void test_reload_keeps_to_the_routes(void **state)
+/* What stands in the file is told from what stood there; and routes that there are do not all go at once. */
+static void test_reload_of_mappings(void **state)
 {
     struct config_error error;
+    static struct config_differences differences;
+    static char many[4097 * 32];
+    char sentence[256];
+    size_t length = 0;
     (void)state;
     write_file("192.0.2.0/30 2001:db8::/126\n");
-    struct config *before = load(configuration);
-    write_file("192.0.2.1 2001:db8::7\n192.0.2.2/31 2001:db8:1::/64\n");
-    struct config *less = load(configuration);
-    assert_true(config_reloadable(before, less, &error));
+    struct config *before = load(configuration), *same = load(configuration);
+    config_compare(before, same, &differences);
+    assert_int_equal(differences.count, 0);
     write_file("192.0.2.0/29 2001:db8::/124\n");
     struct config *more = load(configuration);
-    assert_false(config_reloadable(before, more, &error));
-    assert_string_equal(
-        error.text, "siit: among 192.0.2.0 to 192.0.2.7 are addresses that nothing mapped before, and a "
-                    "reload makes no routes: needs restart, or plane.routes: false and routes of your own");
-    more->plane.routes = before->plane.routes = false;
+    config_compare(before, more, &differences);
+    assert_int_equal(differences.count, 1);
+    assert_string_equal(differences.path[0], "siit[0].eam-file (its content)");
     assert_true(config_reloadable(before, more, &error));
+    assert_true(setup_siit_keeps_routes(before, more, sentence, sizeof(sentence)));
+    assert_true(setup_fingerprint(before) == setup_fingerprint(same));
+    assert_true(setup_fingerprint(before) != setup_fingerprint(more));
+    for (unsigned i = 0; i < 4097; i++)
+        length += (size_t)snprintf(many + length, sizeof(many) - length, "10.0.%u.%u 2001:db8::%x\n", i / 128,
+                                   i % 128 * 2, i + 1);
+    write_file(many);
+    struct config *too_many = load(configuration);
+    assert_false(setup_siit_keeps_routes(before, too_many, sentence, sizeof(sentence)));
+    assert_non_null(strstr(sentence, "4097 routes"));
+    assert_true(setup_siit_keeps_routes(too_many, before, sentence, sizeof(sentence)));
     config_free(before);
-    config_free(less);
+    config_free(same);
     config_free(more);
+    config_free(too_many);
 }
 
 int main(void)
@@ -190,7 +206,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_file_is_read),     cmocka_unit_test(test_mistakes_have_lines),
         cmocka_unit_test(test_unreadable_file),  cmocka_unit_test(test_many_mappings_load_fast),
-        cmocka_unit_test(test_spans_are_merged), cmocka_unit_test(test_reload_keeps_to_the_routes),
+        cmocka_unit_test(test_spans_are_merged), cmocka_unit_test(test_reload_of_mappings),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     if (written != NULL)

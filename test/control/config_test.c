@@ -384,27 +384,61 @@ static void test_reloadable(void **state)
     assert_change("workers: 2", "workers: 3", "plane.workers: needs restart");
     assert_change("workers: 2", "workers: 2, name: x", "plane.name: needs restart");
     assert_change("workers: 2", "workers: 2, mtu: {ipv4: 1400}", "plane.mtu.ipv4: needs restart");
-    assert_change("2001:db8:1::/96", "2001:db8:3::/96", "nat64[0].prefix: needs restart");
-    assert_change("name: b", "name: c", "nat64[1].name: needs restart");
-    assert_change("192.0.2.2", "192.0.2.4", "nat64[0].pool[1].address: needs restart");
-    assert_change(", {address: 192.0.2.2}", "", "nat64[0].pool: needs restart");
-    assert_change("[{address: 192.0.2.3}]", "[{address: 192.0.2.3, ports: 2000-3000}]",
-                  "nat64[1].pool[0].ports: needs restart");
-    assert_change("    prefix", "    limits: {sessions: 100}\n    prefix",
-                  "nat64[0].limits.sessions: needs restart");
-    assert_change("[{address: 192.0.2.3}]", "[{address: 192.0.2.3}], limits: {addresses: 1}",
-                  "nat64[1].limits.addresses: needs restart");
+    assert_change("2001:db8:1::/96", "2001:db8:3::/96", NULL);
+    assert_change("name: b", "name: c", NULL);
+    assert_change("192.0.2.2", "192.0.2.4", NULL);
+    assert_change(", {address: 192.0.2.2}", "", NULL);
+    assert_change("[{address: 192.0.2.3}]", "[{address: 192.0.2.3, ports: 2000-3000}]", NULL);
+    assert_change("    prefix", "    limits: {sessions: 100}\n    prefix", NULL);
+    assert_change("    prefix", "    limits: {sessions: 262145}\n    prefix",
+                  "nat64[].limits.sessions: needs restart; all together are 524289, and the table was made "
+                  "for 524288");
+    assert_change("[{address: 192.0.2.3}]", "[{address: 192.0.2.3}], limits: {addresses: 1}", NULL);
+    assert_change("[{address: 192.0.2.3}]", "[{address: 192.0.2.3}], limits: {addresses: 65}",
+                  "nat64[].limits.addresses: needs restart; all together are 129, and the table was made for "
+                  "128");
     assert_change("    prefix", "    filtering: address-dependent\n    prefix", NULL);
     assert_change("    prefix", "    limits: {sessions-per-subscriber: 7}\n    prefix", NULL);
-    assert_change("    prefix", "    limits: {subscriber-prefix: 48}\n    prefix",
-                  "nat64[0].limits.subscriber-prefix: needs restart");
-    assert_change("    prefix", "    non-global: translate\n    prefix",
-                  "nat64[0].non-global: needs restart");
-    assert_change("    prefix", "    address: {ipv4: 192.0.2.1}\n    prefix",
-                  "nat64[0].address.ipv4: needs restart");
-    assert_change("  - {name: b, prefix: 2001:db8:2::/96, pool: [{address: 192.0.2.3}]}\n", "",
-                  "nat64: needs restart");
+    assert_change("    prefix", "    limits: {subscriber-prefix: 48}\n    prefix", NULL);
+    assert_change("    prefix", "    non-global: translate\n    prefix", NULL);
+    assert_change("    prefix", "    address: {ipv4: 192.0.2.1}\n    prefix", NULL);
+    assert_change("  - {name: b, prefix: 2001:db8:2::/96, pool: [{address: 192.0.2.3}]}\n", "", NULL);
     assert_change("user: isthmus", "socket: /run/x", "control.socket: needs restart");
+}
+
+/* Replaces the first `old` of `before`, and tells the keys that differ. */
+static void assert_differences(const char *old, const char *new, const char *expected)
+{
+    char text[1024], paths[4096] = "";
+    const char *at = strstr(before, old);
+    assert_non_null(at);
+    snprintf(text, sizeof(text), "%.*s%s%s", (int)(at - before), before, new, at + strlen(old));
+    struct config *one = parse(before), *other = parse(text);
+    static struct config_differences differences;
+    config_compare(one, other, &differences);
+    for (uint32_t i = 0; i < differences.count && i < CONFIG_DIFFERENCES; i++)
+        snprintf(paths + strlen(paths), sizeof(paths) - strlen(paths), "%s ", differences.path[i]);
+    assert_string_equal(paths, expected);
+    config_free(one);
+    config_free(other);
+}
+
+static void test_differences_are_named(void **state)
+{
+    (void)state;
+    assert_differences("tos: null", "tos: null", "");
+    assert_differences("tos: null", "tos: 3, mss-clamp: false",
+                       "translation.tos translation.mss-clamp ");
+    assert_differences("192.0.2.2", "192.0.2.4", "nat64[0].pool ");
+    assert_differences(", {address: 192.0.2.2}", "", "nat64[0].pool ");
+    assert_differences("2001:db8:2::/96", "2001:db8:3::/96", "nat64[1].prefix ");
+    assert_differences("    prefix", "    limits: {sessions: 100, subscriber-prefix: 56}\n    prefix",
+                       "nat64[0].limits.sessions nat64[0].limits.subscriber-prefix ");
+    assert_differences("  - {name: b, prefix: 2001:db8:2::/96, pool: [{address: 192.0.2.3}]}\n", "", "nat64 ");
+    assert_differences("    prefix",
+                       "    static: [{protocol: udp, ipv6: \"[2001:db8::1]:1\", ipv4: \"192.0.2.1:1\"}]\n"
+                       "    prefix",
+                       "nat64[0].static ");
 }
 
 /* Counting may begin and end at any time in a table that was made with room for it, and only there. */
@@ -527,6 +561,7 @@ int main(void)
         cmocka_unit_test(test_every_truncation),
         cmocka_unit_test(test_long_messages_stay_whole),
         cmocka_unit_test(test_reloadable),
+        cmocka_unit_test(test_differences_are_named),
         cmocka_unit_test(test_counters_need_room),
         cmocka_unit_test(test_manual_page_covers_the_keys),
         cmocka_unit_test(test_table_of_keys),
