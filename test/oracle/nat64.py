@@ -144,6 +144,7 @@ class Nat64:
     def __init__(self, settings, config):
         self.settings, self.config = settings, config
         self.by_client, self.by_pool = {}, {}
+        self.torn = []  # fragments of datagrams of which others have not come
         self.doubtful = {}  # the same of SYNs that were refused for want of room: they may be stored, too
         self.pending = {}  # (pool, remote) of stored SYNs: [(packet, time)]
         self.departed = {}  # (transport, client or pool) of bindings that ended: (client, pool, remote)

@@ -383,9 +383,9 @@ class Sequence:
         elif verdict in nat64.LATE and prediction.key is not None and prediction.expect is not None:
             self.late(prediction)
         elif verdict == nat64.STORED:
-            nat.pending.setdefault(prediction.stored_key, []).append((data, self.now))
+            nat.pending.setdefault(prediction.stored_key, []).append((packet.data, self.now))
         elif verdict in ("subscriber-full", "table-full") and prediction.stored_key is not None:
-            nat.doubtful.setdefault(prediction.stored_key, []).append((data, self.now))
+            nat.doubtful.setdefault(prediction.stored_key, []).append((packet.data, self.now))
         return True
 
     def comes_in_pieces(self, prediction, verdict):
@@ -479,6 +479,8 @@ class Sequence:
         prediction.ident = ident
         self.last = whole, prediction, "(in fragments)"
         outputs = []
+        if not complete:
+            self.nat.torn += pieces
         for piece in pieces:
             verdict, out, made = self.exchange(piece)
             outputs += ([out] if verdict in FORWARDED else []) + made
@@ -557,11 +559,25 @@ class Sequence:
                 raise Difference(f"a stored SYN expired and {len(fitting)} answers were made "
                                  "[RFC 6146 3.5.2.2 V4 INIT]: " + stored[0][0].hex())
             made = [packet for packet in made if packet not in fitting]
+        made = [packet for packet in made if not self.is_late_fragment(packet)]
         for key, stored in nat.doubtful.items():
             answers = [errors.reply4(data, nat.settings.address4, key[1][0], (3, 3, bytes(4)))
                        for data, _ in stored]
             made = [packet for packet in made if all(answer.agrees(packet) for answer in answers)]
         return made
+
+    def is_late_fragment(self, made):
+        """RFC 792, RFC 4443 3.3: whether it tells that the rest of a datagram has not come in time."""
+        settings = self.setup.settings
+        for piece in self.nat.torn:
+            packet = (internet.parse4 if piece[0] >> 4 == 4 else internet.parse6)(piece)[0]
+            if packet.offset or made[0] >> 4 != packet.version:
+                continue
+            answer = errors.reply4(piece, settings.address4, packet.source, (11, 1, bytes(4))) \
+                if packet.version == 4 else errors.reply6(piece, settings.address6, packet.source, (3, 1, bytes(4)))
+            if answer.agrees(made) is None:
+                return True
+        return False
 
     def due(self):
         """The sessions that have fallen silent, with the names their probes would have."""

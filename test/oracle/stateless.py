@@ -168,9 +168,9 @@ class Stateless:
             data = candidate.data[:8] + bytes([candidate.data[8] + 1]) + candidate.data[9:]
             data = internet.put16(data, 10, internet.checksum(internet.put16(data[:20], 10, 0)))
             second = self.predict4(data, hairpinned=True)
-            # What was sent is not there any more, so how it is answered is left open.
-            result.defects += [found._replace(verdict=name) for found in second.defects
-                               for name in {found.verdict, "unmapped"}]
+            # What was sent is not there any more, so it may be answered or not.
+            result.defects += [found._replace(verdict=name, replies=[None, (1, 1, bytes(4))])
+                               for found in second.defects for name in {found.verdict, "unmapped"}]
             if not second.blocked:
                 through += second.expect(b"")[0]
         self.config = usual
