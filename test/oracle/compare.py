@@ -8,7 +8,7 @@ Makes sequences of packets from the seed, asks the oracle (nat64.py, siit.py, er
 may become of each, puts it through the engine (driver.c) and compares: verdict, every byte that came out,
 ICMP errors and probes that the engine made, and, at each jump of time, its lists of sessions and bindings.
 Where the RFCs leave a choice, every choice they leave is accepted; where a packet has several things wrong
-with it, the engine may name any of them. See FEATURES for what is left out for now; --with turns it on.
+with it, the engine may name any of them.
 The first difference is shrunk to the few steps that are needed for it and printed with the clause of the RFC;
 exit status 1. --self-test instead checks the oracle against the examples of the RFCs and against scapy.
 """
@@ -25,27 +25,11 @@ import self_test
 from sequence import Difference, Driver, Sequence, describe
 from stateless_sequence import StatelessSequence
 
-# What the engine does not do yet, each with what it does instead. Turn on what has landed.
-FEATURES = {
-    # The verdict `fragment` for every fragment but atomic ones; RFC 6146 3.4 wants them translated.
-    "fragments": True,
-    # A packet to a pool address leaves on the IPv4 side and the kernel returns it; RFC 6146 3.8.
-    "hairpinning-inside": False,
-}
-
-# What the engine does otherwise than the oracle reads the RFCs, for the time being; True is the oracle's way.
-FEATURES |= {
-    # A TCP binding whose sessions were cut short by RST or FINs lives on after them until it is swept up, for
-    # up to 10 seconds; RFC 6146 3.1 has it end with the last of them.
-    "binding-ends-with-its-sessions": False,
-}
-
-
 # Differences
 
 def make_sequence(driver, seed, statistics):
     kind = StatelessSequence if generate.theme(seed) == "siit" else Sequence
-    return kind(driver, seed, FEATURES, statistics)
+    return kind(driver, seed, statistics)
 
 
 def attempt(driver, seed, steps):
@@ -121,13 +105,10 @@ def main():
     parser.add_argument("--sequence", type=int, help="only this one, by its own seed")
     parser.add_argument("--length", type=int, default=40, help="packets a sequence")
     parser.add_argument("--keep-going", action="store_true", help="print differences briefly and go on")
-    parser.add_argument("--with", dest="features", action="append", default=[], choices=FEATURES,
-                        help="turn on what FEATURES has off")
     parser.add_argument("--self-test", action="store_true", help="the oracle alone, against RFCs and scapy")
     parser.add_argument("-v", "--verbose", action="store_true")
     arguments = parser.parse_args()
     seed = random.SystemRandom().getrandbits(32) if arguments.seed is None else arguments.seed
-    FEATURES.update(dict.fromkeys(arguments.features, True))
     print(f"seed {seed}", flush=True)
     if arguments.self_test:
         return self_test.run(seed)
@@ -142,7 +123,7 @@ def compare(arguments, seed):
     driver, begin, packets, sequences, differences = make_driver(), time.monotonic(), 0, 0, 0
     while packets < arguments.packets:
         own = source.getrandbits(48) if arguments.sequence is None else arguments.sequence
-        steps = generate.steps(random.Random(own ^ 1), arguments.length, FEATURES, generate.theme(own))
+        steps = generate.steps(random.Random(own ^ 1), arguments.length, generate.theme(own))
         sequence = make_sequence(driver, own, statistics)
         try:
             sequence.run(steps)

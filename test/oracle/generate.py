@@ -57,7 +57,7 @@ def theme(seed):
 class Setup:
     """Settings of one sequence, for the oracle and, as lines, for the driver."""
 
-    def __init__(self, rng, features, about="mixed"):
+    def __init__(self, rng, about="mixed"):
         prefix = rng.choice(PREFIXES)
         self.prefix = Prefix(prefix)
         pool = rng.choice(FULL_POOLS if about == "full" else POOLS)
@@ -82,7 +82,7 @@ class Setup:
             transitory=instance["tcp-transitory"],
             pool=[(ip4(row[0]), *row[1:]) for row in pool],
             statics=[(kind, ip6(six), port6, ip4(four), port4) for kind, six, port6, four, port4 in statics])
-        self.config = self.make_config(translation, features)
+        self.config = self.make_config(translation)
         good = GLOBAL if self.prefix.well_known and not self.settings.translate_non_global else ANY_REMOTE
         good = [remote for remote in good if remote >> 28 != 15]
         self.remotes = rng.sample(good, 1 if about == "tcp" else 3)
@@ -97,13 +97,13 @@ class Setup:
             self.client_ports = range(900, 5000)
 
     @staticmethod
-    def make_config(translation, features):
+    def make_config(translation):
         flag = {"true": True, "false": False}
         return Config(mtu6=translation["mtu6"], mtu4=translation["mtu4"], tos=translation["tos"],
                       lowest_ipv6_mtu=translation["lowest-ipv6-mtu"],
                       zeroize_traffic_class=flag[translation["zeroize-traffic-class"]],
                       amend_udp_checksum_zero=flag[translation["amend-udp-checksum-zero"]],
-                      mss_clamp=flag[translation["mss-clamp"]], features=features)
+                      mss_clamp=flag[translation["mss-clamp"]])
 
     def draw(self, rng):
         odd = rng.random() < 0.6
@@ -559,12 +559,11 @@ MAKERS = {"open": (make_open, 14), "flow6": (make_flow6, 18), "flow4": (make_flo
 JUMP, DATAGRAM, BURST = "jump", "datagram", "burst"
 
 
-def steps(rng, number, features, about="mixed"):
+def steps(rng, number, about="mixed"):
     """A sequence: `number` packets with jumps of time in between; five times as many to use up a pool."""
     weights = {kind: weight for kind, (_, weight) in MAKERS.items()}
-    if features["fragments"]:
-        weights[DATAGRAM] = 10
-        weights["fragment"] = 0
+    weights[DATAGRAM] = 10
+    weights["fragment"] = 0
     jumps = 0.08
     if about == "tcp":
         weights = {"open": 5, "flow6": 30, "flow4": 30, "stranger": 5, "error4": 2, "stray": 1}

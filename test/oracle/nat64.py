@@ -176,9 +176,9 @@ class Nat64:
                 self.lingering = True
 
     def may_haunt(self, transport, end):
-        """Whether the engine may still know a binding that has ended; see FEATURES in compare.py."""
-        return transport == "tcp" and self.lingering and (transport, end) in self.departed and \
-            not self.config.features.get("binding-ends-with-its-sessions")
+        """Whether the engine may still know a binding that has ended: all its sessions' lifetimes are "at
+        least" so long (3.5.2.2), and the engine is seconds late (doc/decisions/0015)."""
+        return transport == "tcp" and self.lingering and (transport, end) in self.departed
 
     def uncertain(self, begin, end):
         """Whether some session may end in that time; lifetimes may be rounded up by a second."""
@@ -303,8 +303,6 @@ class Nat64:
     def common_defects(self, packet, found):
         """Fragments, other protocols, transport headers; whether to go on."""
         icmp = ICMP4 if packet.version == 4 else ICMP6
-        if packet.fragmented and not self.config.features.get("fragments"):
-            found.append(defect("fragment", "RFC 6146 3.4; this version does not"))
         if packet.version == 4 and packet.protocol == internet.IGMP:
             found.append(defect("icmp-type", "RFC 7915 4.2: IGMP, silently"))
             return False

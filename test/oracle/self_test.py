@@ -136,12 +136,11 @@ def against_scapy(number, rng):
     except ImportError:
         return "not compared with scapy: python3-scapy is not installed"
     layers, counts = {"IP": IP, "IPv6": IPv6}, collections.Counter()
-    features = collections.defaultdict(bool)
     while counts["packets"] < number:
-        setup = generate.Setup(rng, features)
+        setup = generate.Setup(rng)
         nat, now = Nat64(setup.settings, setup.config), 0
-        for step in generate.steps(rng, 20, features):
-            if step[0] in (generate.JUMP, generate.BURST, "hostile"):
+        for step in generate.steps(rng, 20):
+            if step[0] in (generate.JUMP, generate.BURST, generate.DATAGRAM, "hostile"):
                 continue
             now += 1
             data = generate.packet(step, setup, nat)

@@ -279,10 +279,10 @@ def settle(driver, nat, key, now):
 class Sequence:
     """One engine with its oracle, and the steps they are put through."""
 
-    def __init__(self, driver, seed, features, statistics):
-        self.driver, self.features, self.statistics = driver, features, statistics
+    def __init__(self, driver, seed, statistics):
+        self.driver, self.statistics = driver, statistics
         self.about = generate.theme(seed)
-        self.setup = generate.Setup(random.Random(seed), features, self.about)
+        self.setup = generate.Setup(random.Random(seed), self.about)
         self.nat = Nat64(self.setup.settings, self.setup.config)
         self.now = START
         self.last = None  # (packet, prediction, verdict), for the report
@@ -331,11 +331,9 @@ class Sequence:
             self.history.append((data, verdict, out))
             prediction = self.nat.predict(data, self.now)
             self.last = data, prediction, verdict
-            if self.features["fragments"] and prediction.packet is not None and prediction.packet.fragmented:
+            if prediction.packet is not None and prediction.packet.fragmented:
                 return False
             if prediction.unsure:
-                return False
-            if not prediction.blocked and self.turns_inside(prediction):
                 return False
             if self.comes_in_pieces(prediction, verdict):
                 pieces = [packet for packet in made if is_piece(packet, prediction.packet.ident)]
@@ -365,12 +363,10 @@ class Sequence:
         verdict, out, made = self.exchange(data)
         self.last = data, prediction, verdict
         packet = prediction.packet
-        if self.features["fragments"] and packet is not None and packet.fragmented:
+        if packet is not None and packet.fragmented:
             return False  # what is stored of it, only a whole datagram shows
         if prediction.unsure:
             return False
-        if self.turns_inside(prediction) and all(found.verdict != verdict for found in prediction.defects):
-            return self.turned(prediction, verdict, out)
         if self.comes_in_pieces(prediction, verdict):
             check_pieces(prediction, verdict, made, self.setup.config)
             made = out = None
@@ -420,51 +416,6 @@ class Sequence:
         data = out[:8] + bytes([out[8] - 1]) + out[9:]
         return self.packet(internet.put16(data, 10, internet.checksum(internet.put16(data[:20], 10, 0))), True)
 
-    def turns_inside(self, prediction):
-        """Whether it is a hairpin packet that the engine itself turns around (RFC 6146 3.8)."""
-        packet = prediction.packet
-        return self.features["hairpinning-inside"] and not prediction.blocked and packet.version == 6 and \
-            self.setup.prefix.extract(packet.destination) in self.setup.settings.pool_addresses
-
-    def turned(self, prediction, verdict, out):
-        """Both passes of a hairpin packet. Whether the second decrements the hop limit is left open."""
-        nat, packet = self.nat, prediction.packet
-        source = (min(self.setup.settings.pool_addresses), 1)
-        transport = prediction.key[0] if prediction.key else "icmp"
-        if verdict in FORWARDED and (len(out) < 48 or out[0] >> 4 != 6):
-            raise Difference("a hairpin packet left on the IPv4 side [RFC 6146 3.8]: " + out.hex())
-        if verdict in FORWARDED and prediction.key:
-            # What the first pass picked does not always show in what comes out after the second.
-            found, _ = settle(self.driver, nat, prediction.key, self.now)
-            source = found[0][2] if found else source
-        between, complaint = prediction.expect(nat64.pretended(transport, source))
-        if complaint and verdict in FORWARDED:
-            raise Difference(f"hairpinned, but {complaint}")
-        data = between[0].data[:8] + b"\xff" + between[0].data[9:]
-        data = internet.put16(data, 10, internet.checksum(internet.put16(data[:20], 10, 0)))
-        if verdict == "hop-limit" and packet.hops == 2:
-            return False
-        if verdict not in FORWARDED:
-            second = nat.predict(data, self.now)
-            if all(found.verdict != verdict for found in second.defects):
-                raise Difference(f"verdict {verdict} for a hairpin packet; by the oracle it "
-                                 f"{describe(second.defects)} [RFC 6146 3.8]")
-            return False
-        prediction.commit(nat64.pretended(transport, source))
-        second = nat.predict(data, self.now)
-        if second.blocked:
-            raise Difference(f"hairpinned; by the oracle it {describe(second.defects)} [RFC 6146 3.8]")
-        expected = second.expect(out)[0]
-        for candidate in expected:
-            candidate.free.append((7, 1))
-        if all(candidate.agrees(out) for candidate in expected) or out[7] not in (
-                packet.hops - 1, packet.hops - 2):
-            raise Difference(f"hairpinned otherwise [RFC 6146 3.8]\n  expected {expected[0].data.hex()}"
-                             f"\n  got      {out.hex()}")
-        second.commit(out)
-        self.list()
-        return True
-
     def datagram(self, step):
         """A whole datagram in fragments, in any order; what comes out must be that datagram translated."""
         made = generate.datagram(random.Random(step[1]), self.setup, self.nat)
@@ -473,7 +424,7 @@ class Sequence:
         whole, pieces, complete, ident = made
         self.now += 2
         prediction = self.nat.predict(whole, self.now, siit.Config(**{
-            **vars(self.setup.config), "mtu4": 65535, "mtu6": 65535, "features": {}}))
+            **vars(self.setup.config), "mtu4": 65535, "mtu6": 65535}))
         if prediction.blocked or prediction.defects:
             return
         prediction.ident = ident

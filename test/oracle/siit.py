@@ -28,7 +28,6 @@ class Config:
         self.mss_clamp = True
         self.lowest_ipv6_mtu = 1280
         self.mtu6 = self.mtu4 = 1500
-        self.features = {}
         self.__dict__.update(keys)
 
 

@@ -37,8 +37,8 @@ def inside(rng, four, six, mappings):
 class Setup(generate.Setup):
     """Settings of one siit instance; for the makers it looks like one of nat64."""
 
-    def __init__(self, rng, features):
-        super().__init__(rng, features)
+    def __init__(self, rng):
+        super().__init__(rng)
         translation, _ = self.draw(rng)
         rows = rng.sample(ROWS, rng.randrange(1, len(ROWS) + 1))
         self.has_prefix = rng.random() < 0.9
@@ -47,7 +47,7 @@ class Setup(generate.Setup):
         self.hops = rng.choice((None, (ip4("198.18.9.0"), ip4("198.18.9.15"))))
         non_global = rng.choice(("refuse", "translate"))
         self.settings = Settings(prefix=self.prefix, address6=self.own[0], address4=self.own[1])
-        self.config = self.make_config(translation, features)
+        self.config = self.make_config(translation)
         self.lines = ["set nat64 none"] + [f"set {key} {value}" for key, value in translation.items()
                                            if value is not None]
         self.lines += ["siit name dc", f"siit hairpin {self.hairpin}", f"siit non-global {non_global}"]
@@ -123,9 +123,9 @@ def packet(rng, setup):
 class StatelessSequence:
     """One engine with one siit instance, and packets for it."""
 
-    def __init__(self, driver, seed, features, statistics):
-        self.driver, self.features, self.statistics = driver, features, statistics
-        self.setup = Setup(random.Random(seed), features)
+    def __init__(self, driver, seed, statistics):
+        self.driver, self.statistics = driver, statistics
+        self.setup = Setup(random.Random(seed))
         self.settings = self.setup.settings
         self.last, self.history, self.now = None, [], START
         driver.ask("new", *self.setup.lines, f"at {self.now}000000")
