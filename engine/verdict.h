@@ -51,9 +51,11 @@
       "quarters of that and the packet came from outside; a capture with this verdict shows whose it is.",   \
       "RFC 6146 5.3, RFC 6888 REQ-4")                                                                        \
     V(INDEX_FULL, "index-full", DROPPED,                                                                     \
-      "Too many sessions hash to one place of the table; seen often, raise nat64.limits.sessions.", "")      \
+      "Too many sessions hash to one place of the table; seen often, raise nat64.limits.sessions.",          \
+      "RFC 6146 3.5.1")                                                                                      \
     V(CONTENTION, "contention", DROPPED,                                                                     \
-      "Several workers created the same session at once and none got it done; the sender will retry.", "")   \
+      "Several workers created the same session at once and none got it done; the sender will retry.",       \
+      "RFC 6146 3.5.1")                                                                                      \
     V(NO_BINDING, "no-binding", DROPPED, "An IPv4 packet for a pool address and port that nobody uses.",     \
       "RFC 6146 3.5.1")                                                                                      \
     V(SYN_STORED, "syn-stored", DROPPED,                                                                     \
