@@ -30,6 +30,7 @@ static const struct floor floors[] = {
 
 enum { FLOORS = sizeof(floors) / sizeof(floors[0]) };
 
+/* rfc: 6146-3.5.2.2-h, 5382-REQ5-b */
 bool config_warning(const struct config *config, unsigned *position, char text[static 256])
 {
     while (*position < config->settings.nat64_count * FLOORS) {

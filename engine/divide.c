@@ -22,6 +22,7 @@ static uint32_t piece_length(const struct division *division, const struct packe
     return left <= room ? left : room - room % UNIT;
 }
 
+/* rfc: 4787-REQ13-b, 4787-REQ13-c */
 bool divide_next(struct division *division, struct packet *piece)
 {
     uint32_t length = piece_length(division, piece);

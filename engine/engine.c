@@ -135,7 +135,10 @@ static enum verdict refuse_fragment(const struct description *description)
     return known ? VERDICT_COUNT : VERDICT_PROTOCOL;
 }
 
-/* The verdict on kinds that NAT64 does not carry; VERDICT_COUNT for those it does. */
+/*
+ * The verdict on kinds that NAT64 does not carry; VERDICT_COUNT for those it does.
+ * rfc: 6146-3.4-o, 6146-3.4-q, 5508-REQ10-e
+ */
 static enum verdict refuse_kind(const struct description *description)
 {
     if (description->fragmented)
@@ -168,7 +171,7 @@ static enum verdict claim_stateless(const struct worker *worker, const struct pa
 
 /*
  * Whose an IPv6 packet is (RFC 6146 sections 3.5 and 5.4), and its key.
- * rfc: 7915-5.6-b, 6052-3.1-b
+ * rfc: 7915-5.6-b, 6052-3.1-b, 6146-3.5-a, 6146-3.5-b, 6146-3.5.4-e
  */
 static enum verdict classify6(const struct worker *worker, const struct packet *packet, struct item *item)
 {
@@ -211,7 +214,7 @@ static enum verdict classify6(const struct worker *worker, const struct packet *
     return VERDICT_COUNT;
 }
 
-/* rfc: 7915-4.6-b */
+/* rfc: 7915-4.6-b, 6146-3.5-c */
 static enum verdict classify4(const struct worker *worker, const struct packet *packet, struct item *item)
 {
     const struct description *description = &item->description;
@@ -339,7 +342,7 @@ static void count_traffic(const struct worker *worker, const struct item *item, 
     (void)__atomic_fetch_add(six ? &traffic->bytes6 : &traffic->bytes4, item->length, __ATOMIC_RELAXED);
 }
 
-/* rfc: 7915-4.3-c, 7915-5.3-c */
+/* rfc: 7915-4.3-c, 7915-5.3-c, 6146-3.4-b, 6146-3.4-c, 6146-3.4-d */
 enum verdict describe_quoted(const struct packet *packet, const struct description *error,
                              struct description *quoted)
 {
@@ -446,6 +449,7 @@ static __attribute__((noinline)) void follow_up(struct worker *worker, unsigned 
         divide_begin(worker, number, packet);
 }
 
+/* rfc: 6146-3-d, 6146-3.8-a */
 static void receive(struct worker *worker, struct packet packets[], unsigned n, nanoseconds now,
                     enum verdict verdicts[])
 {

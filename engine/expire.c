@@ -15,7 +15,10 @@
 #include "engine/tcp_state.h"
 #include "engine/waiting.h"
 
-/* For want of room in the queue the next sweep will do it. */
+/*
+ * For want of room in the queue the next sweep will do it.
+ * rfc: 6146-3.5.2.2-w
+ */
 static void probe_if_silent(struct worker *worker, uint32_t index, uint64_t life)
 {
     struct record *record = record_at(worker->actor.table, index);
@@ -32,7 +35,10 @@ static void probe_if_silent(struct worker *worker, uint32_t index, uint64_t life
         reply_probe(worker, &copy);
 }
 
-/* Returns whether it ended a session. */
+/*
+ * Returns whether it ended a session.
+ * rfc: 6146-3.5.2.2-o, 6146-3.5.2.2-ab, 6146-3.5.2.2-ai
+ */
 static bool visit(struct worker *worker, uint32_t index)
 {
     uint64_t life = atomic_load64(&record_at(worker->actor.table, index)->life);

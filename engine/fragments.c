@@ -51,6 +51,7 @@ struct portion {
     uint32_t pieces, blocks;
 };
 
+/* rfc: 6146-3.4-g */
 static struct portion portion_of(const struct settings *settings, uint32_t workers)
 {
     uint32_t packets = settings->translation.fragment_packets;
@@ -165,6 +166,7 @@ static void end(struct worker *worker, struct datagram *datagram, enum verdict v
     datagrams_remove(&worker->fragments->datagrams, datagram);
 }
 
+/* rfc: 6146-3.4-h, 6146-3.4-i, 6146-3.4-j */
 static nanoseconds deadline_of(const struct worker *worker, uint8_t instance)
 {
     return worker->now + worker->settings->nat64[instance].timeouts.fragment * NANOSECONDS;
@@ -217,7 +219,10 @@ static bool exceeds_share(const struct fragments *fragments, const struct datagr
     return source->pieces >= fragments->share_pieces || source->blocks + blocks > fragments->share_blocks;
 }
 
-/* Room for a packet of this length; false if only this datagram itself could yield. */
+/*
+ * Room for a packet of this length; false if only this datagram itself could yield.
+ * rfc: 6146-3.4-g, 6146-3.4-n, 6146-5.3-a
+ */
 static bool make_room(struct worker *worker, const struct datagram *datagram, uint32_t length)
 {
     struct fragments *fragments = worker->fragments;
@@ -377,6 +382,7 @@ static enum verdict enter(struct worker *worker, struct datagram *datagram, cons
     return verdict == VERDICT_COUNT ? VERDICT_COUNT : refuse(worker, datagram, verdict);
 }
 
+/* rfc: 6146-3.4-l */
 static bool is_ready(const struct datagram *datagram)
 {
     if (!datagram->has_first)
@@ -386,7 +392,10 @@ static bool is_ready(const struct datagram *datagram)
     return datagram->need != NEED_ALL || datagram_is_complete(datagram);
 }
 
-/* Keeps a copy; the first piece goes in front of the others. */
+/*
+ * Keeps a copy; the first piece goes in front of the others.
+ * rfc: 6146-3.4-f
+ */
 static enum verdict hold(struct worker *worker, struct datagram *datagram, const struct fragment *fragment)
 {
     struct fragments *fragments = worker->fragments;
@@ -528,6 +537,7 @@ static enum verdict translate(struct worker *worker, struct datagram *datagram, 
 /*
  * Gives a UDP datagram, all of which is held, the checksum that its sender left out; translation then takes
  * it on to the new addresses like any other (RFC 6146 section 3.4). Pieces start at even positions.
+ * rfc: 6146-3.4-m
  */
 static void amend_checksum(struct fragments *fragments, const struct datagram *datagram)
 {
@@ -581,6 +591,7 @@ static void end_if_complete(struct worker *worker, struct datagram *datagram)
         end(worker, datagram, VERDICT_FRAGMENT_TIMEOUT);
 }
 
+/* rfc: 6146-3.4-e */
 enum verdict fragments_receive(struct worker *worker, unsigned number, struct packet *packet,
                                struct description *description)
 {

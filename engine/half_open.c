@@ -51,6 +51,7 @@ WIRE_INLINE bool pass(struct actor *actor, bool yield)
     return true;
 }
 
+/* rfc: 6146-5.3-a */
 MAKING_FUNCTION bool half_open_join(struct actor *actor)
 {
     if (absent(actor))

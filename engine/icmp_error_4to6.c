@@ -26,6 +26,7 @@ struct error {
     struct icmp_header icmp; /* the new one */
 };
 
+/* rfc: 5508-REQ3-a */
 static bool checksum_right(const uint8_t *data, const struct description *description)
 {
     uint64_t sum = checksum_add_bytes(0, data + description->transport, description->transport_length);
@@ -66,6 +67,7 @@ static uint32_t attribute_unit(const struct icmp_header *icmp)
     return icmp->type == ICMPV6_UNREACHABLE || icmp->type == ICMPV6_TIME_EXCEEDED ? 8 : 0;
 }
 
+/* rfc: 5508-REQ3-e */
 static struct quote_plan plan_quote(const uint8_t *data, const struct error *error)
 {
     const struct description *description = error->description;
@@ -84,7 +86,7 @@ static struct quote_plan plan_quote(const uint8_t *data, const struct error *err
 
 /*
  * The packet in error; `at` is where its transport header now is.
- * rfc: 7915-4.2-b, 7915-4.3-a
+ * rfc: 7915-4.2-b, 7915-4.3-a, 5508-REQ3-d
  */
 static void write_inner(uint8_t *at, const struct error *error, uint32_t kept)
 {
@@ -146,6 +148,7 @@ static void write_outer(uint8_t *at, uint32_t payload, const struct error *error
     translate_header_4to6(at, &header);
 }
 
+/* rfc: 5382-REQ9-a, 5508-REQ10-b */
 enum verdict translate_error_4to6(struct packet *packet, const struct description *description,
                                   const struct description *quoted, const struct error_endpoints6 *endpoints,
                                   const struct translation_settings *settings)

@@ -27,6 +27,7 @@ struct error {
     struct icmp_header icmp; /* the new one */
 };
 
+/* rfc: 5508-REQ3-a */
 static bool checksum_right(const uint8_t *data, const struct description *description)
 {
     const struct ipv6_header *ip = (const struct ipv6_header *)data;
@@ -160,6 +161,7 @@ static void write_outer(uint8_t *at, uint32_t length, const struct error *error,
     translate_header_6to4(at, &header);
 }
 
+/* rfc: 5382-REQ9-a, 5508-REQ10-b */
 enum verdict translate_error_6to4(struct packet *packet, const struct description *description,
                                   const struct description *quoted, const struct error_endpoints4 *endpoints,
                                   const struct translation_settings *settings)

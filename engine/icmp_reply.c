@@ -34,6 +34,7 @@ struct message {
 /*
  * Type 0 is no error in either family: none is sent.
  * rfc: 7915-5.1-m, 7915-5.4-a, 7915-5.4-b, 4443-3.1-a
+ * rfc: 6146-3.4-p, 6146-3.5.1.1-f, 4787-REQ13-a, 5508-REQ10-b
  */
 static const struct message messages6[VERDICT_COUNT] = {
     [VERDICT_HOP_LIMIT] = {ICMPV6_TIME_EXCEEDED, 0, REST_UNUSED},
@@ -50,7 +51,7 @@ static const struct message messages6[VERDICT_COUNT] = {
     [VERDICT_ROUTING_HEADER] = {ICMPV6_PARAMETER_PROBLEM, ICMPV6_ERRONEOUS_HEADER, REST_PROBLEM},
 };
 
-/* rfc: 7915-4.1-o, 7915-4.4-a */
+/* rfc: 7915-4.1-o, 7915-4.4-a, 6146-3.4-r, 6146-3.5.1-h, 5508-REQ10-b */
 static const struct message messages4[VERDICT_COUNT] = {
     [VERDICT_HOP_LIMIT] = {ICMPV4_TIME_EXCEEDED, 0, REST_UNUSED},
     [VERDICT_TOO_BIG_IPV4] = {ICMPV4_UNREACHABLE, ICMPV4_FRAGMENTATION_NEEDED, REST_MTU},
@@ -162,6 +163,7 @@ static bool ipv4_many(be32 address)
     return from_be32(address) >> 28 >= 0xe;
 }
 
+/* rfc: 5508-REQ10-f */
 static bool build4(struct packet *reply, const struct packet *original, be32 source,
                    const struct icmp_header *icmp)
 {
@@ -196,6 +198,7 @@ static bool build4(struct packet *reply, const struct packet *original, be32 sou
 /*
  * A SYN from outside gets no answer at once, lest it end a simultaneous open (RFC 5382 REQ-4). When its time
  * is over, why is SYN_STORED.
+ * rfc: 5382-REQ4-a
  */
 static bool must_wait(const struct description *description, enum verdict why)
 {
@@ -205,7 +208,7 @@ static bool must_wait(const struct description *description, enum verdict why)
            (why == VERDICT_TABLE_FULL || why == VERDICT_SUBSCRIBER_FULL || why == VERDICT_FILTERED);
 }
 
-/* rfc: 4443-2.4-d, 4443-2.4-e */
+/* rfc: 4443-2.4-d, 4443-2.4-e, 5508-REQ10-g */
 bool icmp_reply_due(const struct packet *original, const struct description *description, enum verdict why)
 {
     const struct message *message = description->version == 6 ? &messages6[why] : &messages4[why];

@@ -137,6 +137,7 @@ enum record_kind {
     RECORD_NAT64, /* a session or binding of the nat64 policy */
 };
 
+/* rfc: 6146-3-c */
 struct record {
     uint64_t life;
     struct ipv6_address client; /* from here to `remote_port`, and below, as in key6 */

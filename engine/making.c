@@ -144,6 +144,7 @@ TABLE_FUNCTION bool end_astray(struct actor *actor, uint32_t index)
 /*
  * One user less. Whoever was the last takes the binding down; its record holds no session any more. True: all
  * but end_astray, which is up to the caller.
+ * rfc: 6146-3.1-b, 6146-3.1-c
  */
 TABLE_FUNCTION bool leave_binding(struct actor *actor, uint32_t index)
 {
@@ -292,6 +293,7 @@ TABLE_FUNCTION bool overcome_binding(struct actor *actor, const struct found *se
     return false;
 }
 
+/* rfc: 6146-3.1-d */
 TABLE_FUNCTION bool no_rival_binding(struct actor *actor, const struct found *self, uint64_t hash,
                                      uint32_t tick)
 {
@@ -548,6 +550,7 @@ TABLE_FUNCTION bool convert_to_static(const struct table *table, const struct se
     return false;
 }
 
+/* rfc: 6146-3.1-a */
 MAKING_FUNCTION bool binding_make_static(struct actor *actor, const struct session_request *request)
 {
     struct found made = {0};

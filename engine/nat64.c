@@ -22,7 +22,10 @@
 /* Kept out of the functions that every packet goes through, with all that it needs on the stack. */
 #define RARELY __attribute__((noinline, cold))
 
-/* The end of a TCP session by the rule, if it ends at `ends` until now. */
+/*
+ * The end of a TCP session by the rule, if it ends at `ends` until now.
+ * rfc: 7857-2.1-a, 7857-2.2-b
+ */
 static uint32_t tcp_end(const struct nat64_timeouts *timeouts, enum tcp_lifetime rule, uint32_t ends,
                         uint32_t tick)
 {
@@ -61,6 +64,7 @@ static uint32_t first_end(const struct nat64_timeouts *timeouts, uint8_t transpo
 /*
  * A packet has passed: moves the session's state and end (sections 3.5.1, 3.5.2.2, 3.5.3). False: the session
  * has ended since it was found.
+ * rfc: 6146-3.5.1-b, 6146-3.5.1-i, 6146-3.5.3-b, 6146-3.5.2.2-u
  */
 static bool refresh(struct worker *worker, struct found *found, bool from_ipv6, uint8_t flags)
 {
@@ -104,7 +108,10 @@ static bool is_forbidden(const struct nat64_settings *nat64, be32 remote)
            ipv4_is_non_global(remote);
 }
 
-/* For ICMP queries both ports are the identifier. */
+/*
+ * For ICMP queries both ports are the identifier.
+ * rfc: 6146-3.6.1-a, 6146-3.6-a
+ */
 static void endpoints_from4(const struct record *record, be32 remote, be16 remote_port, struct endpoints4 *to)
 {
     bool query = record->transport == TRANSPORT_ICMP;
@@ -114,6 +121,7 @@ static void endpoints_from4(const struct record *record, be32 remote, be16 remot
                               .destination_port = query ? record->pool_port : remote_port};
 }
 
+/* rfc: 6146-3.6.1-b, 6146-3.6.2-a, 4787-REQ9-b */
 static void endpoints_from6(const struct worker *worker, const struct record *record, be32 remote,
                             be16 remote_port, struct endpoints6 *to)
 {
@@ -128,6 +136,7 @@ static void endpoints_from6(const struct worker *worker, const struct record *re
  * What of a limit packets from outside may use. The last quarter is for the clients: otherwise whoever learns
  * of one binding could send to it from many addresses until its subscriber, or everybody, can open no session
  * more (section 5.3).
+ * rfc: 6146-5.3-a
  */
 static uint32_t share_of_outside(uint32_t limit)
 {
@@ -235,6 +244,7 @@ static bool claim(struct worker *worker, struct outgoing *flow, struct session_r
  * If the other side's SYN was here first, both have sent theirs now (section 3.5.2.2, V4 INIT), and the one
  * that is stored is dropped in silence. Not before there is a session: a SYN that is not translated leaves it
  * to be answered (RFC 5382 REQ-4).
+ * rfc: 6146-3.5.2.2-g, 5382-REQ2-b, 5382-REQ4-b
  */
 static void meet_waiting(struct worker *worker, struct found *session)
 {
@@ -243,7 +253,11 @@ static void meet_waiting(struct worker *worker, struct found *session)
         (void)refresh(worker, session, false, TCP_SYN);
 }
 
-/* No session yet for a packet from the client; VERDICT_CONTENTION means look again. */
+/*
+ * No session yet for a packet from the client; VERDICT_CONTENTION means look again.
+ * rfc: 6146-3.5.1-a, 6146-3.5.1-b, 6146-3.5.3-a, 6146-3.5.3-b, 6146-3.5.2.2-a, 6146-3.5.2.2-e
+ * rfc: 6146-3.5.2.2-f, 6146-5.2-a, 5508-REQ1-a, 5508-REQ1-b
+ */
 RARELY static enum verdict open_outgoing(struct worker *worker, const struct description *description,
                                          struct outgoing *flow, struct endpoints4 *to)
 {
@@ -289,7 +303,10 @@ enum verdict nat64_outgoing(struct worker *worker, const struct description *des
     return verdict;
 }
 
-/* What becomes of a packet from outside that may not pass: a SYN is stored, for the client may call too. */
+/*
+ * What becomes of a packet from outside that may not pass: a SYN is stored, for the client may call too.
+ * rfc: 6146-3.5.2.2-b, 6146-3.5.2.2-c, 5382-REQ4-a
+ */
 static enum verdict keep_out(struct worker *worker, const struct description *description,
                              const struct incoming *flow, const struct nat64_settings *nat64,
                              enum verdict verdict)
@@ -302,7 +319,11 @@ static enum verdict keep_out(struct worker *worker, const struct description *de
     return VERDICT_SYN_STORED;
 }
 
-/* No session yet for a packet from outside; VERDICT_CONTENTION means look again. */
+/*
+ * No session yet for a packet from outside; VERDICT_CONTENTION means look again.
+ * rfc: 6146-3.5.1-e, 6146-3.5.1-g, 6146-3.5.1-i, 6146-3.5.3-d, 6146-3.5.3-e, 6146-3.5.2.2-d
+ * rfc: 6146-3.5.2.2-e, 6146-3.5.2.2-f, 4787-REQ8-a, 7857-7-a
+ */
 RARELY static enum verdict open_incoming(struct worker *worker, const struct description *description,
                                          struct incoming *flow, struct endpoints6 *to)
 {
@@ -382,6 +403,7 @@ static const uint8_t *quoted_packet(const struct packet *packet, const struct de
  * An ICMPv6 error about a packet that went to a client: quoted source = the remote, quoted destination = the
  * client. It goes on to the remote, whoever it was sent to, as if the pool address had sent it (sections 3.4,
  * 3.6.1 and 3.7).
+ * rfc: 6146-3.5-d, 6146-3.6.2-a, 6146-3.7-c, 5508-REQ5-a, 5508-REQ5-d, 7857-7.1-a
  */
 enum verdict nat64_outgoing_error(struct worker *worker, const struct packet *packet,
                                   const struct description *description, const struct description *quoted,
@@ -422,7 +444,7 @@ enum verdict nat64_outgoing_error(struct worker *worker, const struct packet *pa
 /*
  * An ICMPv4 error about a packet that left a pool address: quoted source = pool, quoted destination = the
  * remote.
- * rfc: 7915-4.1-l
+ * rfc: 7915-4.1-l, 6146-3.5-d, 6146-3.6.2-a, 6146-3.7-c, 5508-REQ4-a, 5508-REQ7-a, 4787-REQ12-b
  */
 enum verdict nat64_incoming_error(struct worker *worker, const struct packet *packet,
                                   const struct description *description, const struct description *quoted,

@@ -27,6 +27,7 @@ struct view {
     bool quoted;
 };
 
+/* rfc: 6146-3.4-k */
 static bool describe_tcp(const uint8_t *at, uint32_t present, bool quoted, struct description *description)
 {
     const struct tcp_header *tcp = (const struct tcp_header *)at;
@@ -101,6 +102,7 @@ static bool is_igmp(const struct description *description)
 }
 
 /* Reads the transport header; `transport` and `protocol` are known, and `transport` lies within the packet.
+ * rfc: 6146-3.4-a
  */
 static enum verdict describe_transport(const struct view *view, struct description *description)
 {
@@ -170,7 +172,7 @@ static uint16_t ipv4_header_sum(const uint8_t *header, unsigned length)
     return checksum_fold(sum);
 }
 
-/* rfc: 7915-4.1-m */
+/* rfc: 7915-4.1-m, 5508-REQ3-c */
 static enum verdict describe_ipv4(struct view *view, struct description *description)
 {
     const struct ipv4_header *ip = (const struct ipv4_header *)view->data;

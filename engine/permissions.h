@@ -54,7 +54,10 @@ WIRE_INLINE bool record_permits(const struct record *record, const struct record
            record->pool_port == binding->pool_port && record->transport == binding->transport;
 }
 
-/* May `remote` send to the binding of this lead? */
+/*
+ * May `remote` send to the binding of this lead?
+ * rfc: 6146-3.5.1-g, 6146-3.5.3-e, 4787-REQ8-a
+ */
 TABLE_FUNCTION bool permission_granted(const struct table *table, const struct record *lead, be32 remote,
                                        uint32_t tick)
 {

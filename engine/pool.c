@@ -83,6 +83,7 @@ static bool claim_paired(struct worker *worker, const struct pool_address *prefe
     return false;
 }
 
+/* rfc: 6146-3.5.1.1-a */
 bool pool_claim(struct worker *worker, struct session_request *request)
 {
     const struct pool *pool = &worker->rules->pool;

@@ -89,7 +89,10 @@ WIRE_INLINE void ports_allow(struct port_map *map, uint16_t port)
     map->summary[port & 1][word / 64] |= 1ull << (word % 64);
 }
 
-/* Claims exactly this port. False: it was not available. */
+/*
+ * Claims exactly this port. False: it was not available.
+ * rfc: 6146-3.5.1.1-e, 6146-3.1-d
+ */
 WIRE_INLINE bool ports_take(struct port_map *map, uint16_t port)
 {
     uint64_t bit = 1ull << (port % 64);
@@ -146,6 +149,7 @@ TABLE_FUNCTION int ports_take_in_mask(struct port_map *map, unsigned first_word,
 /*
  * Claims a port of the parity within a class, from a random place on: 16 summary words at most, the one
  * started in twice. Returns the port in host order or -1.
+ * rfc: 7857-9-a
  */
 TABLE_FUNCTION int ports_take_parity(struct port_map *map, enum port_class class, bool odd, uint64_t random)
 {
@@ -190,7 +194,10 @@ TABLE_FUNCTION bool ports_mend(struct port_map *map)
     return mended;
 }
 
-/* Claims a port like `wanted`: its class and parity, or else its class, or else any. Host order, or -1. */
+/*
+ * Claims a port like `wanted`: its class and parity, or else its class, or else any. Host order, or -1.
+ * rfc: 6146-3.5.1.1-b, 6146-3.5.1.1-c, 6146-3.5.1.1-d, 4787-REQ11-a
+ */
 TABLE_FUNCTION int ports_claim(struct port_map *map, be16 wanted, uint64_t random)
 {
     enum port_class class = port_class(wanted);

@@ -17,7 +17,7 @@
 
 enum { RESERVE_RATE = 8 }; /* with fewer errors a second a quarter of them is too little to divide */
 
-/* rfc: 7915-4.4-b, 4443-2.4-f, 4443-2.4-g */
+/* rfc: 7915-4.4-b, 4443-2.4-f, 4443-2.4-g, 5508-REQ9-a, 5508-REQ10-h, 5382-REQ4-d, 6146-5.3-a */
 static bool rate_allows(struct worker *worker, enum verdict why)
 {
     uint64_t *arrival = &worker->engine->icmp_arrival;
@@ -112,6 +112,7 @@ bool reply_has_room(const struct worker *worker)
     return worker->output.count < OUTPUT_QUEUE;
 }
 
+/* rfc: 6146-3.5.2.2-x */
 void reply_probe(struct worker *worker, const struct record *record)
 {
     struct packet packet;

@@ -216,6 +216,7 @@ TABLE_FUNCTION bool binding_find(const struct table *table, const struct binding
 /*
  * Finds the lead of the binding that holds a pool port (RFC 4787: endpoint-independent filtering). The owner
  * cell has no generation; that the record leads a binding of this very port says enough.
+ * rfc: 7857-5-a, 4787-REQ8-a
  */
 WIRE_INLINE bool binding_find4(const struct table *table, uint16_t address, uint8_t transport, be16 port,
                                uint32_t tick, struct found *found)

@@ -166,7 +166,10 @@ TABLE_FUNCTION enum subscriber_result subscriber_make(const struct table *table,
                                                                       : SUBSCRIBER_CONTENTION;
 }
 
-/* One more session for the subscriber of this hash, unless it has `limit` already. */
+/*
+ * One more session for the subscriber of this hash, unless it has `limit` already.
+ * rfc: 6146-5.3-a
+ */
 TABLE_FUNCTION enum subscriber_result subscriber_join(const struct table *table, uint64_t hash,
                                                       uint32_t limit, uint32_t lane)
 {

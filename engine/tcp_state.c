@@ -14,6 +14,7 @@ static struct tcp_step step_to(enum tcp_state state, enum tcp_lifetime lifetime)
     return (struct tcp_step){.state = state, .lifetime = lifetime};
 }
 
+/* rfc: 6146-3.5.2.2-r, 6146-3.5.2.2-s, 6146-3.5.2.2-t, 6146-3.5.2.2-u */
 static struct tcp_step step_established(bool from_ipv6, uint8_t flags)
 {
     if ((flags & TCP_RST) != 0)
@@ -23,7 +24,10 @@ static struct tcp_step step_established(bool from_ipv6, uint8_t flags)
     return step_to(TCP_ESTABLISHED, TCP_LIFETIME_ESTABLISHED);
 }
 
-/* One side has closed: `closed_ipv6` says which. */
+/*
+ * One side has closed: `closed_ipv6` says which.
+ * rfc: 6146-3.5.2.2-y, 6146-3.5.2.2-z, 6146-3.5.2.2-ac, 6146-3.5.2.2-ad, 7857-2.2-b, 7857-7.1-a
+ */
 static struct tcp_step step_half_closed(enum tcp_state state, bool closed_ipv6, bool from_ipv6, uint8_t flags)
 {
     if ((flags & TCP_FIN) != 0 && from_ipv6 != closed_ipv6)
@@ -31,6 +35,10 @@ static struct tcp_step step_half_closed(enum tcp_state state, bool closed_ipv6, 
     return step_to(state, (flags & TCP_RST) != 0 ? TCP_LIFETIME_SHORTENED : TCP_LIFETIME_ESTABLISHED);
 }
 
+/*
+ * rfc: 6146-3.5.2.2-g, 6146-3.5.2.2-k, 6146-3.5.2.2-l, 6146-3.5.2.2-p, 6146-3.5.2.2-q, 6146-3.5.2.2-af
+ * rfc: 6146-3.5.2.2-ag, 5382-REQ2-a, 7857-2-a, 7857-2.2-a
+ */
 struct tcp_step tcp_step(enum tcp_state state, bool from_ipv6, uint8_t flags)
 {
     bool syn = (flags & TCP_SYN) != 0;

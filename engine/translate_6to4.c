@@ -19,6 +19,7 @@
  * The IPv4 header, field by field in the order of the header.
  * rfc: 7915-5-c, 7915-5-d, 7915-5.1-a, 7915-5.1-b, 7915-5.1-c, 7915-5.1-d, 7915-5.1-f, 7915-5.1-g,
  * 7915-5.1-h, 7915-5.1-i, 7915-5.1.1-c, 7915-5.1.1-d, 7915-5.1.1-f
+ * rfc: 7857-10-a
  */
 WIRE_INLINE void write_header(uint8_t *at, const struct header_6to4 *header)
 {
@@ -76,7 +77,7 @@ void translate_header_6to4(uint8_t *at, const struct header_6to4 *header)
 
 /*
  * All reasons not to translate the packet; `length` and `segment` are those of the IPv4 packet.
- * rfc: 7915-1.4-b, 7915-5.1-g
+ * rfc: 7915-1.4-b, 7915-5.1-g, 4787-REQ13-a
  */
 WIRE_INLINE enum verdict judge(const struct packet *packet, const struct description *description,
                                const struct header_6to4 *header)

@@ -102,7 +102,7 @@ WIRE_INLINE be16 transport_checksum(be16 field, const struct transport_change *c
 
 /*
  * The whole of a TCP header; the MSS of a SYN is lowered to `mss_limit`.
- * rfc: 7915-4.5-a, 7915-5.5-a
+ * rfc: 7915-4.5-a, 7915-5.5-a, 6146-3.7-a
  */
 WIRE_INLINE void tcp_update(uint8_t *tcp, const struct transport_change *change, uint32_t mss_limit)
 {
@@ -118,7 +118,7 @@ WIRE_INLINE void tcp_update(uint8_t *tcp, const struct transport_change *change,
 /*
  * UDP. A checksum of zero means that there is none, and so it stays: over IPv6 that is a tunnel's business
  * (RFC 6935), over IPv4 anyone's. A computed checksum of zero is sent as all ones.
- * rfc: 7915-4.5-a, 7915-5.5-a
+ * rfc: 7915-4.5-a, 7915-5.5-a, 6146-3.7-a
  */
 WIRE_INLINE void udp_update(uint8_t *udp, const struct transport_change *change)
 {
@@ -135,7 +135,7 @@ WIRE_INLINE void udp_update(uint8_t *udp, const struct transport_change *change)
 
 /*
  * An echo request or reply: its type and identifier.
- * rfc: 7915-4.2-c, 7915-5.2-a
+ * rfc: 7915-4.2-c, 7915-5.2-a, 6146-3.7-b
  */
 WIRE_INLINE void icmp_query_update(uint8_t *icmp, const struct transport_change *change, uint8_t type)
 {

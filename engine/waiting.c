@@ -91,6 +91,7 @@ static void queue(struct worker *worker, const struct waiting_turn *turn)
     line->turn[(line->first + at) % WAITING_SYNS] = *turn;
 }
 
+/* rfc: 6146-3.5.2.2-b, 6146-5.3-a */
 void waiting_store(struct worker *worker, const struct packet *packet, const struct description *description,
                    uint64_t hash, uint32_t seconds)
 {
@@ -112,6 +113,7 @@ void waiting_store(struct worker *worker, const struct packet *packet, const str
     queue(worker, &turn);
 }
 
+/* rfc: 5382-REQ4-b */
 bool waiting_claim(struct worker *worker, uint64_t hash)
 {
     struct waiting *waiting = &worker->engine->waiting;
@@ -138,6 +140,7 @@ static bool has_session(const struct worker *worker, const struct packet *packet
     return session_find4(table, &key, hash_key4(table, &key), worker->tick, &found);
 }
 
+/* rfc: 6146-3.5.2.2-j, 5382-REQ4-a */
 static void answer(struct worker *worker, const struct waiting_turn *turn)
 {
     struct waiting *waiting = &worker->engine->waiting;

@@ -123,7 +123,7 @@ static bool run_example(const char *folder, const char *name)
     return was_accepted;
 }
 
-/* rfc: 6052-2.2-c, 7757-4.2-b */
+/* rfc: 6052-2.2-c, 7757-4.2-b, 6146-3-a, 6146-3-b, 6146-3.5.1-d, 5508-REQ2-a, 6146-3.5.4-d */
 static void test_examples(void **state)
 {
     char folder[PATH_SIZE];
@@ -197,6 +197,7 @@ static void test_shipped_file_states_defaults(void **state)
 
 static const char smallest[] = "nat64: [{prefix: 64:ff9b::/96, pool: [{address: 192.0.2.1}]}]\n";
 
+/* rfc: 6146-3.5.1-c, 6146-3.5.2.2-i, 6146-4-a */
 static void test_defaults(void **state)
 {
     struct config *config = parse(smallest);
@@ -427,14 +428,14 @@ static void test_differences_are_named(void **state)
 {
     (void)state;
     assert_differences("tos: null", "tos: null", "");
-    assert_differences("tos: null", "tos: 3, mss-clamp: false",
-                       "translation.tos translation.mss-clamp ");
+    assert_differences("tos: null", "tos: 3, mss-clamp: false", "translation.tos translation.mss-clamp ");
     assert_differences("192.0.2.2", "192.0.2.4", "nat64[0].pool ");
     assert_differences(", {address: 192.0.2.2}", "", "nat64[0].pool ");
     assert_differences("2001:db8:2::/96", "2001:db8:3::/96", "nat64[1].prefix ");
     assert_differences("    prefix", "    limits: {sessions: 100, subscriber-prefix: 56}\n    prefix",
                        "nat64[0].limits.sessions nat64[0].limits.subscriber-prefix ");
-    assert_differences("  - {name: b, prefix: 2001:db8:2::/96, pool: [{address: 192.0.2.3}]}\n", "", "nat64 ");
+    assert_differences("  - {name: b, prefix: 2001:db8:2::/96, pool: [{address: 192.0.2.3}]}\n", "",
+                       "nat64 ");
     assert_differences("    prefix",
                        "    static: [{protocol: udp, ipv6: \"[2001:db8::1]:1\", ipv4: \"192.0.2.1:1\"}]\n"
                        "    prefix",

@@ -28,6 +28,7 @@ static void assert_warnings(const char *timeouts, const char *expected)
     config_free(config);
 }
 
+/* rfc: 6146-3.5.2.2-h, 5382-REQ5-b */
 static void what_the_rfcs_forbid_is_warned_of(void **state)
 {
     (void)state;
@@ -41,6 +42,7 @@ static void what_the_rfcs_forbid_is_warned_of(void **state)
                     "connections may break while they close\n");
 }
 
+/* rfc: 7857-2.1-a */
 static void what_they_allow_is_not(void **state)
 {
     (void)state;

@@ -61,7 +61,7 @@ static void cut(uint32_t limit, uint32_t room, uint32_t offset_more)
     assert_memory_equal(again, whole + HEADERS, PAYLOAD);
 }
 
-/* rfc: 7915-4.1-a */
+/* rfc: 7915-4.1-a, 4787-REQ13-c */
 static void test_pieces_make_the_whole(void **state)
 {
     (void)state;

@@ -313,7 +313,10 @@ static void pools_that_do_not_fit_are_refused(void **state)
     table_destroy(table);
 }
 
-/* Subscribers of one /64 share a pool address; different /64s are spread over all. */
+/*
+ * Subscribers of one /64 share a pool address; different /64s are spread over all.
+ * rfc: 6146-3.5.1.1-a
+ */
 static void subscribers_keep_their_address(void **state)
 {
     struct fixture *fixture = *state;
@@ -334,6 +337,7 @@ static void subscribers_keep_their_address(void **state)
         assert_true(used[i]);
 }
 
+/* rfc: 5508-REQ10-h */
 static void refused_packets_are_answered_within_the_rate(void **state)
 {
     struct fixture *fixture = *state;

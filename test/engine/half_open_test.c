@@ -85,6 +85,7 @@ static void answer(struct found *session)
     session->copy.life = atomic_load64(&record_at(table, session->index)->life);
 }
 
+/* rfc: 6146-5.3-a */
 static void a_flood_takes_a_quarter_and_the_oldest_yield(void **state)
 {
     (void)state;

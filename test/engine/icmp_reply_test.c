@@ -56,7 +56,7 @@ static unsigned reply4(struct packet *original, enum verdict why)
     return be(ip + 20, 2);
 }
 
-/* rfc: 7915-4.4-a, 7915-5.4-a, 7915-5.4-b, 4443-2.3-a, 4443-3.1-a */
+/* rfc: 7915-4.4-a, 7915-5.4-a, 7915-5.4-b, 4443-2.3-a, 4443-3.1-a, 5508-REQ10-f */
 static void every_verdict_has_its_message(void **state)
 {
     (void)state;
@@ -152,7 +152,7 @@ static void pointers_point_to_the_cause(void **state)
     assert_int_equal(be(packet_data(&reply) + 44, 4), 43);
 }
 
-/* rfc: 4443-2.4-c */
+/* rfc: 4443-2.4-c, 5508-REQ10-g */
 static void silence_is_kept_where_it_must(void **state)
 {
     struct packet packet = make6(58, 60);

@@ -313,6 +313,7 @@ static void segments_are_measured(void **state)
     assert_int_equal(packet_segment_length(&packet, &found), 1228);
 }
 
+/* rfc: 6146-3.4-b */
 static void quoted_headers_need_eight_bytes(void **state)
 {
     struct packet packet = make6(6, 40);

@@ -123,6 +123,7 @@ static void nothing_is_left(void)
     }
 }
 
+/* rfc: 6146-3.5.1-g, 4787-REQ8-a */
 static void an_address_is_permitted_as_long_as_it_has_a_session(void **state)
 {
     (void)state;

@@ -27,6 +27,7 @@ static int claim(unsigned wanted)
     return ports_claim(&map, to_be16((uint16_t)wanted), random_next(&generator));
 }
 
+/* rfc: 6146-3.5.1.1-b, 6146-3.5.1.1-c, 6146-3.5.1.1-d */
 static void class_and_parity_are_kept(void **state)
 {
     (void)state;
@@ -54,7 +55,10 @@ static void another_class_when_the_own_has_none(void **state)
     assert_in_range(claim(5000), 100, 200);
 }
 
-/* Each port comes out once, the other parity when the own is gone, and then nothing. */
+/*
+ * Each port comes out once, the other parity when the own is gone, and then nothing.
+ * rfc: 6146-3.5.1.1-e, 6146-3.1-d
+ */
 static void every_port_exactly_once(void **state)
 {
     (void)state;
@@ -103,7 +107,10 @@ static void a_port_outside_the_ranges_does_not_become_available(void **state)
     assert_int_equal(claim(80), -1);
 }
 
-/* RFC 6056: with nearly all ports free, one hundred claims should not be neighbours. */
+/*
+ * RFC 6056: with nearly all ports free, one hundred claims should not be neighbours.
+ * rfc: 7857-9-a
+ */
 static void choice_is_spread(void **state)
 {
     (void)state;

@@ -508,6 +508,7 @@ static void step(void)
         sweep();
 }
 
+/* rfc: 6146-3-c, 6146-3.1-d */
 static void random_steps_agree_with_a_reference(void **state)
 {
     (void)state;

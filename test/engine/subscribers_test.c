@@ -65,6 +65,7 @@ static void be_empty(void)
     }
 }
 
+/* rfc: 6146-5.3-a */
 static void joins_up_to_the_limit(void **state)
 {
     (void)state;

@@ -74,6 +74,12 @@ static const struct {
     {TCP_TRANS, V4, TCP_FIN | TCP_ACK, TCP_ESTABLISHED, LONG},
 };
 
+/*
+ * rfc: 6146-3.5.2.2-a, 6146-3.5.2.2-d, 6146-3.5.2.2-g, 6146-3.5.2.2-k, 6146-3.5.2.2-l, 6146-3.5.2.2-p
+ * rfc: 6146-3.5.2.2-q, 6146-3.5.2.2-r, 6146-3.5.2.2-s, 6146-3.5.2.2-t, 6146-3.5.2.2-u, 6146-3.5.2.2-y
+ * rfc: 6146-3.5.2.2-z, 6146-3.5.2.2-ac, 6146-3.5.2.2-ad, 6146-3.5.2.2-af, 6146-3.5.2.2-ag, 7857-2-a
+ * rfc: 7857-2.2-b
+ */
 static void every_transition(void **state)
 {
     (void)state;

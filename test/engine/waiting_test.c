@@ -185,6 +185,7 @@ static void a_session_that_nobody_told_of_is_seen_at_the_end(void **state)
     assert_int_equal(stored(fixture), 0);
 }
 
+/* rfc: 6146-5.3-a */
 static void more_than_there_is_room_for(void **state)
 {
     struct fixture *fixture = *state;

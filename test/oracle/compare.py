@@ -115,6 +115,7 @@ def main():
     return compare(arguments, seed)
 
 
+# rfc: 6146-3-d
 def compare(arguments, seed):
     def make_driver():
         return Driver(arguments.driver)

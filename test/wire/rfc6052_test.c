@@ -40,7 +40,7 @@ static struct rfc6052_prefix prefix(unsigned example)
     return (struct rfc6052_prefix){address(examples[example].prefix), examples[example].length};
 }
 
-/* rfc: 7915-6-a, 6052-2.2-d, 6052-2.2-f */
+/* rfc: 7915-6-a, 6052-2.2-d, 6052-2.2-f, 6146-3.5.4-c, 6146-3.5.4-g */
 static void examples_embed(void **state)
 {
     (void)state;
@@ -53,7 +53,7 @@ static void examples_embed(void **state)
     }
 }
 
-/* rfc: 6052-2.2-e */
+/* rfc: 6052-2.2-e, 6146-3.5.4-a */
 static void embedding_is_undone_by_extracting(void **state)
 {
     (void)state;
@@ -82,7 +82,7 @@ static void prefix_contains_by_its_bits(void **state)
     }
 }
 
-/* rfc: 6052-2.2-a */
+/* rfc: 6052-2.2-a, 6146-3.5.4-d */
 static void only_six_lengths_are_valid(void **state)
 {
     (void)state;
