@@ -37,7 +37,7 @@ struct endpoints6 {
  * `identification` is that of the IPv4 packet (RFC 7915 section 5.1: a generator at the translator).
  *
  * Returns TRANSLATED_6TO4, TRANSLATED_4TO6 or FRAGMENTED_4TO6; ICMP_TYPE, ICMP_FRAGMENT, UDP_FRAGMENT,
- * HOP_LIMIT, TOO_BIG_IPV6, TOO_BIG_IPV4 (DF), NEEDS_FRAGMENTING, UDP_CHECKSUM_ZERO, NO_ROOM, BAD_OFFLOAD. A
+ * HOP_LIMIT, TOO_BIG_IPV6, TOO_BIG_IPV4 (DF), UDP_CHECKSUM_ZERO, NO_ROOM, BAD_OFFLOAD. A
  * packet of 1280 bytes or less is never TOO_BIG_IPV6: it goes out with DF cleared and later routers may
  * fragment it.
  */

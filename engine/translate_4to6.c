@@ -97,9 +97,9 @@ static bool end_is_possible(const struct header_4to6 *header)
 
 /*
  * A packet without DF whose segments have `length` bytes in IPv6, more than need be carried there: it is cut
- * into fragments. A super-packet cannot be. But TCP is a stream of bytes, whose segments may as well be
+ * into fragments. A super-packet need not be. TCP is a stream of bytes, whose segments may as well be
  * smaller; and the datagrams of UDP, which have to stay what they are, go whole if the path carries them,
- * since lowest-ipv6-mtu is only recommended.
+ * since lowest-ipv6-mtu is only recommended. If it does not, each is cut for itself.
  * rfc: 7915-4-a
  */
 static enum verdict fit_fragmentable(const struct packet *packet, const struct description *description,
@@ -109,14 +109,14 @@ static enum verdict fit_fragmentable(const struct packet *packet, const struct d
 
     if (length <= limit)
         return VERDICT_COUNT;
-    if (packet->offload.gso_type == OFFLOAD_GSO_NONE) {
+    if (packet->offload.gso_type == OFFLOAD_GSO_UDP &&
+        length <= path_mtu6(header->settings, &header->to->destination))
+        return VERDICT_COUNT;
+    if (packet->offload.gso_type == OFFLOAD_GSO_NONE || packet->offload.gso_type == OFFLOAD_GSO_UDP) {
         fit->divided = true;
         fit->headers = IPV6_HEADER + FRAGMENT_HEADER;
         return end_is_possible(header) ? VERDICT_COUNT : VERDICT_BAD_HEADER;
     }
-    if (packet->offload.gso_type == OFFLOAD_GSO_UDP)
-        return length <= path_mtu6(header->settings, &header->to->destination) ? VERDICT_COUNT
-                                                                               : VERDICT_NEEDS_FRAGMENTING;
     const uint8_t *tcp = packet_data(packet) + description->transport;
     fit->gso_size = (uint16_t)(limit - IPV6_HEADER - tcp_header_length((const struct tcp_header *)tcp));
     return VERDICT_COUNT;
@@ -192,11 +192,14 @@ static void amend_udp_checksum(uint8_t *udp, const struct ipv4_header *old)
     ((struct udp_header *)udp)->checksum = folded == 0xffff ? 0xffff : (be16)~folded;
 }
 
-/* A partial checksum can be left to nobody if the packet is to become several: of the translated packet. */
+/*
+ * A partial checksum can be left to nobody if the packet is to become several: of the translated packet. The
+ * datagrams of a super-packet have one each, made as they are cut up.
+ */
 static __attribute__((noinline)) void complete_checksum(struct packet *packet)
 {
     const struct offload *offload = &packet->offload;
-    if ((offload->flags & OFFLOAD_PARTIAL) == 0)
+    if ((offload->flags & OFFLOAD_PARTIAL) == 0 || offload->gso_type != OFFLOAD_GSO_NONE)
         return;
     uint8_t *start = packet_data(packet) + offload->checksum_start;
     uint64_t sum = checksum_add_bytes(0, start, packet->length - offload->checksum_start);

@@ -38,8 +38,6 @@
       "Larger than the route to the IPv6 side carries, or plane.mtu.ipv6, and DF set; the sender got "       \
       "Fragmentation Needed.",                                                                               \
       "RFC 7915 4.1")                                                                                        \
-    V(NEEDS_FRAGMENTING, "needs-fragmenting", DROPPED,                                                       \
-      "A UDP super-packet whose datagrams are larger than the IPv6 side carries.", "RFC 7915 4.1")           \
     V(PORTS_EXHAUSTED, "ports-exhausted", REFUSED,                                                           \
       "No free port is left in any pool address for this protocol; enlarge nat64.pool.", "RFC 6146 3.5.1.1") \
     V(TABLE_FULL, "table-full", REFUSED,                                                                     \

@@ -11,6 +11,7 @@
 
 #include "engine/divide.h"
 #include "engine/worker.h"
+#include "wire/checksum.h"
 
 enum {
     HEADERS = 48,
@@ -97,6 +98,69 @@ static void test_the_limit_of_a_destination(void **state)
     paths_destroy(paths);
 }
 
+/* Adds up what a receiver of the datagram would: zero if all is well. */
+static uint16_t residue(const uint8_t *header, const uint8_t *udp, uint32_t length)
+{
+    uint64_t sum = checksum_pseudo_tail(length, PROTOCOL_UDP);
+    sum = checksum_add_address(checksum_add_address(sum, header + 8), header + 24);
+    return (uint16_t)~checksum_fold(checksum_add_bytes(sum, udp, length));
+}
+
+/* A super-packet with datagrams of `segment` bytes: what its pieces carry is checked and put together again.
+ */
+static void cut_segments(uint32_t segment, uint32_t limit, uint32_t room)
+{
+    static uint8_t whole[HEADERS + PAYLOAD], original[HEADERS + PAYLOAD], buffer[65536];
+    static uint8_t datagram[PAYLOAD], again[PAYLOAD];
+    struct packet piece = {.buffer = buffer, .capacity = room + 10, .offset = 10};
+    struct division division = {.packet = whole, .payload = PAYLOAD, .limit = limit};
+    uint32_t done = 0, got = 0, number = 0;
+    make_whole(whole, 0);
+    memcpy(original, whole, sizeof(whole));
+    divide_segments(&division, segment);
+    while (divide_next(&division, &piece)) {
+        const uint8_t *at = packet_data(&piece);
+        bool more = false;
+        uint32_t headers = 40;
+        assert_true(piece.length <= limit && piece.length <= room);
+        assert_int_equal(from_be16(load_be16(at + 4)), piece.length - 40);
+        if (at[6] == PROTOCOL_FRAGMENT) {
+            headers = HEADERS;
+            more = (from_be16(load_be16(at + 42)) & 1) != 0;
+            assert_int_equal(from_be16(load_be16(at + 42)) & IPV6_OFFSET_MASK, got);
+            assert_int_equal(from_be32(load_be32(at + 44)), (IDENTIFICATION + number) & 0xffff);
+        }
+        memcpy(datagram + got, at + headers, piece.length - headers);
+        got += piece.length - headers;
+        if (more)
+            continue;
+        assert_true(got == 8 + segment || done + got - 8 == PAYLOAD - 8);
+        assert_int_equal(from_be16(load_be16(datagram + 4)), got);
+        assert_memory_equal(datagram, original + HEADERS, 4);
+        assert_int_equal(residue(at, datagram, got), 0);
+        memcpy(again + done, datagram + 8, got - 8);
+        done += got - 8;
+        got = 0;
+        number++;
+    }
+    assert_int_equal(done, PAYLOAD - 8);
+    assert_int_equal(number, (PAYLOAD - 8 + segment - 1) / segment);
+    assert_memory_equal(again, original + HEADERS + 8, PAYLOAD - 8);
+}
+
+static void test_datagrams_of_a_super_packet(void **state)
+{
+    (void)state;
+    for (uint32_t segment = 1233; segment < 1310; segment++)
+        cut_segments(segment, 1280, 65000);
+    cut_segments(3000, 1280, 65000);
+    cut_segments(5000, 1280, 65000);
+    cut_segments(PAYLOAD - 8, 1280, 65000);
+    cut_segments(1453, 1500, OUTPUT_PACKET);
+    cut_segments(100, 120, 65000); /* headers that overlap what they are moved to */
+    cut_segments(1, 57, 65000);
+}
+
 /* A plane asks for the pieces of each packet in its turn; who does not gets them one after the other. */
 static void test_pieces_of_each_packet_in_its_turn(void **state)
 {
@@ -129,6 +193,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pieces_make_the_whole),
         cmocka_unit_test(test_a_fragment_is_cut_further),
+        cmocka_unit_test(test_datagrams_of_a_super_packet),
         cmocka_unit_test(test_the_limit_of_a_destination),
         cmocka_unit_test(test_pieces_of_each_packet_in_its_turn),
     };

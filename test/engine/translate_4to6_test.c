@@ -294,7 +294,9 @@ static void super_packets_without_df(void **state)
     make_partial(&packet, 17, 60000);
     packet.offload.gso_type = OFFLOAD_GSO_UDP;
     packet.offload.gso_size = 1453;
-    assert_refused(packet, VERDICT_NEEDS_FRAGMENTING);
+    assert_int_equal(translate(&packet), VERDICT_FRAGMENTED_4TO6);
+    assert_int_equal(packet.offload.gso_size, 1453);
+    assert_int_equal(packet_data(&packet)[6], PROTOCOL_FRAGMENT);
 }
 
 /* Without DF and longer than 1280 bytes of IPv6: whole still, but with a fragment header, to be cut. */

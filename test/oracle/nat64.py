@@ -24,7 +24,7 @@ PROHIBITED6, PROHIBITED4 = [None, (1, 1, bytes(4))], [None, (3, 13, bytes(4))]
 # step 4 after step 2); a translator may as well look at them first.
 STORED, FILTERED = "syn-stored", "filtered"
 INCOMING_SYN = 6000  # RFC 6146 4: TCP_INCOMING_SYN
-LATE = ("hop-limit", "too-big-ipv6", "too-big-ipv4", "needs-fragmenting", "udp-checksum-zero")
+LATE = ("hop-limit", "too-big-ipv6", "too-big-ipv4", "udp-checksum-zero")
 
 
 class Settings:
