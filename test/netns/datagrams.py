@@ -26,7 +26,7 @@ import socket, sys
 address, port, sizes, options = sys.argv[1], int(sys.argv[2]), sys.argv[3].split(","), sys.argv[4:]
 probe = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
 probe.connect((address, port))
-probe.settimeout(2)
+probe.settimeout(1)
 for option in options:
     probe.setsockopt(*map(int, option.split(",")), 1)
 for size in map(int, sizes):

@@ -2,13 +2,16 @@
 """Stateless translation: real traffic both ways through mappings, hairpins, beside nat64, and reloaded."""
 import hashlib
 import re
+import signal
 import time
 from subprocess import DEVNULL, PIPE
 
+import datagrams
 import nat64
 import pytest
 from conftest import PYTHON, counter, python, settings, start
 from namespace import wait_until
+from side_by_side import serve
 
 PREFIX = "2001:db8:65::/96"
 SERVER_MAPPED = "2001:db8:65::cb00:7102"  # 203.0.113.2
@@ -191,16 +194,49 @@ def test_reload_changes_mappings_under_traffic(lab):
     assert refused.returncode == 1 and f"{path}:2:" in refused.stdout + refused.stderr
 
 
+# Sends a datagram every half millisecond and prints how many were sent and how many came back, at the end of stdin.
+STREAM = """
+import select, socket, sys, time
+stream = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+stream.connect((sys.argv[1], 5000))
+stream.setblocking(False)
+sent = heard = 0
+ended = None
+while ended is None or heard < sent and time.monotonic() < ended + 2:
+    if ended is None:
+        stream.send(b"%d" % sent)
+        sent += 1
+        if select.select([sys.stdin], [], [], 0)[0]:
+            ended = time.monotonic()
+    while select.select([stream], [], [], 0.0005)[0]:
+        stream.recv(100)
+        heard += 1
+print(sent, heard)
+"""
+
+
 def test_a_hundred_thousand_mappings(lab):
-    lines = "".join(f"10.{i >> 16}.{i >> 8 & 255}.{i & 255} 2001:db8:{i >> 12:x}:{i & 4095:x}::1\n"
-                    for i in range(100000))
-    path = lab.write("eam.txt", lines + f"{CLIENT4} {nat64.CLIENT}\n")
-    daemon = start(lab, siit(eam=[], eam_file=path))
-    lab.client.run(["ping", "-c", "1", "-W", "2", SERVER_MAPPED])
+    """Start and reload are soon done, and during reloads nothing of a running stream is lost."""
+    lines = [f"10.{i >> 16}.{i >> 8 & 255}.{i & 255} 2001:db8:{i >> 12:x}:{i & 4095:x}::" for i in range(100000)]
+    own = f"{CLIENT4} {nat64.CLIENT}\n"
+    path = lab.write("eam.txt", "1\n".join(lines) + "1\n" + own)
     before = time.monotonic()
-    daemon.command("reload")
-    assert time.monotonic() - before < 2
-    lab.client.run(["ping", "-c", "1", "-W", "2", SERVER_MAPPED])
+    daemon = start(lab, siit(eam=[], eam_file=path))
+    assert time.monotonic() - before < 5
+    serve(lab.server, lab.path("echo.log"), datagrams.ECHO, nat64.SERVER, 5000)
+    stream = lab.client.start([PYTHON, "-c", STREAM, SERVER_MAPPED], stdin=PIPE, stdout=PIPE, text=True)
+    flood = lab.client.start(["ping", "-q", "-i", "0.002", "-w", "30", SERVER_MAPPED], stdout=PIPE, text=True)
+    for number in range(3, 7):
+        lab.write("eam.txt", f"{number}\n".join(lines) + f"{number}\n" + own)  # all but one are others
+        before = time.monotonic()
+        daemon.command("reload")
+        assert time.monotonic() - before < 2
+        assert daemon.show("status")[0]["mappings"] == 100001
+    flood.send_signal(signal.SIGINT)
+    sent, heard = map(int, re.search(r"(\d+) packets transmitted, (\d+) received", flood.communicate()[0]).groups())
+    assert sent - heard <= 1 and heard > 100  # the last one may be under way yet
+    sent, heard = map(int, stream.communicate("\n", timeout=10)[0].split())
+    assert sent == heard > 100
     routes = lab.gateway.run(["ip", "-4", "route", "show", "dev", "isthmus0"]).stdout
     assert "10.0.0.0/16" in routes and len(routes.splitlines()) < 20
 
