@@ -86,15 +86,17 @@ def test_hops_from_the_server(long, way):
 
 
 def learned(lab, side):
-    """The path MTUs that the sender towards that side has been told of, by way."""
-    machine, family, to = ((lab.far_client, "-6", SERVERS) if side == "ipv4" else (lab.far_server, "-4", CLIENTS))
-    found = {}
-    for way, address in to.items():
-        if (side, way) == ("ipv6", "nat64"):  # from a pool address that isthmus has chosen
-            continue
-        told = re.search(r"mtu (\d+)", machine.run(["ip", family, "route", "get", address]).stdout)
-        found[way] = int(told.group(1)) if told else None
-    return found
+    """The path MTUs that the sender towards that side has been told of: with state and without."""
+    if side == "ipv4":
+        machine, family, (stateful, stateless) = lab.far_client, "-6", ([SERVERS["nat64"]], [SERVERS["siit"]])
+    else:  # with state it knows the client by one of the pool
+        pool = [f"192.0.2.{last}" for last in range(16, 32)]
+        machine, family, (stateful, stateless) = lab.far_server, "-4", (pool, [CLIENTS["siit"]])
+
+    def told(addresses):
+        script = "".join(f"ip {family} route get {address}\n" for address in addresses)
+        return set(map(int, re.findall(r"mtu (\d+)", machine.shell(script))))
+    return told(stateful), told(stateless)
 
 
 @pytest.mark.parametrize("side", SIDES)
@@ -109,7 +111,7 @@ def test_a_path_that_narrows_and_widens_under_transfers(restored, side):
     set_mtu(lab, side, 1500)
     assert transfers.wait() == [0, 0, 0, 0]
     mtu = 1320 if side == "ipv4" else 1280
-    assert set(told.values()) == {mtu}, told
+    assert told == ({mtu}, {mtu})
 
 
 def silence(machine, hook):
