@@ -287,6 +287,7 @@ class Sequence:
         self.now = START
         self.last = None  # (packet, prediction, verdict), for the report
         self.history = []  # (packet, verdict, what came out)
+        self.incomplete = []  # first fragments of datagrams of which one is missing
         driver.ask("new", *self.setup.lines, f"at {self.now}000000")
 
     def run(self, steps):
@@ -429,6 +430,8 @@ class Sequence:
             return
         prediction.ident = ident
         self.last = whole, prediction, "(in fragments)"
+        if not complete:
+            self.incomplete += [piece for piece in pieces if is_first(piece)]
         outputs = []
         if not complete:
             self.nat.torn += pieces
@@ -493,7 +496,7 @@ class Sequence:
             self.now += SETTLE // 4
             made += [bytes.fromhex(answer[1]) for answer in self.driver.ask(f"at {self.now}000000", "expire")]
         nat.lingering = False
-        self.probes(self.without_answers(made))
+        self.probes(self.without_timeouts(self.without_answers(made)))
         self.list()
 
     def without_answers(self, made):
@@ -539,6 +542,10 @@ class Sequence:
                 yield session, {("in", session.binding.client, session.remote),
                                 ("out", session.binding.pool, session.remote)}
 
+    def without_timeouts(self, made):
+        """RFC 792, RFC 4443 3.3: Time Exceeded, code 1, about a first fragment that was kept for too long."""
+        return [packet for packet in made if not any(is_timeout(packet, first) for first in self.incomplete)]
+
     def without_probes(self, made):
         """Packets made while another was received: a probe may be among them if the engine tidies up."""
         if not made:
@@ -559,6 +566,18 @@ class Sequence:
         self.statistics["probes"] += len(made)
         if probed or len({*made}) != len(made):
             raise Difference(f"made packets that are no probe due: {probed} {[p.hex() for p in made]}")
+
+
+def is_first(piece):
+    return not ((internet.parse6 if piece[0] >> 4 == 6 else internet.parse4)(piece)[0].offset)
+
+
+def is_timeout(data, first):
+    packet, found = (internet.parse6 if data[0] >> 4 == 6 else internet.parse4)(data)
+    if packet is None or found or packet.version != first[0] >> 4:
+        return False
+    kind = bytes((3, 1)) if packet.version == 6 else bytes((11, 1))
+    return packet.payload[:2] == kind and first.startswith(packet.payload[8:]) and len(packet.payload) > 28
 
 
 def probe_key(data, prefix):
