@@ -7,6 +7,7 @@
 #include "control/config.h"
 #include "control/config_warn.h"
 #include "control/state.h"
+#include "engine/fragments.h"
 
 static void print_memory(const struct config *config)
 {
@@ -27,6 +28,8 @@ static void print_memory(const struct config *config)
            memory.sessions / geometry->sessions);
     printf("#   %u pool addresses: %.1f MiB, %zu bytes each\n", geometry->addresses,
            (double)memory.addresses / mebibyte, memory.addresses / geometry->addresses);
+    printf("# Memory for fragments, when all of it is in use: %.1f MiB\n",
+           (double)fragments_memory(&config->settings, geometry->workers) / mebibyte);
 }
 
 int command_check(const struct command *command, int argc, char **argv)

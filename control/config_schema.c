@@ -44,6 +44,7 @@ static_assert(sizeof(transports) / sizeof(transports[0]) == TRANSPORT_COUNT + 1,
 #define BOOLEAN .rule = {.type = VALUE_WORD, .words = booleans, .size = sizeof(bool)}
 #define DURATION(lowest, clause)                                                                             \
     .rule = {.type = VALUE_DURATION, .low = (lowest), .high = DURATION_MAXIMUM, .why = (clause)}
+#define BYTES(lowest, highest) .rule = {.type = VALUE_SIZE, .low = (lowest), .high = (highest)}
 #define DURATION_OR_NULL(lowest)                                                                             \
     .rule = {.type = VALUE_DURATION,                                                                         \
              .low = (lowest),                                                                                \
@@ -56,7 +57,11 @@ enum {
     TCP_MINIMUM_SECONDS = 10,  /* our own: laboratories want to see sessions end */
     ICMP_MINIMUM_SECONDS = 60, /* RFC 5508 REQ-2 */
     MTU_MAXIMUM = 65535,
-    IPV4_MINIMUM_MTU = 68, /* RFC 791 section 3.2 */
+    IPV4_MINIMUM_MTU = 68,         /* RFC 791 section 3.2 */
+    FRAGMENT_PACKETS_MINIMUM = 64, /* one long datagram for one worker */
+    FRAGMENT_PACKETS_MAXIMUM = 1 << 20,
+    FRAGMENT_MEMORY_MINIMUM = 128 << 10,
+    FRAGMENT_MEMORY_MAXIMUM = 1 << 30,
     POOL_ENTRIES_MAXIMUM = 1024,
     EAM_ENTRIES_MAXIMUM = 65536,     /* more belong in a file of their own */
     STATIC_ENTRIES_MAXIMUM = 4096,   /* a new binding goes through them all */
@@ -225,6 +230,12 @@ const struct config_key config_keys[] = {
      IN_NAT64(timeouts.tcp_syn),
      .fallback = "6s",
      .help = "how long a SYN from outside that may not pass waits for the client's"},
+    {.path = "nat64[].timeouts.fragment",
+     DURATION(FRAGMENT_SECONDS, "RFC 6146 section 3.4 forbids less"),
+     IN_NAT64(timeouts.fragment),
+     .live = true,
+     .fallback = "2s",
+     .help = "how long fragments wait for others of their datagram"},
     {.path = "nat64[].limits", GROUP, .help = "how much room there is, and for whom"},
     {.path = "nat64[].limits.sessions",
      NUMBER(TABLE_SESSIONS_MINIMUM, TABLE_SESSIONS_MAXIMUM),
@@ -357,6 +368,20 @@ const struct config_key config_keys[] = {
      .live = true,
      .fallback = "1000",
      .help = "that isthmus makes itself, in all; 0: none"},
+
+    {.path = "translation.fragments",
+     GROUP,
+     .help = "room for fragments that wait for others in nat64, in all"},
+    {.path = "translation.fragments.packets",
+     NUMBER(FRAGMENT_PACKETS_MINIMUM, FRAGMENT_PACKETS_MAXIMUM),
+     IN_CONFIG(settings.translation.fragment_packets),
+     .fallback = "4096",
+     .help = "fragments held, and datagrams remembered"},
+    {.path = "translation.fragments.memory",
+     BYTES(FRAGMENT_MEMORY_MINIMUM, FRAGMENT_MEMORY_MAXIMUM),
+     IN_CONFIG(settings.translation.fragment_memory),
+     .fallback = "16MiB",
+     .help = "of fragments held"},
 
     {.path = "control", GROUP, .help = "the daemon itself"},
     {.path = "control.socket",

@@ -226,6 +226,46 @@ static void format_duration(const struct value_rule *rule, const void *at, char 
     print_duration(*(const uint32_t *)at, out, VALUE_TEXT_SIZE);
 }
 
+/* Units of bytes, the largest first. */
+static const struct {
+    const char *name;
+    uint32_t bytes;
+} size_units[] = {{"GiB", 1u << 30}, {"MiB", 1u << 20}, {"KiB", 1u << 10}};
+
+/* 16MiB: a whole number of one unit. */
+static bool read_size(const struct input *input, void *at)
+{
+    const char *text = input->text;
+    uint32_t number;
+    if (!scan_number(&text, &number))
+        return unexpected(input);
+    for (size_t i = 0; i < sizeof(size_units) / sizeof(size_units[0]); i++) {
+        uint64_t bytes = (uint64_t)number * size_units[i].bytes;
+        if (strcmp(text, size_units[i].name) != 0)
+            continue;
+        if (bytes < (uint64_t)input->rule->low || bytes > (uint64_t)input->rule->high)
+            return unexpected(input);
+        store_integer(at, sizeof(uint32_t), (int64_t)bytes);
+        return true;
+    }
+    return unexpected(input);
+}
+
+/* In the largest unit that leaves no rest. */
+static void print_size(uint32_t bytes, char *out, size_t size)
+{
+    size_t unit = 0;
+    while (bytes % size_units[unit].bytes != 0 && unit < 2)
+        unit++;
+    snprintf(out, size, "%" PRIu32 "%s", bytes / size_units[unit].bytes, size_units[unit].name);
+}
+
+static void format_size(const struct value_rule *rule, const void *at, char *out)
+{
+    (void)rule;
+    print_size(*(const uint32_t *)at, out, VALUE_TEXT_SIZE);
+}
+
 static bool store_string(const struct input *input, char *at)
 {
     size_t length = strlen(input->text);
@@ -591,6 +631,7 @@ static const struct {
     [VALUE_WORD] = {read_word, format_word, NULL},
     [VALUE_WORDS] = {read_words, format_words, NULL},
     [VALUE_DURATION] = {read_duration, format_duration, NULL},
+    [VALUE_SIZE] = {read_size, format_size, NULL},
     [VALUE_NAME] = {read_name, format_name, NULL},
     [VALUE_PATH] = {read_path, format_path,
                     "an absolute path in printable ASCII, such as /run/isthmus/control.sock"},
@@ -637,6 +678,14 @@ static void expected_duration(const struct value_rule *rule, char *out, size_t s
              rule->why == NULL ? "" : " (", rule->why == NULL ? "" : rule->why, rule->why == NULL ? "" : ")");
 }
 
+static void expected_size(const struct value_rule *rule, char *out, size_t size)
+{
+    char low[32], high[32];
+    print_size((uint32_t)rule->low, low, sizeof(low));
+    print_size((uint32_t)rule->high, high, sizeof(high));
+    snprintf(out, size, "a size from %s to %s, such as 512KiB or 16MiB", low, high);
+}
+
 void value_expected(const struct value_rule *rule, char *out, size_t size)
 {
     if (types[rule->type].expected != NULL)
@@ -645,6 +694,8 @@ void value_expected(const struct value_rule *rule, char *out, size_t size)
         snprintf(out, size, "a number from %" PRId64 " to %" PRId64, rule->low, rule->high);
     else if (rule->type == VALUE_DURATION)
         expected_duration(rule, out, size);
+    else if (rule->type == VALUE_SIZE)
+        expected_size(rule, out, size);
     else if (rule->type == VALUE_NAME)
         snprintf(out, size, "a name of at most %zu letters, digits, '_', '.' and '-'", rule->size - 1);
     else

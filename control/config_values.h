@@ -21,6 +21,7 @@ enum value_type {
     VALUE_WORD,      /* one of `words` -> its place in them, an integer of `size` bytes */
     VALUE_WORDS,     /* [several, of, words] -> uint8_t, bit 1 << place; the field is zero before */
     VALUE_DURATION,  /* 2h4m -> uint32_t seconds */
+    VALUE_SIZE,      /* 16MiB -> uint32_t bytes */
     VALUE_NAME,      /* letters, digits, '_', '.', '-' -> char[size] */
     VALUE_PATH,      /* an absolute path -> char[size] */
     VALUE_PREFIX,    /* 2001:db8:64::/96 -> struct rfc6052_prefix */
@@ -37,8 +38,9 @@ enum value_type {
 struct value_rule {
     enum value_type type;
     bool nullable;
-    int64_t null;             /* what `null` stores in a number; an address becomes all zero */
-    int64_t low;              /* of a number, of a duration in seconds, of the count of a list's entries */
+    int64_t null; /* what `null` stores in a number; an address becomes all zero */
+    int64_t
+        low; /* of a number, of a duration in seconds, of a size in bytes, of the count of a list's entries */
     int64_t high;             /* likewise */
     const char *why;          /* where the lower end of the range comes from, or NULL */
     size_t size;              /* of the field, or of an entry of a list, in bytes */

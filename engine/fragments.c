@@ -75,6 +75,11 @@ static size_t size_of(struct portion portion)
            held_size(portion.pieces, portion.blocks);
 }
 
+size_t fragments_memory(const struct settings *settings, uint32_t workers)
+{
+    return workers * size_of(portion_of(settings, workers));
+}
+
 bool fragments_set_up(struct worker *worker, const struct settings *settings, uint32_t workers)
 {
     struct portion portion = portion_of(settings, workers);

@@ -35,6 +35,9 @@
 
 struct worker;
 
+/* Bytes that all workers take at most. */
+size_t fragments_memory(const struct settings *settings, uint32_t workers);
+
 /* Makes what each worker of a plane needs; false if memory is short. */
 bool fragments_set_up(struct worker *worker, const struct settings *settings, uint32_t workers);
 void fragments_tear_down(struct worker *worker);

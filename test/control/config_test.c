@@ -382,6 +382,9 @@ static void test_reloadable(void **state)
     assert_change(
         "    prefix",
         "    static: [{protocol: udp, ipv6: \"[2001:db8::1]:1\", ipv4: \"192.0.2.1:1\"}]\n    prefix", NULL);
+    assert_change("    prefix", "    timeouts: {fragment: 30s}\n    prefix", NULL);
+    assert_change("tos: null", "fragments: {packets: 64}", "translation.fragments.packets: needs restart");
+    assert_change("tos: null", "fragments: {memory: 1MiB}", "translation.fragments.memory: needs restart");
     assert_change("workers: 2", "workers: 3", "plane.workers: needs restart");
     assert_change("workers: 2", "workers: 2, name: x", "plane.name: needs restart");
     assert_change("workers: 2", "workers: 2, mtu: {ipv4: 1400}", "plane.mtu.ipv4: needs restart");

@@ -94,6 +94,18 @@ static void test_durations(void **state)
         {"", NULL, "has no value"});
 }
 
+static void test_sizes(void **state)
+{
+    const struct value_rule rule = {.type = VALUE_SIZE, .low = 64 << 10, .high = 1 << 30, .size = 4};
+    (void)state;
+    TRY(&rule, {"16MiB", "16MiB", NULL}, {"64KiB", "64KiB", NULL}, {"1GiB", "1GiB", NULL},
+        {"1024KiB", "1MiB", NULL}, {"1025KiB", "1025KiB", NULL},
+        {"63KiB", NULL, "a size from 64KiB to 1GiB, such as 512KiB or 16MiB"}, {"2GiB", NULL, "size"},
+        {"4194304GiB", NULL, "size"}, {"65536", NULL, "size"}, {"MiB", NULL, "size"}, {"1MB", NULL, "size"},
+        {"1 MiB", NULL, "size"}, {"1MiBx", NULL, "size"}, {"-1MiB", NULL, "size"},
+        {"", NULL, "has no value"});
+}
+
 static void test_names(void **state)
 {
     const struct value_rule rule = {.type = VALUE_NAME, .size = 16};
@@ -209,6 +221,7 @@ int main(void)
         cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_words),
         cmocka_unit_test(test_durations),
+        cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_paths),
         cmocka_unit_test(test_prefixes),
