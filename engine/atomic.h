@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The atomic operations of the session table, and no others: 32 and 64 bits wide, those that BPF has since
- * instruction set v3. Read-modify-write operations are sequentially consistent; a load acquires and a store
- * releases. A BPF program has no orderings to choose from: its plain accesses are made volatile, its
- * read-modify-write operations are full barriers, and each publication it makes goes through one.
+ * The atomic operations of the session table, and no others: 32 and 64 bits wide (and a byte to load), those
+ * that BPF has since instruction set v3. Read-modify-write operations are sequentially consistent; a load
+ * acquires and a store releases. A BPF program has no orderings to choose from: its plain accesses are made
+ * volatile, its read-modify-write operations are full barriers, and each publication it makes goes through
+ * one.
  */
 #ifndef ENGINE_ATOMIC_H
 #define ENGINE_ATOMIC_H
@@ -24,6 +25,11 @@ WIRE_INLINE uint64_t atomic_load64(const word64 *at)
 WIRE_INLINE uint32_t atomic_load32(const uint32_t *at)
 {
     return *(const volatile uint32_t *)at;
+}
+
+WIRE_INLINE uint8_t atomic_load8(const uint8_t *at)
+{
+    return *(const volatile uint8_t *)at;
 }
 
 WIRE_INLINE void atomic_store64(word64 *at, uint64_t value)
@@ -86,6 +92,11 @@ WIRE_INLINE uint64_t atomic_load64(const word64 *at)
 }
 
 WIRE_INLINE uint32_t atomic_load32(const uint32_t *at)
+{
+    return __atomic_load_n(at, __ATOMIC_ACQUIRE);
+}
+
+WIRE_INLINE uint8_t atomic_load8(const uint8_t *at)
 {
     return __atomic_load_n(at, __ATOMIC_ACQUIRE);
 }

@@ -11,7 +11,8 @@
  *     what remains        all workers begin anew; sessions and bindings of what is gone are ended, in walks
  * over the table, until one finds none; all workers begin anew: numbers and places are free the new ones
  *
- * Sessions that stay valid are never touched, and workers never wait. That a worker has begun anew is seen by
+ * Sessions that stay valid are never touched, but for the subscriber's count that they are in; that, too,
+ * takes two steps. Workers never wait. That a worker has begun anew is seen by
  * its count of passages. If one does not get on, or a static binding cannot be entered, the old settings come
  * back into force, without the sessions that have ended by then.
  *
@@ -100,7 +101,43 @@ static void end_session(struct changing *changing, uint32_t index, uint16_t gene
         }
 }
 
-/* Ends the record if it is of what is gone; returns whether it was. */
+/*
+ * Has a session counted as the settings ask for: for a subscriber of another size, or at all. It joins the
+ * count that it is to be in before it leaves the one that it is in; whoever ends it meanwhile finds one of
+ * the two in its tail, and the swap here fails if it is the former.
+ */
+static void recount(struct changing *changing, uint32_t index, const struct record *copy)
+{
+    const struct table *table = changing->engine->table;
+    const struct nat64_settings *nat64 = &changing->remaining->settings.nat64[copy->instance];
+    uint32_t wanted = nat64->subscriber_prefix + 1u;
+    if (nat64->sessions_per_subscriber == 0 || copy->counted == wanted || copy->counted == COUNTED_ENDED)
+        return;
+    uint64_t hash = hash_subscriber(table, &copy->client, nat64->subscriber_prefix, copy->instance);
+    bool joined = subscriber_join(table, hash, SUBSCRIBER_SESSIONS_MAXIMUM, changing->control->actor.lane) ==
+                  SUBSCRIBER_JOINED;
+    uint64_t tail = tail_with(copy->tail, joined ? wanted : 0);
+    uint32_t left = copy->counted;
+    if (!atomic_swap_if64(&record_at(table, index)->tail, copy->tail, tail))
+        left = joined ? wanted : 0;
+    if (left != 0)
+        (void)subscriber_leave(table, hash_subscriber(table, &copy->client, left - 1, copy->instance));
+}
+
+/* Do the settings ask for another count of the sessions there are? */
+static bool recounts(const struct changing *changing)
+{
+    for (uint32_t i = 0; i < changing->old->settings.nat64_count; i++) {
+        const struct nat64_settings *then = &changing->old->settings.nat64[i],
+                                    *now = &changing->remaining->settings.nat64[i];
+        if (now->sessions_per_subscriber != 0 &&
+            (then->sessions_per_subscriber == 0 || then->subscriber_prefix != now->subscriber_prefix))
+            return true;
+    }
+    return false;
+}
+
+/* Ends the record if it is of what is gone, or sees to its count; returns whether it was the former. */
 static bool visit(struct changing *changing, uint32_t index)
 {
     struct record *record = record_at(changing->engine->table, index);
@@ -116,6 +153,8 @@ static bool visit(struct changing *changing, uint32_t index)
     if (phase != PHASE_LIVE && !leads)
         return false;
     enum standing standing = judge(changing, &copy);
+    if (standing == STANDING_GOOD && phase == PHASE_LIVE)
+        recount(changing, index, &copy);
     if (standing == STANDING_GOOD)
         return false;
     if (leads && (copy.users & USERS_STATIC) != 0)
@@ -150,7 +189,7 @@ static bool end_all_gone(struct changing *changing)
 static bool takes_away(const struct changing *changing)
 {
     return changing->remaining->leaving != 0 || changing->remaining->pool.count < changing->old->pool.count ||
-           pool_restricts(changing->engine->table, changing->remaining, changing->old);
+           pool_restricts(changing->engine->table, changing->remaining, changing->old) || recounts(changing);
 }
 
 /* From the old rules to what remains of them. */
@@ -158,6 +197,7 @@ static const char *take_away(struct changing *changing)
 {
     const struct table *table = changing->engine->table;
     pool_restrict(table, changing->remaining, changing->old);
+    write_identities(table, changing->remaining);
     put_in_force(changing, changing->remaining);
     if (!workers_begin_anew(changing))
         return stuck;

@@ -149,13 +149,41 @@ struct record {
     uint32_t lead; /* the record with the binding: itself, or that of the binding's first session; on a list
                       of free records: the next one, plus one */
     uint8_t transport, instance;
-    uint16_t lane;   /* of who made it */
-    uint64_t users;  /* in a lead: who uses the binding, see below */
-    uint8_t kind;    /* enum record_kind */
-    uint8_t counted; /* its subscriber's sessions are counted, this one included */
-    uint8_t spare[6];
+    uint16_t lane;  /* of who made it */
+    uint64_t users; /* in a lead: who uses the binding, see below */
+    union {
+        struct {
+            uint8_t kind; /* enum record_kind */
+            uint8_t
+                counted; /* in the count of a subscriber: how many bits that one has, plus one; 0: in none */
+            uint8_t spare[6];
+        };
+        uint64_t tail; /* the same as one word: `counted` changes while the session lives, see below */
+    };
 };
 _Static_assert(sizeof(struct record) == 64, "a record fills one cache line");
+
+/*
+ * The count that a session is in is left by who ends it, and changed when the settings tell subscribers apart
+ * by another number of bits. Both name what they found in a compare-and-swap or take it out for good, so only
+ * one of them leaves that count.
+ */
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define COUNTED_SHIFT 8
+#else
+#define COUNTED_SHIFT 48
+#endif
+#define COUNTED_ENDED 0xffu /* the session's end has left it */
+
+WIRE_INLINE uint32_t tail_counted(uint64_t tail)
+{
+    return (uint32_t)(tail >> COUNTED_SHIFT) & 0xff;
+}
+
+WIRE_INLINE uint64_t tail_with(uint64_t tail, uint32_t counted)
+{
+    return (tail & ~(0xffull << COUNTED_SHIFT)) | ((uint64_t)counted << COUNTED_SHIFT);
+}
 
 /*
  * The users of a binding, one word, so that whoever changes one part knows the others: generation of the lead

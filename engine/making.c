@@ -33,26 +33,27 @@ WIRE_INLINE void uncount_session(const struct table *table, uint8_t instance)
         atomic_add32(sessions, (uint32_t)-1);
 }
 
-WIRE_INLINE uint64_t subscriber_of(const struct table *table, const struct ipv6_address *client,
-                                   uint8_t instance)
+/* What a new session's `counted` is to be. */
+WIRE_INLINE uint32_t counted_for(const struct table *table, const struct session_request *request)
 {
     const struct table_header *header = header_of(table);
-    if (absent(header))
+    if (absent(header) || request->sessions_per_subscriber == 0)
         return 0;
-    return hash_subscriber(table, client,
-                           header->instance[below(NAT64_INSTANCES_MAXIMUM, instance)].subscriber_prefix,
-                           instance);
+    const uint8_t *bits =
+        &header->instance[below(NAT64_INSTANCES_MAXIMUM, request->key.instance)].subscriber_prefix;
+    return 1u + atomic_load8(bits);
 }
 
 /* ... and in that of its subscriber's. */
-WIRE_INLINE enum made take_place(const struct actor *actor, const struct session_request *request)
+WIRE_INLINE enum made take_place(const struct actor *actor, const struct session_request *request,
+                                 uint32_t counted)
 {
     const struct table *table = table_of(actor);
     uint8_t instance = request->key.instance;
     enum made place = count_session(table, instance, request->sessions);
-    if (place != MADE || request->sessions_per_subscriber == 0)
+    if (place != MADE || counted == 0)
         return place;
-    switch (subscriber_join(table, subscriber_of(table, &request->key.client, instance),
+    switch (subscriber_join(table, hash_subscriber(table, &request->key.client, counted - 1, instance),
                             request->sessions_per_subscriber, actor->lane)) {
     case SUBSCRIBER_JOINED:
         return MADE;
@@ -72,17 +73,12 @@ WIRE_INLINE enum made take_place(const struct actor *actor, const struct session
 }
 
 WIRE_INLINE bool leave_place(const struct table *table, const struct ipv6_address *client, uint8_t instance,
-                             bool counted)
+                             uint32_t counted)
 {
     if (absent(table) || absent(client))
         return false;
     uncount_session(table, instance);
-    return !counted || subscriber_leave(table, subscriber_of(table, client, instance));
-}
-
-WIRE_INLINE void leave_place_of(const struct table *table, const struct record *record)
-{
-    (void)leave_place(table, &record->client, record->instance, record->counted != 0);
+    return counted == 0 || subscriber_leave(table, hash_subscriber(table, client, counted - 1, instance));
 }
 
 /* Gives the port of a binding back, the owner cell first: a cell names a lead or nobody. */
@@ -178,7 +174,8 @@ MAKING_FUNCTION bool session_end(struct actor *actor, uint32_t index, uint64_t l
         (void)permission_withdraw(table, record, index);
     if (state_is_half_open(life_state(life)))
         half_open_add(table, -1);
-    leave_place_of(table, record);
+    uint64_t tail = atomic_or64(&record->tail, tail_with(0, COUNTED_ENDED));
+    (void)leave_place(table, &record->client, record->instance, tail_counted(tail));
     atomic_count(&actor->sessions_ended, 1);
     if (lead == index)
         /* From here on the record is the binding's alone, and whoever leaves last frees it. */
@@ -362,13 +359,13 @@ TABLE_FUNCTION bool undo_session(struct actor *actor, const struct found *made)
     } else if (leave_binding(actor, copy->lead)) {
         (void)end_astray(actor, copy->lead);
     }
-    leave_place_of(table, copy);
+    (void)leave_place(table, &copy->client, copy->instance, copy->counted);
     return free_record(actor, made->index);
 }
 
 /* Step 2 of making: a record that is still private, so that the order of its words is all that matters. */
 TABLE_FUNCTION bool fill_record(const struct actor *actor, const struct session_request *request,
-                                const struct found *lead, struct found *made)
+                                const struct found *lead, struct found *made, uint32_t counted)
 {
     if (absent(actor) || absent(request) || absent(made))
         return false;
@@ -392,7 +389,7 @@ TABLE_FUNCTION bool fill_record(const struct actor *actor, const struct session_
         .lane = (uint16_t)actor->lane,
         .users = users_make(generation, request->astray ? USERS_ASTRAY : 0, request->expires, 1),
         .kind = RECORD_NAT64,
-        .counted = request->sessions_per_subscriber != 0};
+        .counted = (uint8_t)counted};
     if (lead != NULL) {
         made->copy.pool = lead->copy.pool;
         made->copy.pool_port = lead->copy.pool_port;
@@ -416,12 +413,12 @@ TABLE_FUNCTION bool fill_record(const struct actor *actor, const struct session_
 }
 
 /* What take_place took. */
-TABLE_FUNCTION bool give_place_back(const struct table *table, const struct session_request *request)
+TABLE_FUNCTION bool give_place_back(const struct table *table, const struct session_request *request,
+                                    uint32_t counted)
 {
     if (absent(table) || absent(request))
         return false;
-    return leave_place(table, &request->key.client, request->key.instance,
-                       request->sessions_per_subscriber != 0);
+    return leave_place(table, &request->key.client, request->key.instance, counted);
 }
 
 /* What the caller has claimed for a new binding. */
@@ -465,20 +462,21 @@ WIRE_INLINE enum made make(struct actor *actor, const struct session_request *re
                            const struct found *lead, struct found *made)
 {
     const struct table *table = table_of(actor);
-    enum made place = take_place(actor, request);
+    uint32_t counted = counted_for(table, request);
+    enum made place = take_place(actor, request, counted);
     if (place != MADE)
         return refuse(table, request, lead, place);
     made->index = records_take(table, actor->lane);
     if (made->index == NO_RECORD) {
-        (void)give_place_back(table, request);
+        (void)give_place_back(table, request, counted);
         return refuse(table, request, lead, MADE_TABLE_FULL);
     }
     if (lead != NULL && !join_lead(table, lead, request->expires)) {
-        (void)give_place_back(table, request);
+        (void)give_place_back(table, request, counted);
         (void)records_push(table, actor->lane, made->index);
         return MADE_LOOK_AGAIN;
     }
-    (void)fill_record(actor, request, lead, made);
+    (void)fill_record(actor, request, lead, made, counted);
     if (lead == NULL)
         name_owner(table, request, made->index);
     enum made result = publish_session(actor, request, made);
@@ -566,7 +564,7 @@ MAKING_FUNCTION bool binding_make_static(struct actor *actor, const struct sessi
         (void)records_push(table, actor->lane, made.index);
         return false;
     }
-    (void)fill_record(actor, request, NULL, &made);
+    (void)fill_record(actor, request, NULL, &made, 0);
     uint16_t generation = life_generation(made.copy.life);
     struct record *record = record_at(table, made.index);
     if (absent(record))

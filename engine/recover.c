@@ -96,7 +96,7 @@ void write_identities(const struct table *table, const struct rules *rules)
         struct instance_identity *identity = &header_of(table)->instance[i];
         const struct nat64_settings *nat64 = &rules->settings.nat64[i];
         struct rfc6052_prefix prefix = prefix_of(identity);
-        identity->subscriber_prefix = nat64->subscriber_prefix;
+        __atomic_store_n(&identity->subscriber_prefix, nat64->subscriber_prefix, __ATOMIC_RELAXED);
         if (prefix.length == nat64->prefix.length && ipv6_equal(&prefix.address, &nat64->prefix.address))
             continue;
         __atomic_store_n(&identity->prefix_length, 0, __ATOMIC_RELAXED);
@@ -364,9 +364,10 @@ static void count_place(const struct recovery *recovery, struct record *record, 
 {
     const struct nat64_settings *nat64 = &recovery->engine->rules->settings.nat64[record->instance];
     header_of(recovery->table)->sessions[record->instance]++;
-    record->counted =
+    bool counted =
         nat64->sessions_per_subscriber != 0 &&
         subscriber_join(recovery->table, subscriber, SUBSCRIBER_SESSIONS_MAXIMUM, 0) == SUBSCRIBER_JOINED;
+    record->counted = counted ? (uint8_t)(nat64->subscriber_prefix + 1) : 0;
 }
 
 /* The session's entries in both indexes; false: there is no room for one of them. */

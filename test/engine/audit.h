@@ -367,9 +367,7 @@ static inline uint32_t audit_collect(const struct audit *audit, struct audit_sub
         if (life_phase(record->life) == PHASE_LIVE && record->counted)
             n = audit_count_one(
                 subscribers, n,
-                hash_subscriber(audit->table, &record->client,
-                                header_of(audit->table)->instance[record->instance].subscriber_prefix,
-                                record->instance));
+                hash_subscriber(audit->table, &record->client, record->counted - 1u, record->instance));
         if (audit_leads(record, i) && (record->users & USERS_ASTRAY) != 0)
             n = audit_count_one(subscribers, n,
                                 pairing_hash(audit->table, &record->client, record->instance) |

@@ -448,6 +448,39 @@ static void limits_end_no_session(void **state)
     be_exact(fixture);
 }
 
+/* Subscribers of another size, or limited at all: the sessions there are count. */
+static void subscribers_are_counted_anew(void **state)
+{
+    struct fixture *fixture = *state;
+    struct outcome flows[8];
+    fixture->settings.nat64[0].sessions_per_subscriber = 0;
+    apply(fixture);
+    for (unsigned i = 0; i < 8; i++) /* clients in /64s of one /48 */
+        flows[i] = open_flow(fixture, 1, i);
+    be_exact(fixture);
+    fixture->settings.nat64[0].sessions_per_subscriber = 1;
+    apply(fixture);
+    be_exact(fixture);
+    open_flow(fixture, 1, 9);
+    struct settings wide = fixture->settings;
+    wide.nat64[0].subscriber_prefix = 48;
+    wide.nat64[0].sessions_per_subscriber = 10;
+    assert_true(change_to(fixture, &wide));
+    be_exact(fixture);
+    open_flow(fixture, 1, 10);
+    assert_int_equal(send_by(fixture, 0, 1, 11).verdict, VERDICT_SUBSCRIBER_FULL);
+    assert_true(change_to(fixture, &fixture->settings));
+    be_exact(fixture);
+    open_flow(fixture, 1, 11);
+    for (unsigned i = 0; i < 8; i++)
+        lives(fixture, 1, i, &flows[i]);
+    fixture->now += 1000ull * SECOND;
+    for (unsigned worker = 0; worker < WORKERS; worker++)
+        engine_expire(engine_worker(fixture->engine, worker), fixture->now);
+    assert_int_equal(count_sessions(fixture, 0), 0);
+    be_exact(fixture);
+}
+
 static bool give_up(void *context)
 {
     (void)context;
@@ -582,6 +615,7 @@ static void back_and_forth_under_traffic(void **state)
     fixture->range[4][0] = fixture->range[0][0]; /* few ports for 1 */
     fixture->range[4][0].low = 65000;
     others[2].nat64[0].pool = fixture->range[4];
+    others[2].nat64[1].subscriber_prefix = 56;
     for (unsigned i = 0; i < WORKERS; i++) {
         loads[i].fixture = fixture;
         loads[i].over = &over;
@@ -619,6 +653,7 @@ int main(void)
         WITH_FIXTURE(all_numbers_are_taken_and_exchanged),
         WITH_FIXTURE(ports_and_protocols_are_narrowed),
         WITH_FIXTURE(limits_end_no_session),
+        WITH_FIXTURE(subscribers_are_counted_anew),
         WITH_FIXTURE(a_stuck_worker_stops_the_change),
         WITH_FIXTURE(what_cannot_be_brought_in_is_put_back),
         WITH_FIXTURE(a_restart_finds_the_sessions),
