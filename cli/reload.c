@@ -14,17 +14,17 @@ static void print_changed(const json_t *keys)
     puts(json_array_size(keys) == 0 ? "nothing changed" : "");
 }
 
-static void print_ended(const json_t *ended)
+static void print_ended(const json_t *answer)
 {
     static const struct {
         const char *name, *reason;
     } reasons[] = {
-        {"prefix", "no entry of nat64 has their prefix any more"},
-        {"address", "their pool address is no longer in the pool"},
-        {"port", "their port or protocol is no longer in the pool"},
+        {"ended_by_prefix", "no entry of nat64 has their prefix any more"},
+        {"ended_by_address", "their pool address is no longer in the pool"},
+        {"ended_by_port", "their port or protocol is no longer in the pool"},
     };
     for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++) {
-        json_int_t count = json_integer_value(json_object_get(ended, reasons[i].name));
+        json_int_t count = json_integer_value(json_object_get(answer, reasons[i].name));
         if (count > 0)
             printf("%" JSON_INTEGER_FORMAT " session%s ended, since %s\n", count, count == 1 ? "" : "s",
                    reasons[i].reason);
@@ -41,7 +41,7 @@ static bool print_answer(void *context, char *line)
     }
     puts("reloaded");
     print_changed(json_object_get(answer, "changed"));
-    print_ended(json_object_get(answer, "sessions_ended"));
+    print_ended(answer);
     json_decref(answer);
     return true;
 }

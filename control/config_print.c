@@ -211,9 +211,11 @@ static bool fits(const struct config *old, const struct config *new, struct conf
                 {"addresses", old->geometry.addresses, new->geometry.addresses}};
     for (size_t i = 0; i < sizeof(sums) / sizeof(sums[0]); i++)
         if (sums[i].wanted > sums[i].room) {
-            snprintf(error->text, sizeof(error->text),
-                     "nat64[].limits.%s: needs restart; all together are %u, and the table was made for %u",
-                     sums[i].limit, sums[i].wanted, sums[i].room);
+            snprintf(
+                error->text, sizeof(error->text),
+                "nat64[].limits.%s: needs restart; all together are %u, and the table was made for %u: or "
+                "lower some",
+                sums[i].limit, sums[i].wanted, sums[i].room);
             return false;
         }
     return true;

@@ -295,10 +295,12 @@ static json_t *changed_keys(const struct config_differences *changed)
     return keys;
 }
 
-static json_t *ended_sessions(const struct daemon_reloaded *reloaded)
+static json_t *describe_reload(const struct daemon_reloaded *reloaded)
 {
-    return json_pack("{s:i, s:i, s:i}", "prefix", (int)reloaded->ended[ENDING_INSTANCE], "address",
-                     (int)reloaded->ended[ENDING_ADDRESS], "port", (int)reloaded->ended[ENDING_PORT]);
+    return json_pack("{s:b, s:o, s:I, s:I, s:I}", "reloaded", 1, "changed", changed_keys(&reloaded->changed),
+                     "ended_by_prefix", (json_int_t)reloaded->ended[ENDING_INSTANCE], "ended_by_address",
+                     (json_int_t)reloaded->ended[ENDING_ADDRESS], "ended_by_port",
+                     (json_int_t)reloaded->ended[ENDING_PORT]);
 }
 
 static void answer_reload(void *context, struct http_reply *reply)
@@ -310,10 +312,7 @@ static void answer_reload(void *context, struct http_reply *reply)
         reply->status = STATUS_CONFLICT;
     if (!done)
         make_ascii(error.text);
-    reply_object(reply, done ? json_pack("{s:b, s:o, s:o}", "reloaded", 1, "changed",
-                                         changed_keys(&reloaded.changed), "sessions_ended",
-                                         ended_sessions(&reloaded))
-                             : json_pack("{s:s}", "error", error.text));
+    reply_object(reply, done ? describe_reload(&reloaded) : json_pack("{s:s}", "error", error.text));
 }
 
 static const struct http_route routes[] = {

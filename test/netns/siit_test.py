@@ -187,8 +187,13 @@ def test_reload_changes_mappings_under_traffic(lab):
     assert "2000 received, 0% packet loss" in flood.communicate(timeout=20)[0]
 
     lab.write("eam.txt", f"{CLIENT4} {nat64.CLIENT}\n198.51.100.1 {nat64.NEIGHBOUR}\n")
+    daemon.command("reload")
+    lab.server.run(["ip", "route", "add", "198.51.100.1", "via", nat64.GATEWAY4])
+    lab.server.run(["ping", "-c", "1", "-W", "2", "198.51.100.1"])
+    lines = "".join(f"10.0.{i >> 7}.{i % 128 * 2} 2001:db8:7::{i:x}\n" for i in range(4097))
+    lab.write("eam.txt", f"{CLIENT4} {nat64.CLIENT}\n{lines}")
     refused = daemon.command("reload", check=False)
-    assert refused.returncode == 1 and "needs restart" in refused.stdout + refused.stderr
+    assert refused.returncode == 1 and "isthmus makes 4096 at most" in refused.stderr
     lab.write("eam.txt", f"{CLIENT4} {nat64.CLIENT}\n{CLIENT4} {nat64.NEIGHBOUR}\n")
     refused = daemon.command("reload", check=False)
     assert refused.returncode == 1 and f"{path}:2:" in refused.stdout + refused.stderr

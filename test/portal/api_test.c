@@ -44,8 +44,11 @@ void tun_count(const struct tun *tun, struct tun_counters *counters)
     *counters = (struct tun_counters){.reads = 7, .writes = 6, .write_errors = 1, .bursts = 3};
 }
 
-bool daemon_reload(struct daemon *daemon, struct config_error *error)
+bool daemon_reload(struct daemon *daemon, struct daemon_reloaded *reloaded, struct config_error *error)
 {
+    *reloaded = (struct daemon_reloaded){.changed = {.count = CONFIG_DIFFERENCES + 2}, .ended = {0, 1, 2, 3}};
+    for (unsigned i = 0; i < CONFIG_DIFFERENCES; i++)
+        snprintf(reloaded->changed.path[i], sizeof(reloaded->changed.path[i]), "nat64[%u].pool", i);
     (void)daemon;
     snprintf(error->text, sizeof(error->text), "%s", reload_succeeds ? "" : reload_reason);
     return reload_succeeds;
@@ -199,7 +202,10 @@ static void check_object(const json_t *object, const struct fields *fields)
     {
         assert_true(i < fields->count);
         assert_string_equal(key, fields->names[i]);
-        const char *type = json_is_integer(value) ? "number" : json_is_boolean(value) ? "boolean" : "string";
+        const char *type = json_is_integer(value)   ? "number"
+                           : json_is_boolean(value) ? "boolean"
+                           : json_is_array(value)   ? "array"
+                                                    : "string";
         assert_string_equal(type, fields->types[i]);
         i++;
     }
@@ -479,6 +485,12 @@ static void test_reload(void **state)
     json_t *object = next_object(&body);
     read_fields("## POST /v1/reload", 0, &fields);
     check_object(object, &fields);
+    const json_t *changed = json_object_get(object, "changed");
+    assert_int_equal(json_array_size(changed), CONFIG_DIFFERENCES + 1);
+    assert_string_equal(json_string_value(json_array_get(changed, 1)), "nat64[1].pool");
+    assert_string_equal(json_string_value(json_array_get(changed, CONFIG_DIFFERENCES)), "and 2 more");
+    assert_int_equal(number(object, "ended_by_prefix"), 1);
+    assert_int_equal(number(object, "ended_by_port"), 3);
     json_decref(object);
     reload_succeeds = false;
     reload_reason = "a.yaml:3:1: what is \"\xff\"?";

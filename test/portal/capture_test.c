@@ -40,8 +40,9 @@ void tun_count(const struct tun *tun, struct tun_counters *counters)
     (void)counters;
 }
 
-bool daemon_reload(struct daemon *daemon, struct config_error *error)
+bool daemon_reload(struct daemon *daemon, struct daemon_reloaded *reloaded, struct config_error *error)
 {
+    (void)reloaded;
     (void)daemon;
     (void)error;
     return false;
