@@ -81,7 +81,7 @@ static bool route_spans(const struct setup *setup, const struct ipv4_span *spans
     size_t networks = count_networks(spans, count);
     if (count == 0 || !can_be_routed(setup, spans, count))
         return true;
-    struct network *to = calloc(networks, sizeof(*to));
+    struct network *to = calloc(networks + 1, sizeof(*to));
     if (to == NULL) {
         snprintf(error, size, "out of memory; free some and try again");
         return false;
@@ -126,9 +126,9 @@ static void look_for_local(void *context, const struct netlink_address *address)
 }
 
 /*
- * With a reverse path filter the kernel drops what comes from an address that no route leads to, and whoever
- * answers an error is to meet the translator. A route that somebody else has made does as well, and what
- * is the machine's own needs none.
+ * With a reverse path filter the kernel drops what comes from an address that no route leads to, and what is
+ * sent to them ends at the translator instead of going in circles. A route that somebody else has made does
+ * as well, and what is the machine's own needs none.
  */
 static void route_error_sources(const struct setup *setup)
 {
@@ -142,11 +142,10 @@ static void route_error_sources(const struct setup *setup)
         char error[256];
         if (range->count == 0)
             continue;
-        if (setup->fingerprint == NULL)
+        if (range->count == 1 && setup->fingerprint == NULL)
             netlink_addresses(setup->netlink, look_for_local, &sources);
         if (sources.local)
-            log_info("siit %s: this machine itself has an address of icmp-source-ipv4, so there is no route "
-                     "for it",
+            log_info("siit %s: icmp-source-ipv4 is an address of this machine, so there is no route for it",
                      settings->siit[i].name);
         else if (!setup_routes(setup, to, cut_span(*span, to), "sources of ICMP errors", error,
                                sizeof(error)))

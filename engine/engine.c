@@ -330,7 +330,8 @@ static void confirm(const struct worker *worker, const struct item *item, struct
         session->index = NO_RECORD;
 }
 
-static void count_traffic(const struct worker *worker, const struct item *item, const struct found *session)
+WIRE_INLINE void count_traffic(const struct worker *worker, const struct item *item,
+                               const struct found *session)
 {
     const struct table *table = worker->actor.table;
     if (!table->constants.counters || session->index == NO_RECORD ||

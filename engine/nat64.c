@@ -61,26 +61,31 @@ static uint32_t first_end(const struct nat64_timeouts *timeouts, uint8_t transpo
     }
 }
 
-/*
- * A packet has passed: moves the session's state and end (sections 3.5.1, 3.5.2.2, 3.5.3). False: the session
- * has ended since it was found.
- * rfc: 6146-3.5.1-b, 6146-3.5.1-i, 6146-3.5.3-b, 6146-3.5.2.2-u
- */
-static bool refresh(struct worker *worker, struct found *found, bool from_ipv6, uint8_t flags)
+/* The word of life of a session whose packet has passed: its state and end. */
+WIRE_INLINE uint64_t life_after(const struct worker *worker, const struct found *found, bool from_ipv6,
+                                uint8_t flags)
 {
-    const struct nat64_settings *nat64 = &worker->settings->nat64[found->copy.instance];
+    const struct nat64_timeouts *timeouts = &worker->settings->nat64[found->copy.instance].timeouts;
+    uint64_t life = found->copy.life;
+    uint32_t expires;
+    uint8_t state = TCP_NONE;
+    if (found->copy.transport == TRANSPORT_TCP) {
+        struct tcp_step step = tcp_step((enum tcp_state)life_state(life), from_ipv6, flags);
+        state = (uint8_t)step.state;
+        expires = tcp_end(timeouts, step.lifetime, life_expires(life), worker->tick);
+    } else {
+        expires = first_end(timeouts, found->copy.transport, worker->tick);
+    }
+    return life_make(expires, life_generation(life), state, PHASE_LIVE);
+}
+
+static __attribute__((noinline)) bool change_life(struct worker *worker, struct found *found, bool from_ipv6,
+                                                  uint8_t flags)
+{
     for (unsigned tries = 0; tries < CREATE_TRIES; tries++) {
-        uint32_t expires;
-        uint8_t state = TCP_NONE;
-        if (found->copy.transport == TRANSPORT_TCP) {
-            struct tcp_step step = tcp_step((enum tcp_state)life_state(found->copy.life), from_ipv6, flags);
-            state = (uint8_t)step.state;
-            expires = tcp_end(&nat64->timeouts, step.lifetime, life_expires(found->copy.life), worker->tick);
-        } else {
-            expires = first_end(&nat64->timeouts, found->copy.transport, worker->tick);
-        }
-        if (session_touch(worker->actor.table, found, expires, state)) {
-            uint8_t before = life_state(found->copy.life);
+        uint64_t next = life_after(worker, found, from_ipv6, flags);
+        if (session_touch(worker->actor.table, found, life_expires(next), life_state(next))) {
+            uint8_t before = life_state(found->copy.life), state = life_state(next);
             if (state != before && state_is_half_open(state) && !state_is_half_open(before))
                 (void)half_open_enter(&worker->actor, found->index, life_generation(found->copy.life));
             return true;
@@ -91,6 +96,17 @@ static bool refresh(struct worker *worker, struct found *found, bool from_ipv6, 
         found->copy.life = life;
     }
     return true; /* others have refreshed it as often */
+}
+
+/*
+ * A packet has passed: moves the session's state and end (sections 3.5.1, 3.5.2.2, 3.5.3), which within a
+ * second nearly always are what they were. False: the session has ended since it was found.
+ * rfc: 6146-3.5.1-b, 6146-3.5.1-i, 6146-3.5.3-b, 6146-3.5.2.2-u
+ */
+static bool refresh(struct worker *worker, struct found *found, bool from_ipv6, uint8_t flags)
+{
+    return life_after(worker, found, from_ipv6, flags) == found->copy.life ||
+           change_life(worker, found, from_ipv6, flags);
 }
 
 static bool opens(const struct description *description)

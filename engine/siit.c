@@ -267,10 +267,11 @@ static enum verdict turn_round(const struct passage *first)
 }
 
 /* rfc: 7757-3.2-c, 7757-4.2.2-a */
-static enum verdict outgoing_error(struct passage *passage, const struct ipv6_header *outer)
+static enum verdict outgoing_error(const struct passage *passage, const struct ipv6_header *outer)
 {
     const struct siit_settings *siit = passage->claim->siit;
     struct translation_settings hairpin;
+    struct passage turning = *passage;
     struct description quoted;
     enum verdict verdict = describe_quoted(passage->packet, passage->description, &quoted);
     if (verdict != VERDICT_COUNT)
@@ -293,25 +294,26 @@ static enum verdict outgoing_error(struct passage *passage, const struct ipv6_he
                  is_mapped(siit, to.quoted_to.source);
     if (turns) {
         hairpin = settings_of_hairpin(passage->settings);
-        passage->settings = &hairpin;
+        turning.settings = &hairpin;
     }
-    verdict = translate_error_6to4(passage->packet, passage->description, &quoted, &to, passage->settings);
-    return turns && verdict == VERDICT_TRANSLATED_6TO4 ? turn_round(passage) : verdict;
+    verdict = translate_error_6to4(passage->packet, passage->description, &quoted, &to, turning.settings);
+    return turns && verdict == VERDICT_TRANSLATED_6TO4 ? turn_round(&turning) : verdict;
 }
 
 /*
  * A packet for a host that has a mapping itself.
  * rfc: 7757-4.2-a
  */
-static enum verdict hairpin(struct passage *passage, const struct endpoints4 *to)
+static enum verdict hairpin(const struct passage *passage, const struct endpoints4 *to)
 {
-    struct translation_settings settings = settings_of_hairpin(passage->settings);
+    const struct translation_settings settings = settings_of_hairpin(passage->settings);
+    struct passage turning = *passage;
     if (is_forbidden(passage->claim->siit, WAY_PREFIX, to->source))
         return VERDICT_NON_GLOBAL;
-    passage->settings = &settings;
+    turning.settings = &settings;
     enum verdict verdict = translate_6to4(passage->packet, passage->description, to, &settings,
                                           next_identification(passage->worker, passage->packet));
-    return verdict == VERDICT_TRANSLATED_6TO4 ? turn_round(passage) : verdict;
+    return verdict == VERDICT_TRANSLATED_6TO4 ? turn_round(&turning) : verdict;
 }
 
 /* What is wrong with a destination under the prefix. */
@@ -327,7 +329,7 @@ static enum verdict judge_destination(const struct siit_claim *claim, const stru
 }
 
 /* rfc: 7757-3.2-c, 7757-4.2.2-a */
-static enum verdict outgoing(struct passage *passage)
+static enum verdict outgoing(const struct passage *passage)
 {
     const struct ipv6_header *header = (const void *)packet_data(passage->packet);
     const struct description *description = passage->description;

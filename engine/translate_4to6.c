@@ -81,6 +81,8 @@ struct fit {
     uint32_t headers;  /* length of all that comes in front of the transport header */
     uint16_t gso_size; /* of a super-packet; 0: as it is */
     bool divided;      /* several fragments */
+    bool larger;       /* than is good for anybody, so that one of the two may be */
+    bool amended;      /* a missing checksum is to be computed */
 };
 
 WIRE_INLINE bool may_fragment(const struct header_4to6 *header)
@@ -146,10 +148,9 @@ static __attribute__((noinline)) enum verdict judge_large(const struct packet *p
 WIRE_INLINE enum verdict judge(const struct packet *packet, const struct description *description,
                                const struct header_4to6 *header, struct fit *fit)
 {
-    uint32_t length = packet_segment_length(packet, description) + fit->headers - IPV4_HEADER;
-
     if (description->kind > PACKET_ICMP_QUERY || description->fragmented) {
         enum verdict verdict = judge_kind(description);
+        fit->headers = header_length_4to6(description);
         if (verdict != VERDICT_COUNT)
             return verdict;
         if (!partial_beyond_transport(packet, description))
@@ -157,6 +158,7 @@ WIRE_INLINE enum verdict judge(const struct packet *packet, const struct descrip
     }
     if (header->old->ttl <= 1)
         return VERDICT_HOP_LIMIT;
+    uint32_t length = packet_segment_length(packet, description) + fit->headers - IPV4_HEADER;
     /* Most packets are small enough for anything, or for everything that there is. */
     if (length > IPV6_MINIMUM_MTU && (length > header->settings->mtu6 || may_fragment(header))) {
         /* Copies, so that the originals need not be in memory for the packets that do not come here. */
@@ -164,12 +166,14 @@ WIRE_INLINE enum verdict judge(const struct packet *packet, const struct descrip
         struct fit larger = *fit;
         enum verdict verdict = judge_large(packet, description, &copy, &larger);
         *fit = larger;
+        fit->larger = true;
         if (verdict != VERDICT_COUNT)
             return verdict;
     }
     if (packet->offset + description->transport < fit->headers)
         return VERDICT_NO_ROOM;
-    if (lacks_checksum(packet, description)) {
+    fit->amended = lacks_checksum(packet, description);
+    if (fit->amended) {
         /* What the other fragments hold is not known (RFC 7915 section 4.5). */
         if (description->fragmented)
             return VERDICT_UDP_FRAGMENT;
@@ -237,6 +241,24 @@ WIRE_INLINE void update_transport(uint8_t *at, const struct description *descrip
     }
 }
 
+/* The new headers, `headers` bytes, and what they change of the packet. */
+WIRE_INLINE void put_in_front(struct packet *packet, const struct description *description,
+                              const struct header_4to6 *header, uint32_t headers)
+{
+    write_header(packet_data(packet) + description->transport - headers, header);
+    packet->offset = packet->offset + description->transport - headers;
+    packet->length = header->length + headers;
+    offload_move(packet, description->transport, headers);
+}
+
+static __attribute__((noinline)) void put_in_front_fragmented(struct packet *packet,
+                                                              const struct description *description,
+                                                              struct header_4to6 header)
+{
+    header.fragmented = true;
+    put_in_front(packet, description, &header, IPV6_HEADER + FRAGMENT_HEADER);
+}
+
 enum verdict translate_4to6(struct packet *packet, const struct description *description,
                             const struct endpoints6 *to, const struct translation_settings *settings)
 {
@@ -250,21 +272,22 @@ enum verdict translate_4to6(struct packet *packet, const struct description *des
         .protocol = description->protocol == PROTOCOL_ICMPV4 ? PROTOCOL_ICMPV6 : description->protocol,
         .hops = HOPS_FORWARDED,
     };
-    struct fit fit = {.headers = header_length_4to6(description)};
+    struct fit fit = {.headers = IPV6_HEADER};
     enum verdict verdict = judge(packet, description, &header, &fit);
 
     if (verdict != VERDICT_COUNT)
         return verdict;
-    uint32_t headers = fit.headers;
-    header.fragmented = headers != IPV6_HEADER;
-    if (lacks_checksum(packet, description))
+    if (fit.amended)
         amend_udp_checksum(transport, &old);
     update_transport(transport, description, &header, &packet->offload);
-    write_header(transport - headers, &header);
-    packet->offset = packet->offset + description->transport - headers;
-    packet->length = header.length + headers;
-    offload_move(packet, description->transport, headers);
+    /* Apart, so that the compiler makes short work of the header that nearly all packets get. */
+    if (__builtin_expect(fit.headers != IPV6_HEADER, 0))
+        put_in_front_fragmented(packet, description, header);
+    else
+        put_in_front(packet, description, &header, IPV6_HEADER);
     offload_set_family(&packet->offload, OFFLOAD_GSO_TCPV4, OFFLOAD_GSO_TCPV6);
+    if (__builtin_expect(!fit.larger, 1))
+        return VERDICT_TRANSLATED_4TO6;
     if (fit.gso_size != 0)
         packet->offload.gso_size = fit.gso_size;
     if (!fit.divided)

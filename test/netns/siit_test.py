@@ -285,7 +285,7 @@ def test_sources_of_errors_have_a_route(lab):
 def test_own_address_as_source_of_errors(lab):
     daemon = start(lab, siit(icmp_source_ipv4=nat64.GATEWAY4))
     assert nat64.GATEWAY4 not in lab.gateway.run(["ip", "-4", "route", "show", "dev", "isthmus0"]).stdout
-    assert "has an address of icmp-source-ipv4" in daemon.log()
+    assert "icmp-source-ipv4 is an address of this machine" in daemon.log()
 
 
 def test_everything_is_undone(lab):
