@@ -8,6 +8,8 @@
 #include "control/config_warn.h"
 #include "control/state.h"
 #include "engine/fragments.h"
+#include "engine/limits.h"
+#include "engine/paths.h"
 
 static void print_memory(const struct config *config)
 {
@@ -19,6 +21,11 @@ static void print_memory(const struct config *config)
         printf("# Memory for %u mappings of siit %s: %.1f MiB\n", eam_count(siit->eam), siit->name,
                (double)eam_memory(siit->eam) / mebibyte);
     }
+    printf("# Memory for path MTUs: up to %.1f MiB, by this machine's routes, and as much again for a moment "
+           "when they change\n",
+           2.0 * PATH_RANGES_MAXIMUM * sizeof(struct path_range) / mebibyte);
+    printf("# Memory for captures: about %.0f MiB for each that runs, up to %d\n", CAPTURE_MEMORY / mebibyte,
+           CAPTURES_MAXIMUM);
     if (config->settings.nat64_count == 0)
         return; /* a table without sessions: the smallest there is */
     printf("# Memory, when everything is in use: %.1f MiB, as a file that must fit in %s/%s\n",

@@ -46,7 +46,8 @@ struct netlink *netlink_watch_links(void)
 
 struct netlink *netlink_watch_routes(void)
 {
-    return open_groups(RTMGRP_LINK | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE);
+    return open_groups(RTMGRP_LINK | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE | RTMGRP_IPV6_IFINFO |
+                       1u << (RTNLGRP_NEXTHOP - 1));
 }
 
 /* A message is gone whole, however little of it is read; that some were lost (ENOBUFS) is one more. */

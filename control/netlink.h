@@ -74,8 +74,8 @@ struct netlink_address {
 };
 struct netlink_route { /* one next hop of a unicast route of any table but `local` */
     struct network to;
-    bool usable; /* its link has a carrier and is up */
-    unsigned index;
+    bool usable;            /* its link has a carrier and is up */
+    unsigned index;         /* of its device; 0: by a next hop object that the kernel does not tell more of */
     uint32_t mtu;           /* its metric, or 0 */
     uint32_t table, metric; /* of routes to one prefix in one table that with the lowest metric is used */
 };

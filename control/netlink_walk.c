@@ -168,7 +168,7 @@ static int on_route(const struct nlmsghdr *message, void *data)
     route.index = number_of(attributes.at[RTA_OIF], 0);
     if (attributes.at[RTA_MULTIPATH] != NULL)
         visit_next_hops(walk, &route, attributes.at[RTA_MULTIPATH]);
-    else if (route.index != 0)
+    else if (route.index != 0 || attributes.at[RTA_NH_ID] != NULL)
         walk->visit.route(walk->context, &route);
     return MNL_CB_OK;
 }

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * One walk over the links and one over the routes of each family. Routes of all tables but `local` count,
- * since which rule a packet will meet is not known here; between tables the least MTU wins, so that at worst
- * a packet is smaller than it had to be. Loopback, our own device, links that are down and link-local routes
- * lead nowhere. Where no route leads no packet will go, and the least MTU there is says nothing wrong.
+ * One walk over the links and one over the routes of each family, of all tables but `local`. Of routes to
+ * one prefix that differ in nothing else but their next hops or preference (RTA_PREF) the least MTU counts,
+ * so that at worst a packet is smaller than it had to be. Loopback, our own device, links that are down and
+ * link-local routes lead nowhere, nor do unreachable, prohibited and blackholed networks: where no route
+ * leads no packet will go, so that it does no harm to give those the MTU of the network around them. A metric
+ * counts whether it is locked or not, and an encapsulation by the route (lwtunnel) only as far as the metric
+ * tells of it.
  */
 #include "control/paths.h"
 
@@ -45,6 +48,7 @@ struct survey {
     unsigned own;
     bool failed; /* out of memory */
     struct links links;
+    const struct link *narrowest;   /* of the usable ones: taken for one that is not told */
     struct routes routes[FAMILIES]; /* IPv6, IPv4 */
 };
 
@@ -122,7 +126,7 @@ static void add_route(void *context, const struct netlink_route *route)
 {
     struct survey *survey = context;
     struct routes *routes = &survey->routes[route->to.family == AF_INET6 ? 0 : 1];
-    const struct link *link = find_link(survey, route->index);
+    const struct link *link = route->index != 0 ? find_link(survey, route->index) : survey->narrowest;
     if (!leads_elsewhere(route, link))
         return;
     uint32_t mtu = mtu_of(route, link);
@@ -142,11 +146,21 @@ static void add_route(void *context, const struct netlink_route *route)
                                                          .metric = route->metric};
 }
 
+static void find_narrowest(struct survey *survey)
+{
+    const struct links *links = &survey->links;
+    for (size_t i = 0; i < links->count; i++)
+        if (links->items[i].usable &&
+            (survey->narrowest == NULL || links->items[i].mtu < survey->narrowest->mtu))
+            survey->narrowest = &links->items[i];
+}
+
 static int look_around(struct netlink *netlink, struct survey *survey)
 {
     int error = netlink_links(netlink, add_link, survey);
     if (survey->links.count > 0)
         qsort(survey->links.items, survey->links.count, sizeof(struct link), link_order);
+    find_narrowest(survey);
     if (error == 0)
         error = netlink_routes(netlink, AF_INET6, add_route, survey);
     if (error == 0)
@@ -179,6 +193,20 @@ struct paths *paths_read(struct netlink *netlink, unsigned own)
     free(survey.routes[1].items);
     errno = error;
     return paths;
+}
+
+static void sum_link(void *context, const struct netlink_link *link)
+{
+    uint64_t *sum = context;
+    const uint32_t words[] = {link->index, link->mtu, link->ipv6_mtu, link->up};
+    for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        *sum = (*sum ^ words[i]) * 0x9e3779b97f4a7c15u + 1;
+}
+
+uint64_t paths_links_sum(struct netlink *netlink)
+{
+    uint64_t sum = 1;
+    return netlink_links(netlink, sum_link, &sum) == 0 ? sum : 0;
 }
 
 static bool table_equal(const struct path_table *a, const struct path_table *b)

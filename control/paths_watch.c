@@ -10,7 +10,8 @@
 
 enum {
     SETTLE_MILLISECONDS = 200, /* in which more changes may come */
-    REST = 10,                 /* times as long as the last reading took */
+    LOOK_MILLISECONDS = 15000,
+    REST = 10, /* times as long as the last reading took */
     FIRST_TRIES = 10,
     MILLISECOND = 1000 * 1000,
 };
@@ -37,10 +38,21 @@ static struct paths *read_all(struct paths_watch *watch)
 {
     uint64_t before = uv_hrtime();
     struct netlink *netlink = netlink_open();
+    watch->links = netlink == NULL ? 0 : paths_links_sum(netlink);
     struct paths *paths = netlink == NULL ? NULL : paths_read(netlink, watch->own);
     netlink_close(netlink); /* leaves errno as it is */
     watch->cost = uv_hrtime() - before;
     return paths;
+}
+
+static void on_look(uv_timer_t *handle)
+{
+    struct paths_watch *watch = handle->data;
+    struct netlink *netlink = netlink_open();
+    uint64_t links = netlink == NULL ? 0 : paths_links_sum(netlink);
+    netlink_close(netlink);
+    if (links != 0 && links != watch->links && !uv_is_active((uv_handle_t *)&watch->timer))
+        read_later(watch);
 }
 
 static void say_change(const struct paths *old, const struct paths *new)
@@ -99,8 +111,10 @@ int paths_watch_open(struct paths_watch *watch, unsigned own)
 int paths_watch_start(struct paths_watch *watch, uv_loop_t *loop, struct engine *engine)
 {
     watch->engine = engine;
-    watch->poll.data = watch->timer.data = watch;
+    watch->poll.data = watch->timer.data = watch->look.data = watch;
     uv_timer_init(loop, &watch->timer);
+    uv_timer_init(loop, &watch->look);
+    uv_timer_start(&watch->look, on_look, LOOK_MILLISECONDS, LOOK_MILLISECONDS);
     int status = uv_poll_init(loop, &watch->poll, netlink_fd(watch->events));
     return status != 0 ? status : uv_poll_start(&watch->poll, UV_READABLE, on_event);
 }

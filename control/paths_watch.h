@@ -22,9 +22,11 @@ struct paths_watch {
     struct paths *current;
     struct paths *retired; /* replaced, perhaps still in use by a worker */
     struct engine *engine;
-    uint64_t cost; /* nanoseconds that the last reading took */
+    uint64_t cost;  /* nanoseconds that the last reading took */
+    uint64_t links; /* paths_links_sum of that time */
     uv_poll_t poll;
     uv_timer_t timer;
+    uv_timer_t look; /* for changes of devices that nothing is heard of */
 };
 
 /* Reads the routes for the first time, into watch->current. Returns 0 or an errno. */

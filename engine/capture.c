@@ -18,6 +18,7 @@
 
 #include "engine/explain.h"
 #include "engine/memory.h"
+#include "engine/siit.h"
 #include "engine/worker.h"
 #include "wire/ipv4.h"
 #include "wire/transport.h"
@@ -239,12 +240,23 @@ uint32_t capture_count(const struct engine *engine)
 
 /* --- filters -------------------------------------------------------------------------------------- */
 
-/* What a filter looks for: the address, and the same host in the other family if a prefix maps it. */
+/* What a filter looks for: the address, and the same host in the other family if a prefix or mapping tells.
+ */
 struct wanted {
     bool any, has4, has6;
     be32 address4;
     const struct ipv6_address *address6;
 };
+
+/* The IPv4 address of a host that is known by an IPv6 address: behind a prefix, or by an explicit mapping. */
+static bool ipv4_of(const struct settings *settings, const struct ipv6_address *address, be32 *ipv4)
+{
+    int instance = instance_of(settings, address);
+    if (instance < 0)
+        return siit_ipv4_of(settings, address, ipv4);
+    *ipv4 = rfc6052_extract(&settings->nat64[instance].prefix, address);
+    return true;
+}
 
 static struct wanted wanted_by(const struct settings *settings, const struct capture_filter *filter)
 {
@@ -253,21 +265,18 @@ static struct wanted wanted_by(const struct settings *settings, const struct cap
                             .has6 = filter->family == 6,
                             .address4 = filter->address4,
                             .address6 = &filter->address6};
-    int instance = wanted.has6 ? instance_of(settings, &filter->address6) : -1;
-    if (instance >= 0) {
-        wanted.has4 = true;
-        wanted.address4 = rfc6052_extract(&settings->nat64[instance].prefix, &filter->address6);
-    }
+    if (wanted.has6)
+        wanted.has4 = ipv4_of(settings, &filter->address6, &wanted.address4);
     return wanted;
 }
 
 static bool is_wanted6(const struct settings *settings, const struct wanted *wanted,
                        const struct ipv6_address *address)
 {
-    if (wanted->has6)
-        return ipv6_equal(address, wanted->address6);
-    int instance = instance_of(settings, address);
-    return instance >= 0 && rfc6052_extract(&settings->nat64[instance].prefix, address) == wanted->address4;
+    be32 address4;
+    if (wanted->has6 && ipv6_equal(address, wanted->address6))
+        return true;
+    return wanted->has4 && ipv4_of(settings, address, &address4) && address4 == wanted->address4;
 }
 
 static bool is_wanted(const struct settings *settings, const struct wanted *wanted, const uint8_t *packet,

@@ -29,8 +29,8 @@ struct capture_filter {
     bool probes; /* packets that the engine makes without having been asked by one */
 
     /*
-     * From or to this address, received or translated, or under a prefix: an IPv4 host is found by its IPv6
-     * address and the other way round. An ICMP error made by the engine counts as being about the packet it
+     * From or to this address, received or translated, under a prefix or mapped: an IPv4 host is found by its
+     * IPv6 address and the other way round. An ICMP error made by the engine counts as being about the packet it
      * quotes, too.
      */
     uint8_t family; /* 4 or 6; 0: any address */

@@ -130,6 +130,15 @@ static bool claim4(const struct settings *settings, be32 destination, struct sii
     return true;
 }
 
+bool siit_ipv4_of(const struct settings *settings, const struct ipv6_address *address, be32 *ipv4)
+{
+    struct siit_claim claim;
+    if (!claim6(settings, address, &claim))
+        return false;
+    *ipv4 = claim.destination.ipv4;
+    return true;
+}
+
 bool siit_claim(const struct settings *settings, const uint8_t *data, struct siit_claim *claim)
 {
     claim->turned = false;

@@ -33,6 +33,12 @@ struct siit_claim {
 bool siit_claim(const struct settings *settings, const uint8_t *data, struct siit_claim *claim);
 
 /*
+ * The IPv4 address that an IPv6 address is seen as, by a mapping, or stands for, under a prefix. False: it is
+ * neither.
+ */
+bool siit_ipv4_of(const struct settings *settings, const struct ipv6_address *address, be32 *ipv4);
+
+/*
  * Translates a packet that was claimed. Beside what the translators return: TRANSLATED_HAIRPIN, an IPv6
  * packet that became another one; BAD_SOURCE, BAD_DESTINATION, NON_GLOBAL, EMBEDDED_BITS, UNMAPPED, PROTOCOL.
  */

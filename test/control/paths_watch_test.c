@@ -106,6 +106,19 @@ static void test_changes_are_followed(void **state)
     assert_true(becomes_of(AF_INET6, 1290, PATIENCE_MILLISECONDS));
 }
 
+/* The kernel tells nobody of this one; the next look finds it. */
+static void test_mtu_of_ipv6_alone_is_found(void **state)
+{
+    (void)state;
+    machine_need();
+    assert_int_equal(system("ip -6 route add 2001:db8::/32 dev lan0"), 0);
+    assert_true(becomes_of(AF_INET6, 1450, PATIENCE_MILLISECONDS));
+    assert_int_equal(system("sysctl -qw net.ipv6.conf.lan0.mtu=1340"), 0);
+    assert_false(becomes_of(AF_INET6, 1340, 500));
+    uv_timer_start(&watch.look, watch.look.timer_cb, 1, 0);
+    assert_true(becomes_of(AF_INET6, 1340, PATIENCE_MILLISECONDS));
+}
+
 static void test_what_was_replaced_is_freed(void **state)
 {
     (void)state;
@@ -149,6 +162,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         MACHINE_TEST(test_changes_are_followed),
+        MACHINE_TEST(test_mtu_of_ipv6_alone_is_found),
         MACHINE_TEST(test_what_was_replaced_is_freed),
         MACHINE_TEST(test_a_flood_costs_little),
     };

@@ -279,6 +279,55 @@ static void test_addresses(void **state)
     }
 }
 
+static void restart(void)
+{
+    struct engine_options options = {.table = table, .settings = &settings, .workers = WORKERS, .seed = 1};
+    engine_destroy(engine);
+    engine = engine_create(&options, error, sizeof(error));
+    assert_non_null(engine);
+}
+
+/* So is one that has an explicit mapping, also if the packet is dropped as it came. */
+static void test_mapped_addresses(void **state)
+{
+    static const struct {
+        const char *address;
+        bool found;
+    } cases[] = {{"2001:db8:9::5", true},  {"192.0.2.200", true},  {"2001:db8:65::c000:2c8", true},
+                 {"2001:db8:9::6", false}, {"192.0.2.201", false}, {"2001:db8:65::c000:2c9", false}};
+    struct eam mapping = {.ipv6 = {{0x20, 0x01, 0x0d, 0xb8, 0, 9, [15] = 5}},
+                          .ipv4 = to_be32(0xc00002c8u),
+                          .length6 = 128,
+                          .length4 = 32};
+    struct eam_problem problem;
+    (void)state;
+    settings.siit_count = 1;
+    settings.siit[0] = (struct siit_settings){.name = "dc",
+                                              .prefix = {{{0x20, 0x01, 0x0d, 0xb8, 0, 0x65}}, 96},
+                                              .eam = eam_build(&mapping, 1, &problem)};
+    restart();
+    for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct capture *capture = start(from_or_to(cases[i].address));
+        struct packet in = make4(UDP, 20);
+        memcpy(packet_data(&in) + 16, &mapping.ipv4, 4);
+        memcpy(packet_data(&in) + 12, &(be32){0x7f}, 1); /* from 127.x, which is illegal */
+        seal_ipv4(packet_data(&in));
+        assert_true(verdict_texts[receive(&in)].class == VERDICT_DROPPED);
+        struct packet out = make6(UDP, 20);
+        memcpy(packet_data(&out) + 8, mapping.ipv6.bytes, 16);
+        memcpy(packet_data(&out) + 24, &(be32){0xff}, 1); /* to a multicast address */
+        assert_true(verdict_texts[receive(&out)].class == VERDICT_DROPPED);
+        unsigned records = 0;
+        for (; capture_next(capture) != NULL; records++)
+            capture_release(capture);
+        assert_int_equal(records, cases[i].found ? 2 : 0);
+        capture_stop(engine, capture);
+    }
+    settings.siit_count = 0;
+    restart();
+    eam_free((struct eam_table *)(uintptr_t)settings.siit[0].eam);
+}
+
 /* What is no IP packet, or too short for one, passes no filter of addresses. */
 static void test_rubbish(void **state)
 {
@@ -443,6 +492,7 @@ int main(void)
         TEST(test_an_error_made_here_follows_what_called_for_it),
         TEST(test_probes),
         TEST(test_addresses),
+        TEST(test_mapped_addresses),
         TEST(test_rubbish),
         TEST(test_a_full_ring_misses_and_goes_on),
         TEST(test_so_many_and_no_more),
