@@ -30,8 +30,8 @@ struct capture_filter {
 
     /*
      * From or to this address, received or translated, under a prefix or mapped: an IPv4 host is found by its
-     * IPv6 address and the other way round. An ICMP error made by the engine counts as being about the packet it
-     * quotes, too.
+     * IPv6 address and the other way round. An ICMP error made by the engine counts as being about the packet
+     * it quotes, too.
      */
     uint8_t family; /* 4 or 6; 0: any address */
     be32 address4;
