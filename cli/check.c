@@ -11,23 +11,12 @@
 #include "engine/limits.h"
 #include "engine/paths.h"
 
-static void print_memory(const struct config *config)
+static const double mebibyte = 1024 * 1024;
+
+static void print_table_memory(const struct config *config)
 {
-    const double mebibyte = 1024 * 1024;
     const struct geometry *geometry = &config->geometry;
     struct table_memory memory = table_memory(geometry);
-    for (uint32_t i = 0; i < config->settings.siit_count; i++) {
-        const struct siit_settings *siit = &config->settings.siit[i];
-        printf("# Memory for %u mappings of siit %s: %.1f MiB\n", eam_count(siit->eam), siit->name,
-               (double)eam_memory(siit->eam) / mebibyte);
-    }
-    printf("# Memory for path MTUs: up to %.1f MiB, by this machine's routes, and as much again for a moment "
-           "when they change\n",
-           2.0 * PATH_RANGES_MAXIMUM * sizeof(struct path_range) / mebibyte);
-    printf("# Memory for captures: about %.0f MiB for each that runs, up to %d\n", CAPTURE_MEMORY / mebibyte,
-           CAPTURES_MAXIMUM);
-    if (config->settings.nat64_count == 0)
-        return; /* a table without sessions: the smallest there is */
     printf("# Memory, when everything is in use: %.1f MiB, as a file that must fit in %s/%s\n",
            (double)(memory.sessions + memory.addresses) / mebibyte, STATE_BASE, config->plane.name);
     printf("#   %u sessions%s: %.1f MiB, %zu bytes each\n", geometry->sessions,
@@ -37,6 +26,22 @@ static void print_memory(const struct config *config)
            (double)memory.addresses / mebibyte, memory.addresses / geometry->addresses);
     printf("# Memory for fragments, when all of it is in use: %.1f MiB\n",
            (double)fragments_memory(&config->settings, geometry->workers) / mebibyte);
+}
+
+static void print_memory(const struct config *config)
+{
+    for (uint32_t i = 0; i < config->settings.siit_count; i++) {
+        const struct siit_settings *siit = &config->settings.siit[i];
+        printf("# Memory for %u mappings of siit %s: %.1f MiB\n", eam_count(siit->eam), siit->name,
+               (double)eam_memory(siit->eam) / mebibyte);
+    }
+    if (config->settings.nat64_count > 0) /* else the table is the smallest there is */
+        print_table_memory(config);
+    printf("# Memory for path MTUs: up to %.1f MiB, by this machine's routes, and as much again for a moment "
+           "when they change\n",
+           2.0 * PATH_RANGES_MAXIMUM * sizeof(struct path_range) / mebibyte);
+    printf("# Memory for captures: about %.0f MiB for each that runs, up to %d\n", CAPTURE_MEMORY / mebibyte,
+           CAPTURES_MAXIMUM);
 }
 
 int command_check(const struct command *command, int argc, char **argv)

@@ -150,6 +150,8 @@ def test_check_prints_the_memory(lab):
             r"#   1000 sessions(?: with counters)?: ([0-9.]+) MiB, ([0-9]+) bytes each",
             r"#   20 pool addresses: ([0-9.]+) MiB, ([0-9]+) bytes each"), lines)]
         assert all(found), lines[:3]
+        assert any(re.match(r"# Memory for path MTUs: up to [0-9.]+ MiB", line) for line in lines)
+        assert any(re.match(r"# Memory for captures: about \d+ MiB", line) for line in lines)
         return [float(group) for match in found for group in match.groups()]
 
     limits = {"sessions": 1000, "addresses": 20}
