@@ -190,10 +190,15 @@ def test_reload_changes_mappings_under_traffic(lab):
     daemon.command("reload")
     lab.server.run(["ip", "route", "add", "198.51.100.1", "via", nat64.GATEWAY4])
     lab.server.run(["ping", "-c", "1", "-W", "2", "198.51.100.1"])
-    lines = "".join(f"10.0.{i >> 7}.{i % 128 * 2} 2001:db8:7::{i:x}\n" for i in range(4097))
-    lab.write("eam.txt", f"{CLIENT4} {nat64.CLIENT}\n{lines}")
+    lines = [f"10.{i >> 15}.{i >> 7 & 255}.{i % 128 * 2} 2001:db8:7::{i >> 16:x}:{i & 65535:x}\n"
+             for i in range((1 << 18) + 1)]
+    lab.write("eam.txt", f"{CLIENT4} {nat64.CLIENT}\n{''.join(lines)}")
     refused = daemon.command("reload", check=False)
-    assert refused.returncode == 1 and "isthmus makes 4096 at most" in refused.stderr
+    assert refused.returncode == 1 and "isthmus makes 262144 at most" in refused.stderr
+    lab.write("eam.txt", f"{CLIENT4} {nat64.CLIENT}\n{''.join(lines[:5000])}")
+    daemon.command("reload")
+    routes = lab.gateway.run(["ip", "-4", "route", "show", "dev", "isthmus0"]).stdout
+    assert len(re.findall(r"^10\.", routes, re.MULTILINE)) == 5000
     lab.write("eam.txt", f"{CLIENT4} {nat64.CLIENT}\n{CLIENT4} {nat64.NEIGHBOUR}\n")
     refused = daemon.command("reload", check=False)
     assert refused.returncode == 1 and f"{path}:2:" in refused.stdout + refused.stderr
