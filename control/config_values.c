@@ -413,7 +413,9 @@ static bool read_host4(const struct input *input, const char *text, be32 *addres
         return unexpected(input);
     if (ipv4_illegal_source(*address))
         return refuse(
-            input, "%s is in 0.0.0.0/8, loopback, multicast or reserved; expected a unicast address", text);
+            input,
+            "%s is in 0.0.0.0/8, loopback, link-local, multicast or reserved; expected a unicast address",
+            text);
     return true;
 }
 

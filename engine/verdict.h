@@ -69,10 +69,10 @@
       "The destination is neither under a prefix nor a pool address nor in a mapping.", "RFC 6146 3.5")      \
     V(BAD_SOURCE, "bad-source", DROPPED,                                                                     \
       "The source address cannot be answered: loopback, multicast, unspecified, class E or link-local.",     \
-      "RFC 7915 4.1, 5.1")                                                                                   \
+      "RFC 7915 4.1, 5.1, RFC 3927 2.7")                                                                     \
     V(BAD_DESTINATION, "bad-destination", REFUSED,                                                           \
-      "The embedded IPv4 destination is not a host elsewhere: loopback, multicast or class E.",              \
-      "RFC 6146 3.5, RFC 7915 5.4")                                                                          \
+      "The embedded IPv4 destination is not a host elsewhere: loopback, multicast, link-local or class E.",  \
+      "RFC 6146 3.5, RFC 7915 5.4, RFC 3927 2.7")                                                            \
     V(LOOPED, "looped", DROPPED,                                                                             \
       "The IPv6 source lies under a nat64 prefix: it would be translated forever.", "RFC 6146 5.4")          \
     V(NON_GLOBAL, "non-global", REFUSED,                                                                     \

@@ -38,14 +38,14 @@ WIRE_INLINE unsigned ipv4_header_length(const struct ipv4_header *header)
 }
 
 /*
- * True where a packet may not come from: this network, loopback, multicast, class E and broadcast
- * (RFC 7915 section 4.1, RFC 1812 section 5.3.7).
+ * True where a packet may not come from: this network, loopback, multicast, class E and broadcast (RFC 7915
+ * section 4.1, RFC 1812 section 5.3.7), and what no router may forward, link-local (RFC 3927 section 2.7).
  * rfc: 7915-4.1-k
  */
 WIRE_INLINE bool ipv4_illegal_source(be32 address)
 {
-    uint32_t first = from_be32(address) >> 24;
-    return first == 0 || first == 127 || first >= 224;
+    uint32_t host = from_be32(address), first = host >> 24;
+    return first == 0 || first == 127 || first >= 224 || host >> 16 == 0xa9fe;
 }
 
 /*

@@ -43,9 +43,10 @@ static void non_global_blocks_end_where_they_should(void **state)
 
 static void illegal_sources_are_known(void **state)
 {
-    static const char *const illegal[] = {"0.0.0.0",   "0.1.2.3",   "127.0.0.1",
-                                          "224.0.0.1", "240.0.0.1", "255.255.255.255"};
-    static const char *const legal[] = {"1.1.1.1", "10.0.0.1", "126.0.0.1", "128.0.0.1", "223.255.255.255"};
+    static const char *const illegal[] = {"0.0.0.0",   "0.1.2.3",   "127.0.0.1",       "169.254.0.0",
+                                          "224.0.0.1", "240.0.0.1", "255.255.255.255", "169.254.255.255"};
+    static const char *const legal[] = {"1.1.1.1",     "10.0.0.1",        "126.0.0.1",      "128.0.0.1",
+                                        "169.255.0.0", "169.253.255.255", "223.255.255.255"};
     (void)state;
     for (unsigned i = 0; i < sizeof(illegal) / sizeof(illegal[0]); i++)
         assert_true(ipv4_illegal_source(inet_addr(illegal[i])));
