@@ -2,6 +2,7 @@
 /* ICMP errors made here: which, with what in them, and when none is sent. */
 #include "engine/icmp_reply.h"
 #include "test/engine/packets.h"
+#include "wire/transport.h"
 
 static struct translation_settings settings;
 static struct description found;
@@ -56,67 +57,51 @@ static unsigned reply4(struct packet *original, enum verdict why)
     return be(ip + 20, 2);
 }
 
+/* Type and code of the answer to each verdict, for an IPv6 packet and for an IPv4 one; 0: none. */
+static const struct {
+    uint16_t six, four;
+} expected[VERDICT_COUNT] = {
+    [VERDICT_HOP_LIMIT] = {0x300, 0xb00},       [VERDICT_FRAGMENT_TIMEOUT] = {0x301, 0xb01},
+    [VERDICT_TOO_BIG_IPV6] = {0x200, 0},        [VERDICT_TOO_BIG_IPV4] = {0, 0x304},
+    [VERDICT_PORTS_EXHAUSTED] = {0x103, 0x301}, [VERDICT_SUBSCRIBER_FULL] = {0x103, 0x301},
+    [VERDICT_TABLE_FULL] = {0x103, 0x301},      [VERDICT_NON_GLOBAL] = {0x101, 0x30d},
+    [VERDICT_UNMAPPED] = {0x101, 0x30d},        [VERDICT_BAD_DESTINATION] = {0x101, 0},
+    [VERDICT_EMBEDDED_BITS] = {0x101, 0},       [VERDICT_PROTOCOL] = {0x104, 0x302},
+    [VERDICT_ROUTING_HEADER] = {0x400, 0},      [VERDICT_SOURCE_ROUTE] = {0, 0x305},
+    [VERDICT_SYN_STORED] = {0, 0x303},          [VERDICT_FILTERED] = {0, 0x30d},
+    [VERDICT_UDP_CHECKSUM_ZERO] = {0, 0x30d},   [VERDICT_UDP_FRAGMENT] = {0, 0x30d},
+    [VERDICT_ICMP_FRAGMENT] = {0, 0x30d},
+};
+
 /* rfc: 7915-4.4-a, 7915-5.4-a, 7915-5.4-b, 4443-2.3-a, 4443-3.1-a, 5508-REQ10-f */
 static void every_verdict_has_its_message(void **state)
 {
     (void)state;
     for (unsigned why = 0; why < VERDICT_COUNT; why++) {
         struct packet packet = make6(17, 60);
-        unsigned expected6 = 0, expected4 = 0;
-        switch (why) {
-        case VERDICT_HOP_LIMIT:
-            expected6 = 0x300, expected4 = 0xb00;
-            break;
-        case VERDICT_FRAGMENT_TIMEOUT:
-            expected6 = 0x301, expected4 = 0xb01;
-            break;
-        case VERDICT_TOO_BIG_IPV6:
-            expected6 = 0x200;
-            break;
-        case VERDICT_TOO_BIG_IPV4:
-            expected4 = 0x304;
-            break;
-        case VERDICT_PORTS_EXHAUSTED:
-        case VERDICT_SUBSCRIBER_FULL:
-        case VERDICT_TABLE_FULL:
-            expected6 = 0x103, expected4 = 0x301;
-            break;
-        case VERDICT_NON_GLOBAL:
-        case VERDICT_UNMAPPED:
-            expected6 = 0x101, expected4 = 0x30d;
-            break;
-        case VERDICT_BAD_DESTINATION:
-        case VERDICT_EMBEDDED_BITS:
-            expected6 = 0x101;
-            break;
-        case VERDICT_PROTOCOL:
-            expected6 = 0x104, expected4 = 0x302;
-            break;
-        case VERDICT_ROUTING_HEADER:
-            expected6 = 0x400;
-            break;
-        case VERDICT_SOURCE_ROUTE:
-            expected4 = 0x305;
-            break;
-        case VERDICT_SYN_STORED:
-            expected4 = 0x303;
-            break;
-        case VERDICT_FILTERED:
-        case VERDICT_UDP_CHECKSUM_ZERO:
-        case VERDICT_UDP_FRAGMENT:
-        case VERDICT_ICMP_FRAGMENT:
-            expected4 = 0x30d;
-            break;
-        default:
-            break;
-        }
-        assert_int_equal(reply6(&packet, why), expected6);
+        assert_int_equal(reply6(&packet, why), expected[why].six);
         packet = make4(17, 60);
-        assert_int_equal(reply4(&packet, why), expected4);
-        /* What is refused is answered in one family at least, and nothing else is, but for a SYN in the end.
-         */
+        assert_int_equal(reply4(&packet, why), expected[why].four);
+        /* What is refused is answered in one family at least; nothing else is, but for a SYN in the end. */
         assert_int_equal(verdict_texts[why].class == VERDICT_REFUSED || why == VERDICT_SYN_STORED,
-                         expected6 + expected4 != 0);
+                         expected[why].six + expected[why].four != 0);
+    }
+}
+
+/* A SYN from outside gets its answer after six seconds only (RFC 5382 REQ-4); rfc: 5382-REQ4-a */
+static void a_syn_from_outside_is_not_answered_at_once(void **state)
+{
+    static const enum verdict limits[] = {VERDICT_TABLE_FULL, VERDICT_SUBSCRIBER_FULL, VERDICT_FILTERED};
+    (void)state;
+    for (unsigned i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+        struct packet packet = make4(PROTOCOL_TCP, 60);
+        struct description description = {.version = 4, .kind = PACKET_TCP, .tcp_flags = TCP_SYN};
+        assert_false(icmp_reply_due(&packet, &description, limits[i]));
+        description.tcp_flags = TCP_SYN | TCP_ACK;
+        assert_true(icmp_reply_due(&packet, &description, limits[i]));
+        description.tcp_flags = TCP_SYN;
+        assert_true(icmp_reply_due(&packet, &description, VERDICT_SYN_STORED));
+        assert_true(icmp_reply_due(&packet, &description, VERDICT_HOP_LIMIT));
     }
 }
 
@@ -237,6 +222,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(every_verdict_has_its_message, start),
+        cmocka_unit_test_setup(a_syn_from_outside_is_not_answered_at_once, start),
         cmocka_unit_test_setup(mtu_is_that_of_the_other_side, start),
         cmocka_unit_test_setup(pointers_point_to_the_cause, start),
         cmocka_unit_test_setup(silence_is_kept_where_it_must, start),
