@@ -7,6 +7,7 @@
 #   make check      the checkers: includes, ceilings, format, words, sources, RFC map, BPF, clang-tidy
 #   make fuzz       every fuzz target for SECONDS=60
 #   make stress     many threads on one session table, under the thread sanitizer, for SECONDS=600
+#   make simulate   networks with bad wires on a virtual clock, from SEEDS=200 seeds of EXCHANGES=1000 each
 #   make bench      benchmarks as ratios; ONLY=engine, table, instructions or tun for one of them
 #   make install    DESTDIR=, prefix=/usr/local, sysconfdir=/etc
 #   make packages   the Debian packages that all of this needs; `tool/install-packages build` for make alone
@@ -18,6 +19,9 @@ BUILD      = build
 prefix     = /usr/local
 sysconfdir = /etc
 SECONDS    = 60
+SEEDS      = 200
+EXCHANGES  = 1000
+FIRST      =
 ONLY       =
 KEEP       =
 
@@ -51,6 +55,11 @@ stress:
 	@tool/build $(BUILD) table_stress_threads
 	@$(BUILD)/table_stress_threads $(SECONDS)
 
+simulate:
+	@tool/install-packages build test
+	@tool/build $(BUILD) simulation
+	@$(BUILD)/simulation $(SEEDS) $(EXCHANGES) $(FIRST)
+
 bench:
 	@tool/install-packages build lab bench
 	@tool/build $(BUILD) isthmus benchmarks
@@ -68,4 +77,4 @@ packages:
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all test demo check fuzz stress bench install packages clean
+.PHONY: all test demo check fuzz stress simulate bench install packages clean

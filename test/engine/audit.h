@@ -16,6 +16,7 @@
 #define TEST_ENGINE_AUDIT_H
 
 #include "engine/pairing.h"
+#include "engine/permissions.h"
 #include "engine/sessions.h"
 
 #include <stdarg.h>
@@ -137,6 +138,12 @@ static inline uint64_t audit_hash(const struct table *table, const struct record
     return which == SEGMENT_SESSION4 ? hash_key4(table, &key4) : hash_binding(table, &binding);
 }
 
+/* Sessions that are not their binding's first stand in the index of bindings as permissions. */
+static inline bool audit_permits(const struct record *record, uint32_t index, enum segment which)
+{
+    return which == SEGMENT_BINDINGS && record->lead != index;
+}
+
 static inline uint8_t audit_bit(enum segment which)
 {
     return (uint8_t)(AUDIT_IN_SESSION6 << (which - SEGMENT_SESSION6));
@@ -153,7 +160,9 @@ static inline void audit_entry(struct audit *audit, enum segment which, uint32_t
     }
     const struct record *record = record_at(table, index);
     enum phase phase = life_phase(record->life);
-    uint64_t hash = audit_hash(table, record, which);
+    bool permits = audit_permits(record, index, which);
+    uint64_t hash =
+        permits ? permission_hash(table, record, record->remote) : audit_hash(table, record, which);
     uint32_t home = hash_bucket(table, hash);
     uint32_t away = bucket >= home ? bucket - home : bucket + table->constants.buckets - home;
     if (slot_generation(slot) != life_generation(record->life) || phase == PHASE_FREE)
@@ -166,7 +175,8 @@ static inline void audit_entry(struct audit *audit, enum segment which, uint32_t
         audit_complain(audit, "record %u is twice in segment %d", index, which);
     audit->seen[index] |= audit_bit(which);
     audit->strays[which - SEGMENT_SESSION6][home] += away != 0;
-    audit->lost_entries += which == SEGMENT_BINDINGS ? !audit_leads(record, index) : phase != PHASE_LIVE;
+    audit->lost_entries +=
+        which == SEGMENT_BINDINGS && !permits ? !audit_leads(record, index) : phase != PHASE_LIVE;
 }
 
 static inline void audit_entries(struct audit *audit)
