@@ -3,7 +3,6 @@
 between a client and a server passes between the two: TCP, UDP, pings, and word of a path that is narrow."""
 import hashlib
 import os
-import re
 from subprocess import DEVNULL
 
 import nat64
@@ -11,7 +10,7 @@ import pytest
 from conftest import PYTHON
 from datagrams import ECHO, LARGE, SMALL, ask
 from namespace import wait_until
-from side_by_side import ECHO_ID, NAT64, SIIT, SIIT_PREFIX, forget_path_mtus, serve, side_by_side, static
+from side_by_side import ECHO_ID, NAT64, PINGS, SIIT, SIIT_PREFIX, forget_path_mtus, ping, serve, side_by_side, static
 
 MEETING = {"nat64": NAT64.prefix + "c000:212", "siit": SIIT_PREFIX + "c000:229"}  # 192.0.2.18, 192.0.2.41
 
@@ -33,11 +32,10 @@ def met(request, namespaces):
         yield lab, daemon
 
 
-def ping(lab, way, size):
+def ping_neighbour(lab, way, size):
     """With state, both have a binding of the same identifier: the client's stays what it is, and leads to the other."""
-    text = lab.client.run(["ping", "-c", "3", "-i", "0.01", "-W", "1", "-e", str(ECHO_ID), "-M", "do", "-s",
-                           str(size), MEETING[way]], check=False).stdout
-    return int(re.search(r"(\d+) received", text).group(1)), text.replace(" ", "")
+    received, text = ping(lab.client, MEETING[way], size, "-e", str(ECHO_ID), "-M", "do")
+    return received, text.replace(" ", "")
 
 
 def fetch(lab, way):
@@ -50,8 +48,8 @@ def fetch(lab, way):
 @pytest.mark.parametrize("way", MEETING)
 def test_ping(met, way):
     lab, _ = met
-    assert {size: ping(lab, way, size)[0] for size in (0, 1, 1000, 1232, 1233, 1452)} == \
-        dict.fromkeys((0, 1, 1000, 1232, 1233, 1452), 3)
+    assert {size: ping_neighbour(lab, way, size)[0] for size in (0, 1, 1000, 1232, 1233, 1452)} == \
+        dict.fromkeys((0, 1, 1000, 1232, 1233, 1452), PINGS)
 
 
 @pytest.mark.parametrize("way", MEETING)
@@ -77,10 +75,10 @@ def test_path_mtu(met, way, narrow):
         wait_until(lambda: daemon.show("status")[0]["mtu_ipv6"] == size, "the MTU to be known")
     set_mtu(1400)
     if narrow == "lan1":
-        assert ping(lab, way, 1352)[0] == 3
-        received, text = ping(lab, way, 1353)
+        assert ping_neighbour(lab, way, 1352)[0] == PINGS
+        received, text = ping_neighbour(lab, way, 1353)
         assert received == 0 and "mtu=1400" in text, text
-        assert ping(lab, way, 1352)[0] == 3
+        assert ping_neighbour(lab, way, 1352)[0] == PINGS
     fetch(lab, way)
     set_mtu(1500)
     forget_path_mtus(lab)

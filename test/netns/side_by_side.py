@@ -9,6 +9,7 @@ A module whose tests cannot disturb each other shares one such lab: its start co
 """
 import contextlib
 import os
+import re
 from dataclasses import dataclass
 
 import nat64
@@ -18,9 +19,7 @@ from namespace import wait_until
 OWN = {"ipv6": nat64.GATEWAY6, "ipv4": nat64.GATEWAY4}
 SIIT_PREFIX = "2001:db8:65::"
 ECHO_ID = 7
-
-# Whether fragments that others have made pass with state, too. Without, those of UDP and TCP do.
-FRAGMENTS_IN_NAT64 = False
+PINGS = 3
 
 
 @dataclass(frozen=True)
@@ -88,6 +87,19 @@ def side_by_side(mtus=(1500, 1500), **keys):
         daemon = nat64.Daemon(lab, configure(lab, configuration(**keys))).start()
         wait_for_mtus(daemon, *mtus)
         yield lab, daemon
+
+
+def ping(machine, destination, size, *arguments):
+    """How many of PINGS came back with all their bytes as they were, and what ping said. When some have, it waits for
+    the others no longer than those took or than its interval is, too short on a busy machine: then once more."""
+    for _ in range(3):
+        text = machine.run(["ping", "-c", str(PINGS), "-i", "0.005", "-W", "1", "-s", str(size), *arguments,
+                            destination], check=False).stdout
+        assert "wrong data" not in text and "corrupted" not in text and "DUP" not in text, text
+        received = int(re.search(r"(\d+) received", text).group(1))
+        if received in (0, PINGS):
+            break
+    return received, text
 
 
 def serve(machine, log, script, *arguments):
