@@ -40,6 +40,8 @@ VALUE(status_nat64, struct status, line_number(line, r->nat64_instances))
 VALUE(status_siit, struct status, line_number(line, r->siit_instances))
 VALUE(status_mappings, struct status, line_number(line, r->mappings))
 VALUE(status_captures, struct status, line_number(line, r->captures))
+VALUE(status_held, struct status, line_number(line, r->fragments_held))
+VALUE(status_held_bytes, struct status, line_number(line, r->fragments_bytes))
 VALUE(status_limit, struct status, line_number(line, r->sessions_limit))
 VALUE(status_workers, struct status, line_number(line, r->workers))
 VALUE(status_device, struct status, line_string(line, r->device))
@@ -109,6 +111,8 @@ static const struct column status_rows[] = {
     {"siit_instances", "siit entries", true, status_siit},
     {"mappings", "siit mappings", true, status_mappings},
     {"captures", "captures", true, status_captures},
+    {"fragments_held", "fragments held", true, status_held},
+    {"fragments_bytes", "bytes for them", true, status_held_bytes},
 };
 
 static const struct column session_rows[] = {

@@ -33,7 +33,8 @@ struct status {
     uint64_t uptime_seconds;
     uint64_t sessions, bindings, sessions_limit;
     uint64_t nat64_instances, siit_instances, mappings;
-    uint32_t workers, mtu_ipv6, mtu_ipv4, captures;
+    uint32_t workers, mtu_ipv6, mtu_ipv4, captures, fragments_held;
+    uint64_t fragments_bytes;
 };
 struct entry_record {
     const struct engine_entry *entry;

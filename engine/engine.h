@@ -77,19 +77,22 @@ struct worker *engine_worker(struct engine *engine, uint32_t number);
  * Takes a burst of n <= BURST_MAXIMUM packets, in order. verdicts[i] says what became of packets[i]; only
  * one of class FORWARDED is to be sent: it has been rewritten in place, payload neither copied nor read
  * (save to compute a missing UDP checksum), its offload state kept right. One of class DIVIDED goes on in
- * pieces, which engine_pull hands out. The others hold no promise.
+ * pieces, which engine_pull hands out; one of class HELD was copied and may be handed out later. The others
+ * hold no promise.
  */
 void engine_receive(struct worker *worker, struct packet packets[], unsigned n, nanoseconds now,
                     enum verdict verdicts[]);
 
 /*
  * Copies the next packet that this worker made into `packet`, whose buffer, capacity and offset are set
- * by the caller (at least OUTPUT_PACKET bytes after the offset). False: there is none.
+ * by the caller (at least OUTPUT_PACKET bytes after the offset, and PACKET_MAXIMUM unless fragments that are
+ * longer may be lost). False: there is none.
  *
  * First come the pieces of the packets of the last burst that are DIVIDED, in order. They are cut from the
- * burst's own buffers, so they must be pulled before those are used again; engine_receive forgets what is
- * left of them. Who wants all packets to leave in the order in which they came pulls the pieces of packets[i]
- * in its turn, by engine_pull_pieces.
+ * burst's own buffers, so they must be pulled before those are used again; then fragments that were HELD and
+ * that a packet of the last burst has released. engine_receive forgets what is left of both. Who wants all
+ * packets to leave in the order in which they came pulls what packets[i] has led to, if it is DIVIDED or
+ * HELD, in its turn, by engine_pull_pieces.
  */
 bool engine_pull(struct worker *worker, struct packet *packet);
 bool engine_pull_pieces(struct worker *worker, unsigned i, struct packet *packet);
@@ -157,6 +160,14 @@ struct engine_counters {
         half_open_evicted; /* sessions, among those ended: the oldest that was half-open, for a new one */
 };
 void engine_count(const struct engine *engine, struct engine_counters *counters);
+
+/* Fragments that are held now, over all workers; see engine/fragments.h. */
+struct engine_fragments {
+    uint32_t datagrams; /* remembered, whether anything of them is held or not */
+    uint32_t packets;
+    uint64_t bytes; /* of memory */
+};
+void engine_fragments(const struct engine *engine, struct engine_fragments *fragments);
 
 /* What of a pool address is in use, for one transport. */
 struct engine_pool {

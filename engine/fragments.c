@@ -108,6 +108,14 @@ void fragments_tear_down(struct worker *worker)
     worker->fragments = NULL;
 }
 
+void fragments_count(const struct worker *worker, struct engine_fragments *fragments)
+{
+    const struct fragments *own = worker->fragments;
+    fragments->datagrams += atomic_load32(&own->datagrams.used);
+    fragments->packets += atomic_load32(&own->held.pieces_used);
+    fragments->bytes += (uint64_t)atomic_load32(&own->held.blocks_used) * HELD_BLOCK;
+}
+
 /* --- the end of a datagram ----------------------------------------------------------------------- */
 
 static void count(struct worker *worker, enum verdict verdict, uint32_t length)

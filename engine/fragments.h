@@ -30,6 +30,7 @@
 
 #include <stddef.h>
 
+#include "engine/engine.h"
 #include "engine/packet.h"
 #include "engine/settings.h"
 
@@ -55,6 +56,9 @@ bool fragments_pull(struct worker *worker, int only, struct packet *packet);
 
 /* Drops what should have been pulled, since the next burst is there. */
 void fragments_forget(struct worker *worker);
+
+/* Adds what is held now. */
+void fragments_count(const struct worker *worker, struct engine_fragments *fragments);
 
 /* Ends some of the datagrams whose time is over. */
 void fragments_expire(struct worker *worker);

@@ -6,6 +6,7 @@
  */
 #include "engine/worker.h"
 
+#include "engine/fragments.h"
 #include "engine/tcp_state.h"
 
 void engine_count(const struct engine *engine, struct engine_counters *counters)
@@ -29,6 +30,13 @@ void engine_count(const struct engine *engine, struct engine_counters *counters)
         counters->bindings_created += atomic_load64(&actor->bindings_created);
         counters->bindings_ended += atomic_load64(&actor->bindings_ended);
     }
+}
+
+void engine_fragments(const struct engine *engine, struct engine_fragments *fragments)
+{
+    *fragments = (struct engine_fragments){0};
+    for (uint32_t i = 0; i < engine->workers; i++)
+        fragments_count(&engine->worker[i], fragments);
 }
 
 void engine_continued(const struct engine *engine, struct engine_continued *continued)

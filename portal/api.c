@@ -68,8 +68,10 @@ static void answer_status(void *context, struct http_reply *reply)
     const struct translation_settings *translation = &daemon->config->settings.translation;
     struct engine_counters counters;
     struct engine_continued continued;
+    struct engine_fragments fragments;
     engine_count(daemon->engine, &counters);
     engine_continued(daemon->engine, &continued);
+    engine_fragments(daemon->engine, &fragments);
     struct status status = {
         .ready = daemon->ready,
         .uso = tun_uso(daemon->tun),
@@ -84,6 +86,8 @@ static void answer_status(void *context, struct http_reply *reply)
         .mtu_ipv6 = paths_watch_least6(&daemon->paths, translation->mtu6),
         .mtu_ipv4 = paths_watch_least4(&daemon->paths, translation->mtu4),
         .captures = capture_count(daemon->engine),
+        .fragments_held = fragments.packets,
+        .fragments_bytes = fragments.bytes,
     };
     for (uint32_t i = 0; i < daemon->config->settings.siit_count; i++)
         status.mappings += eam_count(daemon->config->settings.siit[i].eam);
