@@ -8,7 +8,8 @@
  *
  * Ports count only where every packet of the flow has them in the same place: in TCP or UDP directly after
  * an unfragmented IPv4 header without options or an IPv6 header without extensions. Everything else is
- * spread by its addresses. Whatever is no IP packet goes to queue 0.
+ * spread by its addresses: so all fragments of a datagram meet one thread, on which the engine relies
+ * (engine/fragments.h). Whatever is no IP packet goes to queue 0.
  *
  * The program is written by hand, instruction by instruction, since it is short and since the plane then
  * needs neither a compiler for BPF nor a loader at run time. Registers keep one meaning throughout:

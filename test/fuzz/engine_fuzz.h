@@ -31,8 +31,9 @@ enum {
     FUZZ_PIECES = 108, /* that the longest packet is cut into: datagrams of a super-packet, two pieces each */
     FUZZ_BUFFER = FUZZ_HEADROOM + FUZZ_PACKET,
     FUZZ_SESSIONS = 256,
-    FUZZ_CONTROL = 11, /* bytes of an input before its packet */
-    FUZZ_SNAP = 200,   /* bytes of a packet that are captured */
+    FUZZ_FRAGMENTS = 16, /* that are held, at most */
+    FUZZ_CONTROL = 11,   /* bytes of an input before its packet */
+    FUZZ_SNAP = 200,     /* bytes of a packet that are captured */
 };
 
 #define FUZZ_END_OF_TIME ((nanoseconds)1 << 61) /* 73 years: within the 32 bits of a tick */
@@ -81,6 +82,8 @@ static inline void fuzz_engine_create(struct fuzz_engine *fuzz)
                                                                .amend_udp_checksum_zero = true,
                                                                .mss_clamp = true,
                                                                .icmp_errors_per_second = 1000,
+                                                               .fragment_packets = FUZZ_FRAGMENTS,
+                                                               .fragment_memory = FUZZ_FRAGMENTS * HELD_BLOCK,
                                                                .mtu6 = 1500,
                                                                .mtu4 = 1480};
     fuzz->settings.nat64_count = 1;
@@ -307,23 +310,30 @@ static inline void fuzz_check_record(struct fuzz_engine *fuzz, enum capture_kind
 
 static inline void fuzz_pull_all(struct fuzz_engine *fuzz)
 {
-    static uint8_t buffer[FUZZ_HEADROOM + OUTPUT_PACKET];
+    static uint8_t buffer[FUZZ_HEADROOM + PACKET_MAXIMUM];
     struct description description;
     for (uint32_t number = 0; number <= 1; number++) {
         struct packet packet = {.buffer = buffer, .capacity = sizeof(buffer), .offset = FUZZ_HEADROOM};
         unsigned pulled = 0;
         while (engine_pull(engine_worker(fuzz->engine, number), &packet)) {
             const uint8_t *ip = packet_data(&packet);
-            FUZZ_CHECK(++pulled <= OUTPUT_QUEUE + FUZZ_PIECES);
+            FUZZ_CHECK(++pulled <= OUTPUT_QUEUE + FUZZ_PIECES + FUZZ_FRAGMENTS);
             fuzz_check_record(fuzz, CAPTURE_MADE, &packet);
             if (ip[6] == PROTOCOL_FRAGMENT && packet_is_extension_header(ip[40])) /* as above */
                 continue;
             fuzz_check_leaving(&packet, &description);
-            FUZZ_CHECK(description.fragmented ? packet.length <= IPV6_MINIMUM_MTU
+            FUZZ_CHECK(description.fragmented ? packet.length <= fuzz->settings.translation.mtu6
                                               : fuzz_residue(&packet, &description) == 0);
             packet.offset = FUZZ_HEADROOM;
         }
     }
+}
+
+static inline void fuzz_check_fragments(const struct fuzz_engine *fuzz, uint32_t most)
+{
+    struct engine_fragments now;
+    engine_fragments(fuzz->engine, &now);
+    FUZZ_CHECK(now.datagrams <= most && now.packets <= most && now.bytes <= (uint64_t)most * HELD_BLOCK);
 }
 
 static inline void fuzz_expire(struct fuzz_engine *fuzz)

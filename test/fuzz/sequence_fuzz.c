@@ -3,11 +3,14 @@
  * A history: packets of both directions made from templates and then mutated, and jumps in time. An input is
  * a list of steps of eight bytes:
  *
- *     kind, who, flags, spare, position (2), value, mutations
+ *     kind, who, flags, fragment, position (2), value, mutations
  *
  * kind mod 16: 0 to 9 a packet, 10 to 12 seconds pass (`who` of them, or eight or two hundred times as many)
  * and the table is swept, 13 they pass without that, 14 and 15 the books are compared. `who` names client and
  * port (or, from IPv4, one of the pool ports seen last) and the remote.
+ *
+ * If the highest bit of `fragment` is set the packet is cut to one piece of a datagram: bits 0 and 1 tell
+ * which datagram, 2 and 3 which piece, 4 and 5 what is wrong with it.
  *
  * At the end, and when told to, what the counters say must be what the lists say: sessions and bindings
  * made less ended are those listed, no pool port belongs to two bindings, no client port either, the ports a
@@ -157,6 +160,45 @@ static void build(const struct history *history, const uint8_t *step, struct tem
     set_length(template, 0);
 }
 
+enum {
+    CUT = 24, /* bytes of a piece: the longest transport header here */
+};
+
+/* Makes the packet a fragment; which piece, of which datagram, with which fault. */
+static void cut(const uint8_t *step, struct template *template)
+{
+    unsigned datagram = step[3] & 3, place = step[3] >> 2 & 3, fault = step[3] >> 4 & 3;
+    unsigned offset = place * CUT + (fault == 1 ? 8 : 0), more = (place < 3) != (fault == 2);
+    bool six = template->bytes[0] >> 4 == 6;
+    uint32_t header = six ? 40 : 20, front = six ? 48 : 20;
+    uint8_t payload[CUT] = {0};
+    if (place > 0)
+        memset(payload, 0x11 * (int)place, CUT);
+    else
+        memcpy(payload, template->bytes + header,
+               template->length - header < CUT ? template->length - header : CUT);
+    if (six) {
+        const uint8_t fragment[8] = {
+            template->bytes[6], 0, (uint8_t)(offset >> 8), (uint8_t)(offset | more), 0, 0, 0,
+            (uint8_t)datagram};
+        template->bytes[6] = PROTOCOL_FRAGMENT;
+        memcpy(template->bytes + header, fragment, sizeof(fragment));
+    } else {
+        template->bytes[5] = (uint8_t)datagram;
+        template->bytes[6] = more ? 0x20 : 0;
+        template->bytes[7] = (uint8_t)(offset / 8);
+    }
+    memcpy(template->bytes + front, payload, CUT);
+    template->length = front + (fault == 3 ? CUT - 8 : CUT);
+    set_length(template, 0);
+}
+
+/* Neither the first fragment nor a whole packet: there are no ports. */
+static bool is_later_fragment(const uint8_t *ip)
+{
+    return ip[0] >> 4 == 4 && ((ip[6] & 0x1f) != 0 || ip[7] != 0);
+}
+
 static void mutate(const uint8_t *step, struct template *template)
 {
     unsigned position = (unsigned)step[4] << 8 | step[5];
@@ -196,6 +238,8 @@ static bool has_permission(struct history *history, const struct template *templ
     const uint8_t *ip = template->bytes;
     const uint8_t *transport = ip + (ip[0] & 15u) * 4u;
     uint8_t kind = ip[9] == PROTOCOL_TCP ? TRANSPORT_TCP : TRANSPORT_UDP;
+    if (is_later_fragment(ip))
+        return true; /* goes where the first one has gone */
     if (pool_find(history->fuzz.engine->rules, load_be32(ip + 16)) < 0)
         return true; /* translated without state, if at all */
     if (ip[9] == PROTOCOL_ICMPV4 && transport[0] != 0 && transport[0] != 8)
@@ -217,6 +261,7 @@ static void compare_bounds(const struct history *history)
     const struct engine *engine = history->fuzz.engine;
     int32_t limit = (int32_t)half_open_limit(history->fuzz.table);
     FUZZ_CHECK(half_open_count(history->fuzz.table) >= 0 && half_open_count(history->fuzz.table) <= limit);
+    fuzz_check_fragments(&history->fuzz, FUZZ_FRAGMENTS);
     unsigned stored = 0;
     for (unsigned i = 0; i < WAITING_SYNS; i++)
         stored += engine->waiting.place[i] != 0;
@@ -230,6 +275,8 @@ static void take_packet(struct history *history, const uint8_t *step)
     uint8_t buffer[FUZZ_HEADROOM + TEMPLATE];
     struct packet packet = {.buffer = buffer, .capacity = sizeof(buffer), .offset = FUZZ_HEADROOM};
     build(history, step, &template);
+    if ((step[3] & 0x80) != 0)
+        cut(step, &template);
     mutate(step, &template);
     packet.length = template.length;
     memcpy(packet_data(&packet), template.bytes, template.length);
@@ -238,7 +285,7 @@ static void take_packet(struct history *history, const uint8_t *step)
         permitted = has_permission(history, &template);
     enum verdict verdict = fuzz_receive(&history->fuzz, &packet);
     FUZZ_CHECK(permitted || verdict != VERDICT_TRANSLATED_4TO6);
-    if (verdict == VERDICT_TRANSLATED_6TO4)
+    if (verdict == VERDICT_TRANSLATED_6TO4 && !is_later_fragment(packet_data(&packet)))
         note_pool_port(history, &packet);
     fuzz_pull_all(&history->fuzz);
     compare_bounds(history);
@@ -273,6 +320,7 @@ static void compare_books(struct history *history)
     static struct engine_entry entries[FUZZ_SESSIONS + 64];
     struct engine_counters counters;
     fuzz_expire(&history->fuzz);
+    fuzz_check_fragments(&history->fuzz, 0);
     engine_count(history->fuzz.engine, &counters);
     uint32_t sessions = list(history, true, entries);
     FUZZ_CHECK(counters.sessions_created - counters.sessions_ended == sessions);

@@ -112,6 +112,37 @@ static void test_steering_ignores_ports_that_may_lack(void **state)
     close(program);
 }
 
+/* A worker sees all fragments of a datagram, the first included, whatever headers some of them have more. */
+static void test_steering_keeps_fragments_together(void **state)
+{
+    int program = load_program(1);
+    uint8_t first[64], later[64];
+
+    (void)state;
+    memcpy(first, udp4, sizeof(udp4));
+    memcpy(later, udp4, sizeof(udp4));
+    first[6] = 0x20; /* more fragments; the ports follow */
+    later[6] = 0;
+    later[7] = 64; /* the last one, at 512, with payload where ports would be */
+    memset(later + 20, 0x77, 8);
+    assert_int_equal(steered(program, first, sizeof(udp4)), steered(program, later, sizeof(udp4)));
+    later[6] = 0x20; /* one in the middle */
+    assert_int_equal(steered(program, first, sizeof(udp4)), steered(program, later, sizeof(udp4)));
+    first[0] = 0x46; /* options that stand in the first fragment alone (RFC 791 section 3.1) */
+    assert_int_equal(steered(program, first, sizeof(udp4)), steered(program, later, sizeof(udp4)));
+
+    memcpy(first, tcp6, sizeof(tcp6));
+    memcpy(later, tcp6, sizeof(tcp6));
+    first[6] = later[6] = IPPROTO_FRAGMENT;
+    first[40] = later[40] = IPPROTO_TCP;
+    first[43] = 1;
+    memset(later + 42, 0x55, 18); /* offset, identification, payload */
+    assert_int_equal(steered(program, first, sizeof(tcp6)), steered(program, later, sizeof(tcp6)));
+    first[6] = IPPROTO_HOPOPTS; /* the fragment header comes behind */
+    assert_int_equal(steered(program, first, sizeof(tcp6)), steered(program, later, sizeof(tcp6)));
+    close(program);
+}
+
 static void test_steering_spreads_addresses(void **state)
 {
     int program = load_program(1);
@@ -154,6 +185,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_steering_follows_ports),
         cmocka_unit_test(test_steering_ignores_ports_that_may_lack),
+        cmocka_unit_test(test_steering_keeps_fragments_together),
         cmocka_unit_test(test_steering_spreads_addresses),
         cmocka_unit_test(test_steering_takes_any_packet),
     };
