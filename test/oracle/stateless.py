@@ -113,18 +113,20 @@ class Stateless:
         self.address_defects([(destination, packet.destination)], found, replies)
         if sources and not error:
             self.address_defects([(sources[0], packet.source)], found, replies)
+        if sources and not error and turns:
+            self.address_defects([(sources[0], self.to6(sources[0], False))], found, replies, must=False)
         # RFC 6052 2.2 has such bits ignored; then what comes back comes from another address.
         for address in (packet.source, packet.destination):
             if self.prefix is not None and self.mappings.to4(address) is None and self.prefix.covers(address) and \
                     not self.prefix.canonical(address):
                 found.append(defect("embedded-bits", "RFC 6052 2.2", must=False))
                 found.append(defect("unmapped", "RFC 6052 2.2", replies, must=False))
-        if error and packet.payload[1] not in CODES6.get(packet.payload[0], ()):
+        if error and not stuck and packet.payload[1] not in CODES6.get(packet.payload[0], ()):
             # It may be told for no error at all.
             self.address_defects([(self.to4(packet.source), packet.source)], found, replies, must=False)
             if self.to4(packet.source) is None:
                 found.append(defect("unmapped", "RFC 7915 6", replies, must=False))
-        if error:
+        if error and not stuck:
             self.error(packet, [Rewrite(source, destination or 0) for source in sources], result)
         elif not stuck and destination is not None and sources:
             expected, late = siit.to4(packet, Rewrite(sources[0], destination), self.config)
@@ -202,7 +204,7 @@ class Stateless:
             found.append(defect("unmapped", "RFC 7915 6", replies))
         self.address_defects([(packet.destination, destination)], found, replies)
         self.address_defects([(packet.source, source)], found, replies, must=not error)
-        if error:
+        if error and not stuck:
             self.error(packet, [Rewrite(source or 0, destination or 0)], result, simple)
         elif not stuck and None not in (source, destination):
             expected, late = siit.to6(packet, Rewrite(source, destination), self.config)
