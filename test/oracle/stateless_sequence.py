@@ -96,11 +96,11 @@ class Flows:
 def fragment(rng, data):
     """The packet as one fragment of something longer, if it may be one."""
     offset, more = rng.choice(((0, 1), (0, 1), (1, 0), (5, 1), (180, 1), (8191, 0)))
-    if data[0] >> 4 == 4 and len(data) >= 20:
+    if len(data) >= 20 and data[0] >> 4 == 4:
         data = put16(data, 6, int.from_bytes(data[6:8], "big") & 0x4000 | more << 13 | offset)
         header = (data[0] & 15) * 4
         return put16(data, 10, checksum(put16(data[:header], 10, 0)))
-    if data[0] >> 4 != 6 or len(data) < 40 or data[6] in (0, 43, 44, 60):
+    if len(data) < 40 or data[0] >> 4 != 6 or data[6] in (0, 43, 44, 60):
         return data
     length = int.from_bytes(data[4:6], "big") + 8
     header = internet.fragment_header(data[6], offset, more, rng.getrandbits(32))
@@ -114,7 +114,7 @@ def packet(rng, setup):
     flow6 = rng.choices(makers, (8, 8, 5, 5, 3, 4, 1))[0](rng, setup, flows)
     if rng.random() < 0.12:
         return fragment(rng, flow6)
-    if rng.random() < 0.05 and flow6[0] >> 4 == 4 and len(flow6) > 20:
+    if rng.random() < 0.05 and len(flow6) > 20 and flow6[0] >> 4 == 4:
         data = put16(flow6[:9] + bytes([rng.choice((47, 50, 132, 58, 44, 0, 60, 43, 51, ICMP4))]) + flow6[10:], 10, 0)
         return put16(data, 10, checksum(data[:(data[0] & 15) * 4]))
     return flow6
