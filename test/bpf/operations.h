@@ -43,6 +43,7 @@ struct call {
     struct key6 key;
     struct session_request request;
     struct found lead, session;
+    struct actor actor; /* of call_open, which has little room on the stack of BPF */
 };
 
 /* What all actors see. */
@@ -126,9 +127,9 @@ TABLE_FUNCTION uint32_t call_open(struct call *call)
 {
     if (absent(call))
         return NO_PORT;
-    struct actor actor = {.lane = call->lane};
+    call->actor = (struct actor){.lane = call->lane};
 #ifndef __bpf__
-    actor.table = the_table();
+    call->actor.table = the_table();
 #endif
     uint32_t made = MADE_LOOK_AGAIN;
     for (unsigned tries = 0; tries < CREATE_TRIES && made == MADE_LOOK_AGAIN; tries++) {
@@ -142,7 +143,7 @@ TABLE_FUNCTION uint32_t call_open(struct call *call)
                                                  .sessions_per_subscriber = call->sessions_per_subscriber};
         if (!bound && !call_claim(call))
             return NO_PORT;
-        made = session_make(&actor, &call->request, bound ? &call->lead : NULL, &call->session);
+        made = session_make(&call->actor, &call->request, bound ? &call->lead : NULL, &call->session);
         if (made == MADE) {
             call->opened++;
             call->joined += bound;

@@ -407,6 +407,9 @@ class Nat64:
 
     def session_defects(self, result, transport, client, binding, session, opens, flags, side):
         if session is not None:
+            if opens and any(way[0] == CLOSED for way in session.ways):  # in a burst it is not settled yet
+                result.defects += [reason._replace(must=False)
+                                   for reason in self.room_defects(transport, client, binding, side)]
             return
         if opens:
             room = self.room_defects(transport, client, binding, side)

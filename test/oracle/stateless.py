@@ -153,7 +153,7 @@ class Stateless:
         if self.hairpin != "intrinsic" or destination is None:
             return False
         if packet.protocol == ICMP6 and packet.is_error and not packet.fragmented:
-            quoted = errors.Quote(packet).packet if packet.payload else None
+            quoted = errors.Quote(packet).packet if len(packet.payload) >= 8 else None
             return quoted is not None and self.mappings.to4(quoted.source) is None and \
                 self.mappings.to6(self.to4(quoted.source) or 0) is not None
         return self.mappings.to4(packet.destination) is None and self.mappings.to6(destination) is not None
@@ -193,7 +193,7 @@ class Stateless:
             found.append(defect("bad-destination", "RFC 1122 3.2.1.3: no host elsewhere"))
         stuck = self.transport_defects(packet, found)
         simple = hairpinned or self.hairpin == "simple"
-        quoted = errors.Quote(packet).packet if error and packet.payload else None
+        quoted = errors.Quote(packet).packet if error and not stuck else None
         # RFC 7757 4.2.1, rules 1 and 3
         plain = simple and (not error or quoted is not None and quoted.destination == packet.source)
         source, destination = self.to6(packet.source, not plain), self.to6(packet.destination)
