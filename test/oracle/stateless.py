@@ -202,6 +202,9 @@ class Stateless:
             found.append(defect("not-ours", "RFC 7915 6"))
         if source is None:
             found.append(defect("unmapped", "RFC 7915 6", replies))
+        if error and simple and not stuck and packet.payload[0] not in (3, 11, 12) and \
+                self.to6(packet.source, False) is None:
+            found.append(defect("unmapped", "RFC 7757 4.2.1: it may be told for no error", replies, must=False))
         self.address_defects([(packet.destination, destination)], found, replies)
         self.address_defects([(packet.source, source)], found, replies, must=not error)
         if error and not stuck:
