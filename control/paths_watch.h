@@ -22,7 +22,7 @@ struct paths_watch {
     struct paths *current;
     struct paths *retired; /* replaced, perhaps still in use by a worker */
     struct engine *engine;
-    uint64_t cost;  /* nanoseconds that the last reading took */
+    uint64_t cost;  /* nanoseconds of processor time that the last reading took */
     uint64_t links; /* paths_links_sum of that time */
     uv_poll_t poll;
     uv_timer_t timer;

@@ -106,12 +106,10 @@ def test_a_path_that_narrows_and_widens_under_transfers(restored, side):
     transfers = Transfers(lab, lab.far_client, URLS, rate="4M")
     time.sleep(0.6)
     set_mtu(lab, side, 1300)
-    time.sleep(0.6)
-    told = learned(lab, side)
+    mtu = 1320 if side == "ipv4" else 1280
+    wait_until(lambda: learned(lab, side) == ({mtu}, {mtu}), "both senders to be told")
     set_mtu(lab, side, 1500)
     assert transfers.wait() == [0, 0, 0, 0]
-    mtu = 1320 if side == "ipv4" else 1280
-    assert told == ({mtu}, {mtu})
 
 
 def silence(machine, hook):
