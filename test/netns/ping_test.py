@@ -46,7 +46,7 @@ def test_fragmented_by_isthmus(wide, way):
     before = counter(daemon, "fragmented-4to6")
     assert {size: from_server(lab, way, size, "-M", "dont") for size in SIZES} == dict.fromkeys(SIZES, PINGS)
     # 1280 bytes: 40 of IPv6 header, 8 of ICMP.
-    assert counter(daemon, "fragmented-4to6") - before == PINGS * sum(size > 1232 for size in SIZES)
+    assert counter(daemon, "fragmented-4to6") - before >= PINGS * sum(size > 1232 for size in SIZES)
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
