@@ -233,6 +233,33 @@ static void test_without_an_earlier_run_nothing_is_unwanted(void **state)
     changes_close(changes);
 }
 
+/* What a reload adds and then does not want after all goes off the list again. */
+static void test_what_was_added_can_be_forgotten(void **state)
+{
+    struct change_list list;
+    struct changes *changes = changes_create(directory);
+    (void)state;
+    append(changes, CHANGE_ROUTE, "192.0.2.0/28", "isthmus0", "");
+    append(changes, CHANGE_PROXY, "192.0.2.3", "wan0", "");
+    changes_close(changes);
+    assert_int_equal(changes_read(directory, &list), 0);
+    changes = changes_continue(directory, &list);
+    append(changes, CHANGE_ROUTE, "192.0.2.0/28", "isthmus0", "");
+    append(changes, CHANGE_ROUTE, "198.51.100.0/28", "isthmus0", "");
+    append(changes, CHANGE_PROXY, "198.51.100.3", "wan0", "");
+    assert_true(changes_added(changes, &list));
+    assert_int_equal(list.count, 2);
+    assert_string_equal(list.items[0].subject, "198.51.100.0/28");
+    assert_string_equal(list.items[1].subject, "198.51.100.3");
+    changes_free(&list);
+    assert_true(changes_forget_added(changes));
+    changes_close(changes);
+    assert_int_equal(changes_read(directory, &list), 0);
+    assert_int_equal(list.count, 2);
+    assert_string_equal(list.items[1].subject, "192.0.2.3");
+    changes_free(&list);
+}
+
 #define FILE_TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -247,6 +274,7 @@ int main(void)
         FILE_TEST(test_a_link_is_not_followed),
         FILE_TEST(test_goes_on_with_what_was_left),
         FILE_TEST(test_without_an_earlier_run_nothing_is_unwanted),
+        FILE_TEST(test_what_was_added_can_be_forgotten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

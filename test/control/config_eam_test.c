@@ -165,12 +165,14 @@ static void test_spans_are_merged(void **state)
     config_free(config);
 }
 
+enum { TOO_MANY = (1 << 18) + 1 };
+
 /* What stands in the file is told from what stood there; and routes that there are do not all go at once. */
 static void test_reload_of_mappings(void **state)
 {
     struct config_error error;
     static struct config_differences differences;
-    static char many[4097 * 32];
+    static char many[TOO_MANY * 40];
     char sentence[256];
     size_t length = 0;
     (void)state;
@@ -187,13 +189,13 @@ static void test_reload_of_mappings(void **state)
     assert_true(setup_siit_keeps_routes(before, more, sentence, sizeof(sentence)));
     assert_true(setup_fingerprint(before) == setup_fingerprint(same));
     assert_true(setup_fingerprint(before) != setup_fingerprint(more));
-    for (unsigned i = 0; i < 4097; i++)
-        length += (size_t)snprintf(many + length, sizeof(many) - length, "10.0.%u.%u 2001:db8::%x\n", i / 128,
-                                   i % 128 * 2, i + 1);
+    for (unsigned i = 0; i < TOO_MANY; i++)
+        length += (size_t)snprintf(many + length, sizeof(many) - length, "10.%u.%u.%u 2001:db8::%x:%x\n",
+                                   i >> 15, i >> 7 & 255, i % 128 * 2, i >> 16, i & 0xffff);
     write_file(many);
     struct config *too_many = load(configuration);
     assert_false(setup_siit_keeps_routes(before, too_many, sentence, sizeof(sentence)));
-    assert_non_null(strstr(sentence, "4097 routes"));
+    assert_non_null(strstr(sentence, "262145 routes"));
     assert_true(setup_siit_keeps_routes(too_many, before, sentence, sizeof(sentence)));
     config_free(before);
     config_free(same);

@@ -8,6 +8,7 @@
 
 #include "control/changes.h"
 #include "control/keeper.h"
+#include "control/setup_change.h"
 
 static const char *directory;
 static char base[96], config[96], made[96], socket_path[96];
@@ -36,8 +37,12 @@ static int tear_down(void **context)
 static void start(struct keeper *keeper)
 {
     static const char *const files[] = {"", config};
-    struct keeper_options options = {
-        .state = &state, .config = config, .files = files, .file_count = 2, .socket = socket_path};
+    struct keeper_options options = {.state = &state,
+                                     .config = config,
+                                     .files = files,
+                                     .file_count = 2,
+                                     .socket = socket_path,
+                                     .device = "test0"};
     assert_true(keeper_start(keeper, &options));
 }
 
@@ -71,6 +76,38 @@ static void test_opens_the_configuration(void **context)
     assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
     close(fd);
     assert_true(keeper_finish(&keeper));
+}
+
+/* What the daemon means is compared with what the file says; a file that says something else changes nothing.
+ */
+static void test_routes_are_those_of_the_file(void **context)
+{
+    static const char text[] = "plane: {name: test0, routes: false}\n"
+                               "nat64: [{prefix: \"64:ff9b::/96\", pool: [{address: 192.0.2.1}]}]\n";
+    struct keeper keeper;
+    struct config_error problem;
+    char error[512] = "";
+    (void)context;
+    start(&keeper);
+    assert_false(keeper_prepare(&keeper, 1, error, sizeof(error)));
+    assert_non_null(strstr(error, "config"));
+    int fd = open(config, O_WRONLY | O_CREAT, 0600);
+    assert_int_equal(write(fd, text, sizeof(text) - 1), sizeof(text) - 1);
+    close(fd);
+    struct config *parsed = config_load(config, &problem);
+    assert_non_null(parsed);
+    uint64_t fingerprint = setup_fingerprint(parsed);
+    parsed->plane.routes = true;
+    assert_true(setup_fingerprint(parsed) != fingerprint);
+    config_free(parsed);
+    assert_false(keeper_prepare(&keeper, fingerprint + 1, error, sizeof(error)));
+    assert_non_null(strstr(error, "was changed while it was read"));
+    assert_false(keeper_prepare(&keeper, fingerprint, error, sizeof(error)));
+    assert_non_null(strstr(error, "over test0")); /* there is no such device */
+    assert_true(keeper_settle(&keeper, true, error, sizeof(error)));
+    change_something();
+    assert_true(keeper_finish(&keeper));
+    assert_int_not_equal(access(made, F_OK), 0);
 }
 
 /* By number, of those that were named; a number beyond them opens nothing. */
@@ -209,6 +246,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         FILE_TEST(test_opens_the_configuration),
         FILE_TEST(test_opens_further_files),
+        FILE_TEST(test_routes_are_those_of_the_file),
         FILE_TEST(test_undoes_at_the_end),
         FILE_TEST(test_undoes_when_the_daemon_dies),
         FILE_TEST(test_leaves_when_told),
