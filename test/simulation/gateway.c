@@ -32,12 +32,12 @@ struct waiting_packet {
 
 /* Verdicts that nothing in this world deserves. */
 static const enum verdict undeserved[] = {
-    VERDICT_BAD_VERSION,   VERDICT_BAD_HEADER,    VERDICT_TRUNCATED,  VERDICT_BAD_OFFLOAD,
-    VERDICT_NO_ROOM,       VERDICT_ICMP_CHECKSUM, VERDICT_ICMP_INNER, VERDICT_INDEX_FULL,
-    VERDICT_CONTENTION,    VERDICT_NOT_OURS,      VERDICT_BAD_SOURCE, VERDICT_LOOPED,
-    VERDICT_EMBEDDED_BITS, VERDICT_UNMAPPED,      VERDICT_ICMP_TYPE,  VERDICT_PROTOCOL,
-    VERDICT_TABLE_FULL,    VERDICT_NON_GLOBAL,    VERDICT_HOP_LIMIT,  VERDICT_FRAGMENT,
-    VERDICT_UDP_FRAGMENT,  VERDICT_ICMP_FRAGMENT,
+    VERDICT_BAD_VERSION,     VERDICT_BAD_HEADER,    VERDICT_TRUNCATED,     VERDICT_BAD_OFFLOAD,
+    VERDICT_NO_ROOM,         VERDICT_ICMP_CHECKSUM, VERDICT_ICMP_INNER,    VERDICT_INDEX_FULL,
+    VERDICT_CONTENTION,      VERDICT_NOT_OURS,      VERDICT_BAD_SOURCE,    VERDICT_LOOPED,
+    VERDICT_EMBEDDED_BITS,   VERDICT_UNMAPPED,      VERDICT_ICMP_TYPE,     VERDICT_PROTOCOL,
+    VERDICT_TABLE_FULL,      VERDICT_NON_GLOBAL,    VERDICT_HOP_LIMIT,     VERDICT_FRAGMENT_OVERLAP,
+    VERDICT_FRAGMENT_LENGTH, VERDICT_UDP_FRAGMENT,  VERDICT_ICMP_FRAGMENT,
 };
 
 /* --- what the engine is told ---------------------------------------------------------------------- */
@@ -67,7 +67,10 @@ static void fill_nat64(struct world *world, struct nat64_settings *nat64)
                                               .icmp = ICMP_DEFAULT_SECONDS,
                                               .tcp_established = established[dice(world, 4)],
                                               .tcp_transitory = TCP_TRANSITORY_SECONDS,
-                                              .tcp_syn = TCP_INCOMING_SYN_SECONDS};
+                                              .tcp_syn = TCP_INCOMING_SYN_SECONDS,
+                                              .tcp_opening = chance(world, 300) ? 60 : 0,
+                                              .tcp_closing = chance(world, 300) ? 60 : 0,
+                                              .fragment = FRAGMENT_SECONDS};
     gateway->pool = (struct pool_range){.first = to_be32(POOL_FIRST),
                                         .count = GATEWAY_ADDRESSES,
                                         .low = 1024,
@@ -138,7 +141,6 @@ void gateway_open(struct world *world)
                                 .counters = 1};
     fill_settings(world, &gateway->settings[0]);
     gateway->settings[1] = gateway->settings[0];
-    geometry.instances = engine_instances(&gateway->settings[0]);
     gateway->paths = paths_now(world);
     gateway->table = table_create(&geometry, world->seed);
     if (gateway->table == NULL || gateway->paths == NULL)
@@ -293,7 +295,7 @@ static void send_on(void *context, const uint8_t *bytes, uint32_t length)
 
 static void pull(struct world *world, struct worker *worker, int number)
 {
-    static uint8_t buffer[HEADROOM + OUTPUT_PACKET + 1500];
+    static uint8_t buffer[BUFFER];
     struct packet packet = {.buffer = buffer, .capacity = sizeof(buffer), .offset = HEADROOM};
     while (number >= 0 ? engine_pull_pieces(worker, (unsigned)number, &packet)
                        : engine_pull(worker, &packet)) {
@@ -319,10 +321,21 @@ static void compare(struct world *world, const struct waiting_packet *before, co
     mapping_check(world, &was, &is);
 }
 
-static unsigned take(struct gateway *gateway, struct waiting_packet *taken[], unsigned n)
+/* Fragments have no ports to steer by: of all with the same addresses one worker must see each. */
+static bool is_for(struct world *world, const struct waiting_packet *packet, uint32_t number)
 {
+    struct ip ip;
+    if (ip_read(&ip, packet->bytes, packet->length, false) != NULL || !ip.fragmented)
+        return true;
+    uint32_t mixed = address_number(&ip.source) + address_number(&ip.destination);
+    return mixed % world->plan.workers == number;
+}
+
+static unsigned take(struct world *world, struct waiting_packet *taken[], unsigned n, uint32_t number)
+{
+    struct gateway *gateway = &world->gateway;
     unsigned i = 0;
-    for (; i < n && gateway->first != NULL; i++) {
+    for (; i < n && gateway->first != NULL && is_for(world, gateway->first, number); i++) {
         taken[i] = gateway->first;
         gateway->first = gateway->first->next;
         gateway->waiting--;
@@ -343,7 +356,7 @@ static void give_back(struct world *world, struct worker *worker, struct waiting
         if (class == VERDICT_FORWARDED) {
             compare(world, taken[burst->first[i]], &burst->packets[i]);
             offload_undo(&burst->packets[i], send_on, world);
-        } else if (class == VERDICT_DIVIDED) {
+        } else if (class == VERDICT_DIVIDED || class == VERDICT_HELD) {
             pull(world, worker, (int)i);
         }
     }
@@ -357,8 +370,11 @@ static void pass_burst(struct world *world)
     struct waiting_packet *taken[BURST_MAXIMUM];
     enum verdict verdicts[BURST_MAXIMUM];
     struct offload_burst burst = {.offloads = chance(world, world->plan.offloads)};
-    unsigned n = take(gateway, taken, 1 + dice(world, BURST_MAXIMUM));
-    struct worker *worker = engine_worker(gateway->engine, dice(world, world->plan.workers));
+    uint32_t number = dice(world, world->plan.workers);
+    while (!is_for(world, gateway->first, number))
+        number = (number + 1) % world->plan.workers;
+    unsigned n = take(world, taken, 1 + dice(world, BURST_MAXIMUM), number);
+    struct worker *worker = engine_worker(gateway->engine, number);
     for (unsigned i = 0; i < n; i++) {
         struct packet packet = {.buffer = buffers[burst.count],
                                 .capacity = BUFFER,

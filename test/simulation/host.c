@@ -58,7 +58,7 @@ void host_send(struct end *end, uint8_t protocol, uint8_t *payload, uint32_t len
                     .hops = HOPS,
                     .tos = exchange->tos,
                     .df = host->side == SIDE4 && (protocol == IP_TCP || exchange->number % 2 == 0),
-                    .identification = ++host->identification,
+                    .identification = (uint32_t)random_next(&world->random),
                     .label = host->side == SIDE6 ? dice(world, 1 << 20) : 0,
                     .payload = payload,
                     .length = length,
@@ -204,6 +204,8 @@ static void take_error(struct end *end, const struct ip *ip, const struct ip *qu
         narrow_path(end, quoted, be(ip->payload + (six ? 4 : 6), six ? 4 : 2));
         return;
     }
+    if (type == (six ? 3 : 11) && code == 1 && end->exchange->kind != EXCHANGE_TCP)
+        return; /* not all fragments have come in time */
     enum outcome outcome = outcome_of(end->host, type, code);
     if (outcome == OUTCOME_NONE)
         world_fails(world, "%s: an error of type %u, code %u", exchange_name(end->exchange), type, code);
@@ -248,8 +250,9 @@ static bool is_probe(const struct host *host, const struct ip *ip)
            ip->payload[13] == 0x10 && be(ip->payload + 4, 4) == 0 && be(ip->payload + 8, 4) == 0;
 }
 
-/* The upper-layer protocol's part: ports of sender and receiver. */
-static void read_ports(struct world *world, const struct ip *ip, uint16_t ports[2])
+/* The upper-layer protocol's part: ports of sender and receiver. False: of two packets' fragments mixed up.
+ */
+static bool read_ports(struct world *world, const struct ip *ip, bool cut, uint16_t ports[2])
 {
     bool query = ip->protocol == IP_ICMPV4 || ip->protocol == IP_ICMPV6;
     uint32_t least = ip->protocol == IP_TCP ? 20 : 8;
@@ -260,10 +263,15 @@ static void read_ports(struct world *world, const struct ip *ip, uint16_t ports[
         must(world, be(ip->payload + 4, 2) == ip->length, NULL, "a wrong UDP length");
         must(world, be(ip->payload + 6, 2) != 0, NULL, "a UDP packet came without a checksum");
     }
+    if (ip_sum(ip) != 0xffff && cut && ip->source.version == 4) {
+        world->mixed++; /* 16 bits of identification are few for all who share an address */
+        return false;
+    }
     if (ip_sum(ip) != 0xffff)
         world_fails(world, "a wrong checksum: protocol %u, %u bytes", ip->protocol, ip->length);
     ports[0] = (uint16_t)be(ip->payload + (query ? 4 : 0), 2);
     ports[1] = (uint16_t)be(ip->payload + (query ? 4 : 2), 2);
+    return true;
 }
 
 static bool is_error(const struct ip *ip)
@@ -285,7 +293,8 @@ void host_receive(struct world *world, struct host *host, const uint8_t *bytes, 
     must(world, ip.options == 0, NULL, "options of the other family came through");
     if (cut && !assembly_add(&host->assemblies, &ip, world->clock.now))
         return;
-    read_ports(world, &ip, ports);
+    if (!read_ports(world, &ip, cut, ports))
+        return;
     if (is_error(&ip)) {
         receive_error(world, host, &ip);
         return;

@@ -58,6 +58,7 @@ static void draw_plan(struct world *world, uint32_t exchanges)
     uint32_t kind = dice(world, 4);
     plan->nat64 = kind != 0;
     plan->siit = kind != 1;
+    plan->fragments = chance(world, 700);
     plan->address_dependent = chance(world, 300);
     plan->workers = 1 + dice(world, 2);
     plan->lost = losses[dice(world, 4)];
@@ -170,17 +171,17 @@ static bool simulate(uint64_t seed, uint32_t exchanges, bool loud)
         run(&world);
     }
     const struct plan *plan = &world.plan;
-    printf("# seed %llu: %s%s%s, %u workers, %u/1000 lost, MTU %u and %u; %.0f s, %llu packets, %llu lost, "
+    printf("# seed %llu: %s%s%s, %u workers, %u/1000 lost, MTU %u and %u%s; %.0f s, %llu packets, %llu lost, "
            "%llu bursts, %llu audits, %llu ICMP errors, %u probes; %u done, %u refused, %u reset, %u without "
            "host, %u without port, %u filtered\n",
            (unsigned long long)seed, plan->nat64 ? "nat64" : "", plan->nat64 && plan->siit ? " and " : "",
            plan->siit ? "siit" : "", plan->workers, plan->lost, plan->mtu[SIDE6], plan->mtu[SIDE4],
-           (double)world.clock.now / 1e9, (unsigned long long)world.packets_sent,
-           (unsigned long long)world.packets_lost, (unsigned long long)world.gateway.passes,
-           (unsigned long long)world.gateway.audits, (unsigned long long)world.errors_received,
-           world.gateway.probes, world.outcomes[OUTCOME_DONE], world.outcomes[OUTCOME_REFUSED],
-           world.outcomes[OUTCOME_RESET], world.outcomes[OUTCOME_NO_HOST], world.outcomes[OUTCOME_NO_PORT],
-           world.outcomes[OUTCOME_FILTERED]);
+           plan->fragments ? ", fragments" : "", (double)world.clock.now / 1e9,
+           (unsigned long long)world.packets_sent, (unsigned long long)world.packets_lost,
+           (unsigned long long)world.gateway.passes, (unsigned long long)world.gateway.audits,
+           (unsigned long long)world.errors_received, world.gateway.probes, world.outcomes[OUTCOME_DONE],
+           world.outcomes[OUTCOME_REFUSED], world.outcomes[OUTCOME_RESET], world.outcomes[OUTCOME_NO_HOST],
+           world.outcomes[OUTCOME_NO_PORT], world.outcomes[OUTCOME_FILTERED]);
     if (failed)
         printf("# at %.6f s: %s\n", (double)world.clock.now / 1e9, world.why);
     close_world(&world);

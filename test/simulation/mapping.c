@@ -19,9 +19,13 @@ static uint32_t lifetime(const struct world *world, const struct ip *ip)
 {
     const struct nat64_timeouts *timeouts =
         &world->gateway.settings[world->gateway.current].nat64[0].timeouts;
-    bool opens = ip->protocol == IP_TCP && (ip->payload[13] & 2) != 0;
+    uint32_t least = timeouts->tcp_transitory;
+    if (timeouts->tcp_opening != 0 && timeouts->tcp_opening < least)
+        least = timeouts->tcp_opening;
+    if (timeouts->tcp_closing != 0 && timeouts->tcp_closing < least)
+        least = timeouts->tcp_closing;
     if (ip->protocol == IP_TCP)
-        return opens ? timeouts->tcp_transitory : 0;
+        return (ip->payload[13] & 2) != 0 ? least : 0;
     return ip->protocol == IP_UDP ? timeouts->udp : timeouts->icmp;
 }
 

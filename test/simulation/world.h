@@ -67,7 +67,6 @@ struct host {
     } mtu;
     struct path_known known[PATHS_KNOWN];
     unsigned known_next;
-    uint32_t identification;
     struct assemblies assemblies;
 };
 
@@ -192,7 +191,7 @@ struct world {
     uint32_t begun, finished, outcomes[OUTCOMES];
     uint64_t audit_every;
     bool loud;
-    uint64_t packets_sent, packets_lost, errors_received;
+    uint64_t packets_sent, packets_lost, errors_received, mixed;
     char why[512];
     jmp_buf failed;
 };
