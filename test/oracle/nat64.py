@@ -448,13 +448,20 @@ class Nat64:
         self.opened += 1
         after.opened = session.opened if session and session.half_open else self.opened
         binding.sessions[remote] = after
-        if transport == "tcp" and self.pending.pop((binding.pool, remote), None) and side == 6:
-            # The SYN that was stored had opened the session from the other side.
-            long = now + self.settings.established * 1000
-            binding.sessions[remote].ways = [(ESTABLISHED, long, long)]
-        if transport == "tcp" and self.doubtful.pop((binding.pool, remote), None) and side == 6:
-            long = now + self.settings.established * 1000
-            binding.sessions[remote].ways = ways + [(ESTABLISHED, long, long)]
+        if transport == "tcp":
+            self.meet(binding, remote, side, now)
+
+    def meet(self, binding, remote, side, now):
+        """A SYN that was stored had opened the session from the other side."""
+        session, key = binding.sessions[remote], (binding.pool, remote)
+        stored = self.pending.pop(key, None)
+        if stored and any(way[0] == CLOSED for way in session.ways):
+            self.doubtful[key] = stored  # the session may not have come about
+        long = now + self.settings.established * 1000
+        if side == 6 and key in self.doubtful:
+            session.ways = session.ways + [(ESTABLISHED, long, long)]
+        elif side == 6 and stored:
+            session.ways = [(ESTABLISHED, long, long)]
 
     def predict4(self, data, now):
         packet, found = internet.parse4(data)
