@@ -66,7 +66,9 @@ def may_be_answered(packet, defects, nat):
         return False, False
     icmp = packet.protocol in (internet.ICMP4, internet.ICMP6) and not packet.is_query
     sure = not broken and not icmp and not packet.fragmented and not settings.prefix.covers(packet.source)
-    return True, sure and packet.protocol is not None and not nat64.link_local6(packet.source)
+    link_local = nat64.link_local6(packet.source) or packet.version == 4 and \
+        nat64.within(packet.source, nat64.LINK_LOCAL)
+    return True, sure and packet.protocol is not None and not link_local
 
 
 def check_replies(prediction, verdict, made, nat):

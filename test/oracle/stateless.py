@@ -11,7 +11,7 @@ import copy
 import errors
 import internet
 import siit
-from addresses import NO_HOST, NON_GLOBAL, UNSURE_GLOBAL, illegal_source4, illegal_source6, link_local6, within
+from addresses import LINK_LOCAL, NO_HOST, NON_GLOBAL, UNSURE_GLOBAL, illegal_source4, illegal_source6, link_local6, within
 from internet import ICMP4, ICMP6, TCP, UDP, defect, get16
 from nat64 import Prediction
 from siit import Rewrite
@@ -104,12 +104,12 @@ class Stateless:
         sources = self.sources(packet, error)
         if destination is None:
             found.append(defect("not-ours", "RFC 7915 6"))
-        elif within(destination, NO_HOST):
+        elif within(destination, NO_HOST + LINK_LOCAL):
             found.append(defect("bad-destination", "RFC 1122 3.2.1.3: no host elsewhere"))
         if not sources:
             found.append(defect("unmapped", "RFC 7915 6, RFC 6791 3", replies))
-        elif not error and within(sources[0], NO_HOST):
-            found.append(defect("bad-source", "RFC 7915 4.1, 5.1: an illegal source"))
+        elif within(sources[0], NO_HOST + LINK_LOCAL):
+            found.append(defect("bad-source", "RFC 7915 5.1, RFC 3927 2.7", must=not error))
         self.address_defects([(destination, packet.destination)], found, replies)
         if sources and not error:
             self.address_defects([(sources[0], packet.source)], found, replies)
@@ -185,11 +185,11 @@ class Stateless:
         if packet is None:
             return result
         error = packet.protocol == ICMP4 and packet.is_error and not packet.fragmented
-        if illegal_source4(packet.source):
-            found.append(defect("bad-source", "RFC 7915 4.1", must=not error))
+        if illegal_source4(packet.source) or within(packet.source, LINK_LOCAL):
+            found.append(defect("bad-source", "RFC 7915 4.1, RFC 3927 2.7", must=not error))
         if packet.protocol == internet.IGMP:
             found.append(defect("icmp-type", "RFC 7915 4.2: IGMP, silently"))
-        if illegal_source4(packet.destination):
+        if illegal_source4(packet.destination) or within(packet.destination, LINK_LOCAL):
             found.append(defect("bad-destination", "RFC 1122 3.2.1.3: no host elsewhere"))
         stuck = self.transport_defects(packet, found)
         simple = hairpinned or self.hairpin == "simple"
