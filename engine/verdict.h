@@ -107,7 +107,7 @@
       "RFC 6146 3.4")                                                                                        \
     V(FRAGMENT_TIMEOUT, "fragment-timeout", REFUSED,                                                         \
       "A fragment that was held while its datagram did not get on for nat64.timeouts.fragment.",             \
-      "RFC 6146 3.4")                                                                 \
+      "RFC 6146 3.4")                                                                                        \
     V(FRAGMENT_OVERLAP, "fragment-overlap", DROPPED,                                                         \
       "A fragment of a datagram of which two overlap or disagree about where it ends.",                      \
       "RFC 5722 3, RFC 8200 4.5")                                                                            \
