@@ -24,8 +24,8 @@ NON_GLOBAL = networks("0.0.0.0/8", "10.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16"
 # Registered as not global since RFC 5735, or once special and ordinary by now: no RFC at hand decides.
 UNSURE_GLOBAL = networks("100.64.0.0/10", "192.88.99.0/24", "192.31.196.0/24", "192.52.193.0/24",
                          "192.175.48.0/24")
-NO_HOST = networks("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4")
-LINK_LOCAL = networks("169.254.0.0/16")
+# RFC 1812 5.3.7; and RFC 3927 2.7: no router forwards what is link-local.
+NO_HOST = networks("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4")
 
 
 class Prefix:

@@ -10,7 +10,7 @@ list. Times are milliseconds.
 import errors
 import internet
 import siit
-from addresses import (LINK_LOCAL, NO_HOST, NON_GLOBAL, UNSURE_GLOBAL, illegal_source4, illegal_source6,
+from addresses import (NO_HOST, NON_GLOBAL, UNSURE_GLOBAL, illegal_source4, illegal_source6,
                        link_local6, odd_source6, within)
 from internet import ACK, FIN, ICMP4, ICMP6, RST, SYN, TCP, UDP, defect, get16
 from siit import Rewrite
@@ -358,8 +358,6 @@ class Nat64:
         four = prefix.extract(address)
         if within(four, NO_HOST):
             found.append(defect("bad-destination", "RFC 1122 3.2.1.3: no host elsewhere", PROHIBITED6))
-        elif within(four, LINK_LOCAL):
-            found.append(defect("bad-destination", "RFC 3927 2.7", PROHIBITED6, must=False))
         if not prefix.canonical(address):
             # 2.2 has translators ignore such bits; 6146 3.5.4 has the mapping reversible, which it then is not.
             found.append(defect("embedded-bits", "RFC 6052 2.2", PROHIBITED6, must=False))
@@ -472,8 +470,6 @@ class Nat64:
         if illegal_source4(packet.source):
             # 4.1: of an ICMP error it is translated all the same, for trouble shooting.
             found.append(defect("bad-source", "RFC 7915 4.1", must=not error))
-        elif within(packet.source, LINK_LOCAL):
-            found.append(defect("bad-source", "RFC 3927 2.7", must=False))
         if packet.destination not in self.settings.pool_addresses:
             found.append(defect("not-ours", "RFC 6146 3.5"))
         if self.settings.prefix.well_known and not self.settings.translate_non_global:
