@@ -393,28 +393,45 @@ static bool made_is_wanted(const struct settings *settings, const struct wanted 
             is_wanted(settings, wanted, data + quoted, packet->length - quoted));
 }
 
-void capture_made(struct worker *worker, const struct packet *packet, enum verdict why)
+/* A packet that does not lie in the burst; the rules and the captures are held. */
+static void record_apart(struct worker *worker, const struct packet *packet, enum verdict verdict,
+                         enum capture_kind kind)
 {
     struct captured head = {.length = packet->length,
                             .time = worker->now,
                             .worker = (uint16_t)worker->actor.lane,
-                            .kind = CAPTURE_MADE,
-                            .verdict = (uint8_t)why};
-    worker_enter(worker, worker->now);
-    enter(worker);
+                            .kind = (uint8_t)kind,
+                            .verdict = (uint8_t)verdict};
     for (uint32_t c = 0; c < CAPTURES_MAXIMUM; c++) {
         struct capture *capture = worker->capturing.capture[c];
         if (capture == NULL ||
-            !(why == VERDICT_COUNT ? capture->filter.probes : capture->filter.verdicts[why]))
+            !(verdict == VERDICT_COUNT ? capture->filter.probes : capture->filter.verdicts[verdict]))
             continue;
         struct wanted wanted = wanted_by(worker->settings, &capture->filter);
         struct ring *ring = own_ring(worker, capture);
-        if (!made_is_wanted(worker->settings, &wanted, packet, why))
+        if (!made_is_wanted(worker->settings, &wanted, packet, verdict))
             continue;
         head.number = ring->number++;
         head.kept = least(head.length, capture->filter.snap);
         put(capture, ring, &head, packet_data(packet));
     }
+}
+
+void capture_made(struct worker *worker, const struct packet *packet, enum verdict why)
+{
+    worker_enter(worker, worker->now);
+    enter(worker);
+    record_apart(worker, packet, why, CAPTURE_MADE);
     leave(worker);
     worker_leave(worker);
+}
+
+void capture_ended(struct worker *worker, const struct packet *packet, enum verdict verdict)
+{
+    bool in_burst = worker->capturing.turn % 2 == 1;
+    if (!in_burst)
+        enter(worker);
+    record_apart(worker, packet, verdict, CAPTURE_RECEIVED);
+    if (!in_burst)
+        leave(worker);
 }

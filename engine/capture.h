@@ -13,8 +13,9 @@
  * burst costs one look at a word.
  *
  * A translated packet makes two records, as received and as it goes on, with the same number. What is
- * translated later or for another reason (ICMP errors, probes) makes one. Super-packets and partial
- * checksums are recorded as they are, uncut and unfinished.
+ * translated later or for another reason (ICMP errors, probes) makes one. A fragment that is held makes one
+ * when it comes and another with what became of it: as handed out, or once more as received if it was
+ * dropped. Super-packets and partial checksums are recorded as they are, uncut and unfinished.
  */
 #ifndef ENGINE_CAPTURE_H
 #define ENGINE_CAPTURE_H

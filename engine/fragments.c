@@ -21,7 +21,6 @@
 enum {
     SCRATCH_HEADROOM = PACKET_HEADROOM,
     SCRATCH = SCRATCH_HEADROOM + PACKET_MAXIMUM,
-    QUOTED = ICMPV6_ERROR_LENGTH, /* no ICMP error needs more of a packet */
 };
 
 struct fragments {
@@ -32,6 +31,7 @@ struct fragments {
     struct division division;                             /* of what lies in scratch */
     bool dividing;
     uint8_t scratch[SCRATCH];
+    uint8_t ended[PACKET_MAXIMUM];
 };
 
 /* --- set-up -------------------------------------------------------------------------------------- */
@@ -139,18 +139,24 @@ static uint32_t take_held(struct fragments *fragments, struct datagram *datagram
     return number;
 }
 
-/* The sender of a held fragment hears why, if it is the first and the verdict is one that is answered. */
-static void answer(struct worker *worker, const struct datagram *datagram, uint32_t number,
+/*
+ * What is dropped after all is captured, and its sender hears why, if it is the first fragment and the
+ * verdict one that is answered.
+ */
+static void report(struct worker *worker, const struct datagram *datagram, uint32_t number,
                    enum verdict verdict)
 {
-    const struct held_memory *held = &worker->fragments->held;
-    const struct held_piece *piece = &held->piece[number];
-    uint8_t quote[QUOTED];
-    struct packet packet = {.buffer = quote, .capacity = QUOTED, .length = least(piece->length, QUOTED)};
-    if (piece->offset != 0 || verdict_texts[verdict].class != VERDICT_REFUSED)
+    struct fragments *fragments = worker->fragments;
+    const struct held_piece *piece = &fragments->held.piece[number];
+    bool answered = piece->offset == 0 && verdict_texts[verdict].class == VERDICT_REFUSED;
+    struct packet packet = {.buffer = fragments->ended, .capacity = PACKET_MAXIMUM, .length = piece->length};
+    if (!answered && !is_captured(worker))
         return;
-    held_get(held, number, quote, packet.length);
-    reply_error(worker, &packet, &datagram->first, verdict);
+    held_get(&fragments->held, number, fragments->ended, piece->length);
+    if (is_captured(worker))
+        capture_ended(worker, &packet, verdict);
+    if (answered)
+        reply_error(worker, &packet, &datagram->first, verdict);
 }
 
 /* Drops all that a datagram holds. */
@@ -160,7 +166,7 @@ static void drop_held(struct worker *worker, struct datagram *datagram, enum ver
     while (datagram->held_pieces > 0) {
         uint32_t number = take_held(fragments, datagram);
         count(worker, verdict, fragments->held.piece[number].length);
-        answer(worker, datagram, number, verdict);
+        report(worker, datagram, number, verdict);
         held_free(&fragments->held, number);
     }
 }

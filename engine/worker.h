@@ -246,6 +246,9 @@ void capture_burst_ends(struct worker *worker, const struct packet packets[], un
                         const enum verdict verdicts[]);
 void capture_made(struct worker *worker, const struct packet *packet, enum verdict why);
 
+/* A packet received earlier, and kept until now: inside a burst or sweep. */
+void capture_ended(struct worker *worker, const struct packet *packet, enum verdict verdict);
+
 /* When the engine ends. */
 void capture_stop_all(struct engine *engine);
 

@@ -38,6 +38,7 @@ static int set_up(void **state)
                                                 .pool = &range,
                                                 .pool_count = 1,
                                                 .timeouts = {300, 60, 7440, 240, 6}};
+    settings.nat64[0].timeouts.fragment = FRAGMENT_SECONDS;
     struct geometry geometry = {.sessions = 1024, .addresses = 4, .workers = WORKERS};
     table = table_create(&geometry, 1);
     struct engine_options options = {.table = table, .settings = &settings, .workers = WORKERS, .seed = 1};
@@ -133,6 +134,56 @@ static void test_both_sides_of_a_translated_packet(void **state)
                          i);
         expect_none(capture);
     }
+    capture_stop(engine, capture);
+}
+
+/* A piece of a datagram from the client: its first 48 bytes, or the rest. */
+static struct packet fragment(bool first, uint8_t id)
+{
+    uint8_t header[8] = {UDP, 0, 0, first ? 1 : 48, 0, 0, 0, id};
+    struct packet packet = make6(UDP, 48);
+    insert_headers(&packet, header, sizeof(header));
+    packet_data(&packet)[6] = 44;
+    return packet;
+}
+
+static void test_fragments_that_are_held(void **state)
+{
+    uint8_t later[96], out[TEST_CAPACITY];
+    struct packet made = {.buffer = out, .capacity = sizeof(out), .offset = TEST_ROOM};
+    (void)state;
+    struct capture *capture = start(everything());
+    struct packet packet = fragment(false, 1);
+    copy(later, &packet);
+    assert_int_equal(receive(&packet), VERDICT_FRAGMENT_HELD);
+    expect(capture, CAPTURE_RECEIVED, VERDICT_FRAGMENT_HELD, later, 96);
+    packet = fragment(true, 1);
+    assert_int_equal(receive(&packet), VERDICT_FRAGMENT_HELD);
+    expect(capture, CAPTURE_RECEIVED, VERDICT_FRAGMENT_HELD, packet_data(&packet), 96);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_true(engine_pull(engine_worker(engine, 0), &made));
+        expect(capture, CAPTURE_MADE, VERDICT_TRANSLATED_6TO4, packet_data(&made), 68);
+        made.offset = TEST_ROOM;
+    }
+    packet = fragment(false, 2);
+    copy(later, &packet);
+    assert_int_equal(receive(&packet), VERDICT_FRAGMENT_HELD);
+    expect(capture, CAPTURE_RECEIVED, VERDICT_FRAGMENT_HELD, later, 96);
+    now += FRAGMENT_SECONDS * NANOSECONDS;
+    engine_expire(engine_worker(engine, 0), now);
+    expect(capture, CAPTURE_RECEIVED, VERDICT_FRAGMENT_TIMEOUT, later, 96);
+    /* Within a burst: the first piece is the one that may not pass. */
+    packet = fragment(false, 3);
+    packet_data(&packet)[40] = 99;
+    copy(later, &packet);
+    assert_int_equal(receive(&packet), VERDICT_FRAGMENT_HELD);
+    expect(capture, CAPTURE_RECEIVED, VERDICT_FRAGMENT_HELD, later, 96);
+    packet = fragment(true, 3);
+    packet_data(&packet)[40] = 99;
+    assert_int_equal(receive(&packet), VERDICT_PROTOCOL);
+    expect(capture, CAPTURE_RECEIVED, VERDICT_PROTOCOL, later, 96);
+    expect(capture, CAPTURE_RECEIVED, VERDICT_PROTOCOL, packet_data(&packet), 96);
+    assert_int_equal(engine->worker[0].capturing.turn % 2, 0);
     capture_stop(engine, capture);
 }
 
@@ -485,6 +536,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_both_sides_of_a_translated_packet),
+        TEST(test_fragments_that_are_held),
         TEST(test_only_the_first_bytes),
         TEST(test_nothing_before_and_after),
         TEST(test_of_a_burst_only_the_verdict_asked_for),
