@@ -24,7 +24,7 @@
 
 enum {
     ANSWER_MAXIMUM = 1 << 20,
-    FIELDS_MAXIMUM = 16,
+    FIELDS_MAXIMUM = 32,
 };
 
 /* What stands below and is not there: the device and the reload. */
@@ -187,6 +187,7 @@ static void read_fields(const char *heading, unsigned which, struct fields *fiel
     while (sscanf(at, "| `%31[a-z0-9_]` | %15[a-z] |", fields->names[fields->count],
                   fields->types[fields->count]) == 2) {
         fields->count++;
+        assert_true(fields->count < FIELDS_MAXIMUM);
         at = strchr(at, '\n') + 1;
     }
     assert_true(fields->count > 0);
