@@ -10,7 +10,7 @@ list. Times are milliseconds.
 import errors
 import internet
 import siit
-from addresses import (NO_HOST, NON_GLOBAL, UNSURE_GLOBAL, illegal_source4, illegal_source6,
+from addresses import (LINK_LOCAL, NO_HOST, NON_GLOBAL, UNSURE_GLOBAL, illegal_source4, illegal_source6,
                        link_local6, odd_source6, within)
 from internet import ACK, FIN, ICMP4, ICMP6, RST, SYN, TCP, UDP, defect, get16
 from siit import Rewrite
