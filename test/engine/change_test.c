@@ -508,6 +508,55 @@ static void a_stuck_worker_stops_the_change(void **state)
     be_exact(fixture);
 }
 
+/* Dies where the change lets time pass. */
+static jmp_buf death;
+
+static bool die(void *context)
+{
+    unsigned *waits = context;
+    if ((*waits)-- == 0)
+        longjmp(death, 1);
+    return true;
+}
+
+/* A program that ends in the middle of a change; the next one starts by the old settings or by the new ones.
+ */
+static void dying_in_a_change_loses_nothing_that_stays(void **state)
+{
+    struct fixture *fixture = *state;
+    for (volatile unsigned last = 0; last < 2; last++) {
+        for (volatile unsigned at = 0; at < 3; at++) {
+            struct settings second = fixture->settings;
+            struct outcome stays = open_flow(fixture, 2, 2);
+            unsigned waits = at == 2 ? 5 : 0;
+            for (unsigned i = 0; i < FLOWS; i++)
+                (void)open_flow(fixture, 1, i);
+            fill_instance(fixture, 2, 3);
+            second.nat64[0] = fixture->settings.nat64[2];
+            second.nat64[1].subscriber_prefix = 56;
+            struct engine_change change = {
+                .settings = &second, .now = fixture->now, .wait = die, .context = &waits};
+            if (setjmp(death) == 0) {
+                if (at == 0) /* dies while it waits for a worker; else after its first walk, or not at all */
+                    worker_enter(engine_worker(fixture->engine, 0), fixture->now);
+                (void)engine_change(fixture->engine, &change, fixture->error, sizeof(fixture->error));
+                assert_int_equal(at, 2);
+            }
+            engine_destroy(fixture->engine);
+            struct settings old = fixture->settings;
+            fixture->settings = last == 0 ? old : second;
+            make_engine(fixture);
+            be_exact(fixture);
+            lives(fixture, 2, 2, &stays);
+            open_flow(fixture, last == 0 ? 1 : 3, 1);
+            be_exact(fixture);
+            fixture->settings = old;
+            apply(fixture);
+            be_exact(fixture);
+        }
+    }
+}
+
 /* A static binding for which there is no record: the old settings come back with all that was theirs. */
 static void what_cannot_be_brought_in_is_put_back(void **state)
 {
@@ -655,6 +704,7 @@ int main(void)
         WITH_FIXTURE(limits_end_no_session),
         WITH_FIXTURE(subscribers_are_counted_anew),
         WITH_FIXTURE(a_stuck_worker_stops_the_change),
+        WITH_FIXTURE(dying_in_a_change_loses_nothing_that_stays),
         WITH_FIXTURE(what_cannot_be_brought_in_is_put_back),
         WITH_FIXTURE(a_restart_finds_the_sessions),
         WITH_FIXTURE(back_and_forth_under_traffic),
