@@ -59,7 +59,7 @@ _Static_assert((int)STANDING_NO_INSTANCE == (int)ENDING_INSTANCE &&
 static bool workers_begin_anew(struct changing *changing)
 {
     const struct engine *engine = changing->engine;
-    uint64_t seen[WORKERS_MAXIMUM];
+    uint64_t seen[WORKERS_MAXIMUM] = {0};
     atomic_settle();
     for (uint32_t i = 0; i < engine->workers; i++)
         seen[i] = atomic_load64(&engine->worker[i].passage);
