@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "engine/half_open.h"
 #include "engine/tcp_state.h"
 #include "engine/worker.h"
 #include "test/engine/audit.h"
@@ -62,7 +63,7 @@ static struct {
     uint32_t tick;
     bool one_worker;
     unsigned long long made, joined, refused[MADE_INDEX_FULL + 1], exhausted, recovered, statics_made,
-        converted, from4;
+        converted, from4, kept_out, let_in;
 } model;
 
 static const uint32_t network_limit[NETWORKS] = {40, 30, 20};
@@ -90,14 +91,17 @@ static inline unsigned subscriber_of(unsigned endpoint)
     return endpoint / 9 % 3;
 }
 
+/* Two remotes share an address, save for ICMP, which has no ports to tell them apart. */
 static inline struct key6 key_of(unsigned endpoint, unsigned remote)
 {
-    struct key6 key = {.remote = to_be32(0xcb007100u + remote), .transport = transport_of(endpoint)};
+    bool query = transport_of(endpoint) == TRANSPORT_ICMP;
+    struct key6 key = {.remote = to_be32(0xcb007100u + (query ? remote : remote / 2)),
+                       .transport = transport_of(endpoint)};
     key.client.bytes[0] = 0x20;
     key.client.bytes[7] = (uint8_t)subscriber_of(endpoint);
     key.client.bytes[15] = (uint8_t)(endpoint % 5);
     key.client_port = to_be16((uint16_t)((endpoint % 4 == 0 ? 100 : 4000) + endpoint));
-    key.remote_port = key.transport == TRANSPORT_ICMP ? 0 : to_be16(53);
+    key.remote_port = query ? 0 : to_be16((uint16_t)(53 + remote % 2));
     key.instance = model.number[network_of(endpoint)];
     return key;
 }
@@ -105,6 +109,11 @@ static inline struct key6 key_of(unsigned endpoint, unsigned remote)
 static inline be32 pool_address(unsigned network, unsigned number)
 {
     return to_be32(0xc0000200u + 16 * network + number);
+}
+
+static inline bool filters(unsigned network)
+{
+    return network != 2;
 }
 
 /* Of the five endpoints of a transport, network 0 has ports for four, on one address, network 1 as well, on
@@ -118,6 +127,8 @@ static inline void fill_settings(bool less)
                                          .sessions = network_limit[n],
                                          .sessions_per_subscriber = SUBSCRIBER_LIMIT,
                                          .subscriber_prefix = 64,
+                                         .filtering = filters(n) ? FILTERING_ADDRESS_DEPENDENT
+                                                                 : FILTERING_ENDPOINT_INDEPENDENT,
                                          .pool = pool,
                                          .pool_count = n == 1 ? 2 : 1,
                                          .statics = model.statics[n],
@@ -191,6 +202,29 @@ static inline bool has_live_session(int b)
             return true;
     }
     return false;
+}
+
+/* Has the binding a session with the address of this remote? */
+static inline bool is_permitted(int b, unsigned remote)
+{
+    unsigned endpoint = model.binding[b].endpoint;
+    be32 address = key_of(endpoint, remote).remote;
+    for (unsigned r = 0; r < REMOTES; r++) {
+        const struct reference_session *session = &model.session[endpoint][r];
+        if (session->present && session->binding == b && session->expires >= model.tick &&
+            key_of(endpoint, r).remote == address)
+            return true;
+    }
+    return false;
+}
+
+static inline unsigned half_open_sessions(void)
+{
+    unsigned n = 0;
+    for (unsigned e = 0; e < ENDPOINTS; e++)
+        for (unsigned r = 0; r < REMOTES; r++)
+            n += model.session[e][r].present && state_is_half_open(model.session[e][r].state);
+    return n;
 }
 
 static inline bool must_be_alive(int b)

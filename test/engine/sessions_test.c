@@ -178,6 +178,14 @@ static void open_from_ipv4(unsigned remote)
         binding_find4(model.table, (uint16_t)place, key.transport, key.pool_port, model.tick, &found);
     check_lead(bound, &found, b);
     model.from4 += bound;
+    if (bound && filters(network_of(endpoint))) {
+        bool permitted = is_permitted(b, remote);
+        assert_int_equal(permission_granted(model.table, &found.copy, key.remote, model.tick), permitted);
+        model.kept_out += !permitted;
+        model.let_in += permitted;
+        if (!permitted)
+            return;
+    }
     if (bound)
         make(worker, &request, &found, b, endpoint, remote);
 }
@@ -297,6 +305,8 @@ static void agree(void)
         leads += model.binding[b].present;
         statics += model.binding[b].present && model.binding[b].is_static;
     }
+    assert_int_equal(half_open_count(model.table), half_open_sessions());
+    assert_true(half_open_count(model.table) <= (int32_t)half_open_limit(model.table));
     assert_int_equal(audit.sessions, sessions);
     assert_int_equal(audit.leads, leads);
     assert_int_equal(audit.statics, statics);
@@ -530,6 +540,7 @@ static void random_steps_agree_with_a_reference(void **state)
     assert_true(model.refused[MADE_TABLE_FULL] > 1000 && model.refused[MADE_SUBSCRIBER_FULL] > 1000 &&
                 model.exhausted > 1000 && model.statics_made > 1000 && model.converted > 1000);
     assert_true(model.refused[MADE_LOOK_AGAIN] > 10);
+    assert_true(model.kept_out > 1000 && model.let_in > 1000);
     engine_destroy(model.engine);
     table_destroy(model.table);
 }
