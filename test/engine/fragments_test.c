@@ -398,6 +398,56 @@ static void a_flood_from_one_source_takes_its_share(void **state)
                      counted(fixture, VERDICT_FRAGMENTS_FULL) + held(fixture).packets + 2);
 }
 
+/* Datagrams that hold no memory are counted as well: their first fragments have passed. */
+static void a_source_has_its_share_of_places(void **state)
+{
+    struct fixture *fixture = *state;
+    start_engine(fixture, 1024, 1 << 20);
+    for (uint32_t i = 0; i < 1000; i++)
+        stray(fixture, 0x05060708, i, 0, 800);
+    assert_int_equal(held(fixture).datagrams, 1024 / FRAGMENT_SHARE);
+    assert_int_equal(held(fixture).packets, 0);
+}
+
+/* They do not yield to those that want memory, of which they have none. */
+static void what_holds_nothing_stays_when_memory_is_short(void **state)
+{
+    static struct arrived arrived;
+    static struct piece pieces[2];
+    struct fixture *fixture = *state;
+    start_engine(fixture, 1024, 128 << 10);
+    struct packet packet = whole_packet(false, UDP, 1000, true);
+    cut(packet_data(&packet), 1000, 5, 0, 504, &pieces[0]);
+    cut(packet_data(&packet), 1000, 5, 504, 1000, &pieces[1]);
+    receive(fixture, pieces, (unsigned[]){0}, 1, &arrived);
+    fixture->now += SECOND / 2;
+    for (uint32_t i = 0; i < 500; i++)
+        stray(fixture, 0x05000000 + i, i, 8, 1480);
+    assert_in_range(counted(fixture, VERDICT_FRAGMENTS_FULL), 400, 500);
+    receive(fixture, pieces, (unsigned[]){1}, 1, &arrived);
+    packet = whole_packet(false, UDP, 1000, true);
+    assert_translated(&arrived, packet_data(&packet), 1000);
+}
+
+/* A datagram is released and has to yield in one burst, and another takes its place in the table. */
+static void what_yields_is_not_handed_out(void **state)
+{
+    static struct arrived arrived;
+    static struct piece pieces[8];
+    struct fixture *fixture = *state;
+    const unsigned order[] = {0, 1, 2, 3, 4, 5, 6, 7};
+    start_engine(fixture, 4, 64 << 10);
+    struct packet packet = whole_packet(false, UDP, 1000, true);
+    cut(packet_data(&packet), 1000, 5, 504, 1000, &pieces[0]);
+    cut(packet_data(&packet), 1000, 5, 0, 504, &pieces[1]);
+    for (uint32_t i = 2; i < 8; i++)
+        cut(packet_data(&packet), 1000, 100 + i, 504, 1000, &pieces[i]);
+    receive(fixture, pieces, order, 8, &arrived);
+    assert_int_equal(arrived.packets, 0);
+    assert_int_equal(counted(fixture, VERDICT_FRAGMENTS_FULL), 4);
+    assert_int_equal(held(fixture).packets, 4);
+}
+
 /* A subscriber is a source, however many addresses it has. */
 static void a_subscriber_is_one_source(void **state)
 {
@@ -582,6 +632,9 @@ int main(void)
         IN_AN_ENGINE(the_longest_datagram_backwards),
         IN_AN_ENGINE(too_many_pieces),
         IN_AN_ENGINE(a_flood_from_one_source_takes_its_share),
+        IN_AN_ENGINE(a_source_has_its_share_of_places),
+        IN_AN_ENGINE(what_holds_nothing_stays_when_memory_is_short),
+        IN_AN_ENGINE(what_yields_is_not_handed_out),
         IN_AN_ENGINE(a_subscriber_is_one_source),
         IN_AN_ENGINE(a_flood_from_everywhere),
         IN_AN_ENGINE(what_stays_alone_ends_in_time),
