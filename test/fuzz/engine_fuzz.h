@@ -69,13 +69,11 @@ static inline void fuzz_add_siit(struct fuzz_engine *fuzz)
 }
 
 /* Prefix 2001:db8:64::/96; pool 192.0.2.1 and .2; static 2001:db8::1 port 40000 at 192.0.2.1 port 4000. */
-static inline void fuzz_engine_create(struct fuzz_engine *fuzz)
+static inline void fuzz_fill(struct fuzz_engine *fuzz)
 {
     static const struct ipv6_address client = {{0x20, 0x01, 0x0d, 0xb8, [15] = 1}};
     static const struct ipv6_address prefix = {{0x20, 0x01, 0x0d, 0xb8, 0, 0x64}};
-    static const struct geometry geometry = {.sessions = FUZZ_SESSIONS, .addresses = 2, .workers = 1};
     struct nat64_settings *nat64 = &fuzz->settings.nat64[0];
-    char error[256];
     memset(fuzz, 0, sizeof(*fuzz));
     fuzz->now = (nanoseconds)1000000000000u;
     fuzz->settings.translation = (struct translation_settings){.tos = -1,
@@ -114,13 +112,29 @@ static inline void fuzz_engine_create(struct fuzz_engine *fuzz)
                                               .tcp_syn = TCP_INCOMING_SYN_SECONDS,
                                               .fragment = FRAGMENT_SECONDS};
     fuzz_add_siit(fuzz);
-    fuzz->table = table_create(&geometry, 1);
+}
+
+/* An engine over a table of this geometry, with other settings than those filled in if they are given. */
+static inline void fuzz_engine_start(struct fuzz_engine *fuzz, const struct geometry *geometry,
+                                     const struct settings *settings)
+{
+    char error[256];
+    fuzz->table = table_create(geometry, 1);
     FUZZ_CHECK(fuzz->table != NULL);
-    struct engine_options options = {
-        .table = fuzz->table, .settings = &fuzz->settings, .workers = 1, .seed = 20260727};
+    struct engine_options options = {.table = fuzz->table,
+                                     .settings = settings != NULL ? settings : &fuzz->settings,
+                                     .workers = geometry->workers,
+                                     .seed = 20260727};
     fuzz->engine = engine_create(&options, error, sizeof(error));
     FUZZ_CHECK(fuzz->engine != NULL);
     fuzz->worker = engine_worker(fuzz->engine, 0);
+}
+
+static inline void fuzz_engine_create(struct fuzz_engine *fuzz)
+{
+    static const struct geometry geometry = {.sessions = FUZZ_SESSIONS, .addresses = 2, .workers = 1};
+    fuzz_fill(fuzz);
+    fuzz_engine_start(fuzz, &geometry, NULL);
 }
 
 static inline void fuzz_engine_destroy(struct fuzz_engine *fuzz)
@@ -249,6 +263,8 @@ static inline void fuzz_check_transport(const struct packet *before, const struc
     }
     FUZZ_CHECK(memcmp(then + header, now + header, is->transport_length - header) == 0);
     bool without = was->kind == PACKET_UDP && then[6] == 0 && then[7] == 0;
+    if (was->kind == PACKET_ICMP_QUERY && was->fragmented)
+        return; /* one of the two sums has the length of all fragments in it */
     uint32_t residue = fuzz_residue(before, was);
     /* A partial checksum is a sum, one that has been completed the complement of one. */
     if (partial && (after->offload.flags & OFFLOAD_PARTIAL) == 0 && residue != 0)
@@ -317,10 +333,11 @@ static inline void fuzz_pull_all(struct fuzz_engine *fuzz)
 {
     static uint8_t buffer[FUZZ_HEADROOM + PACKET_MAXIMUM];
     struct description description;
-    for (uint32_t number = 0; number <= 1; number++) {
+    struct worker *worker;
+    for (uint32_t number = 0; (worker = engine_worker(fuzz->engine, number)) != NULL; number++) {
         struct packet packet = {.buffer = buffer, .capacity = sizeof(buffer), .offset = FUZZ_HEADROOM};
         unsigned pulled = 0;
-        while (engine_pull(engine_worker(fuzz->engine, number), &packet)) {
+        while (engine_pull(worker, &packet)) {
             const uint8_t *ip = packet_data(&packet);
             FUZZ_CHECK(++pulled <= OUTPUT_QUEUE + FUZZ_PIECES + FUZZ_FRAGMENTS);
             fuzz_check_record(fuzz, CAPTURE_MADE, &packet);
@@ -353,11 +370,10 @@ static inline void fuzz_skip_ended(struct fuzz_engine *fuzz)
 
 static inline void fuzz_expire(struct fuzz_engine *fuzz)
 {
-    for (uint32_t number = 0; number <= 1; number++) {
-        struct worker *worker = engine_worker(fuzz->engine, number);
+    struct worker *worker;
+    for (uint32_t number = 0; (worker = engine_worker(fuzz->engine, number)) != NULL; number++)
         for (unsigned i = 0; i < 16; i++)
             engine_expire(worker, fuzz->now);
-    }
     fuzz_skip_ended(fuzz);
     fuzz_pull_all(fuzz);
 }

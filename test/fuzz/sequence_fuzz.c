@@ -1,28 +1,39 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A history: packets of both directions made from templates and then mutated, and jumps in time. An input is
- * a list of steps of eight bytes:
+ * A history: packets of both directions made from templates and then mutated, jumps in time, and changes of
+ * the settings. An input is a list of steps of eight bytes:
  *
- *     kind, who, flags, fragment, position (2), value, mutations
+ *     kind, who, flags, shape, position (2), value, mutations
  *
  * kind mod 16: 0 to 9 a packet, 10 to 12 seconds pass (`who` of them, or eight or two hundred times as many)
- * and the table is swept, 13 they pass without that, 14 and 15 the books are compared. `who` names client and
- * port (or, from IPv4, one of the pool ports seen last) and the remote.
+ * and the table is swept, 13 they pass without that, or, if `mutations` is odd, other settings come into
+ * force: those of the bits `flags` and `shape` (test/fuzz/sequence_settings.h). 14 and 15 the books are
+ * compared; if `mutations` is odd, a capture of everything begins or ends. `who` names client and port (or,
+ * from IPv4, one of the pool ports seen last) and the remote. Bit 4 of `kind` names the worker.
  *
- * If the highest bit of `fragment` is set the packet is cut to one piece of a datagram: bits 0 and 1 tell
- * which datagram, 2 and 3 which piece, 4 and 5 what is wrong with it.
+ * shape: if the highest bit is set the packet is cut to one piece of a datagram: bits 0 and 1 tell which
+ * datagram, 2 and 3 which piece, 4 and 5 what is wrong with it. Otherwise bit 2 sends it to a pool address,
+ * so that it comes back (hairpin), bit 3 is for siit, bit 4 for the second instance.
  *
- * At the end, and when told to, what the counters say must be what the lists say: sessions and bindings
- * made less ended are those listed, no pool port belongs to two bindings, no client port either, the ports a
- * pool has given out are those of its bindings, and half-open sessions are as many as are counted.
+ * The first step's flags and shape also tell the settings to begin with, and its mutations, if their second
+ * bit is set, that the table is small; if the highest bit of the first byte is set, filtering is
+ * address-dependent.
  *
- * At every step there are no more half-open sessions and stored SYNs than may be. If the highest bit of the
- * first byte is set, filtering is address-dependent, and then no packet passes from outside without a session
- * of its binding with the sender's address.
+ * At the end, and when told to, the audit must find nothing wrong (test/engine/audit.h), and what the
+ * counters say must be what the lists say: sessions and bindings made less ended are those listed, no pool
+ * port belongs to two bindings, no client port either, the ports a pool has given out are those of its
+ * bindings, and half-open sessions are as many as are counted.
+ *
+ * At every step there are no more half-open sessions and stored SYNs than may be. While filtering is
+ * address-dependent, no packet passes from outside without a session of its binding with the sender's
+ * address.
  */
 #include "engine/half_open.h"
+#include "engine/siit.h"
 #include "engine/worker.h"
+#include "test/engine/audit.h"
 #include "test/fuzz/engine_fuzz.h"
+#include "test/fuzz/sequence_settings.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -30,7 +41,16 @@ enum {
     STEP = 8,
     STEPS = 400,
     SEEN = 8,
-    TEMPLATE = 128,
+    TEMPLATE = 144,
+    HAIRPINS = 2, /* times that a packet comes back */
+};
+
+/* Bits of a step's shape. */
+enum {
+    SHAPE_HAIRPIN = 4,
+    SHAPE_SIIT = 8,
+    SHAPE_SECOND = 16,
+    SHAPE_FRAGMENT = 128,
 };
 
 struct history {
@@ -39,7 +59,10 @@ struct history {
     be32 seen_address[SEEN];
     unsigned seen_count;
     uint64_t static_bindings; /* listed before the first packet */
-    struct settings filtering;
+    struct varied varied[2];  /* of which one is in force */
+    unsigned in_force;
+    struct paths *paths;
+    struct capture *capture;
     bool filters;
 };
 
@@ -107,6 +130,11 @@ static void set_length(struct template *template, uint32_t start)
     ip[ip[0] >> 4 == 6 ? 5 : 3] = (uint8_t)length;
 }
 
+static bool has_shape(const uint8_t *step, uint8_t shape)
+{
+    return (step[3] & (shape | SHAPE_FRAGMENT)) == shape;
+}
+
 /* Both ends of a flow, as addresses of either family; `swap` gives the packet that an error is about. */
 static void write_addresses(const struct history *history, const uint8_t *step, bool six, bool swap,
                             uint8_t addresses[32])
@@ -114,6 +142,18 @@ static void write_addresses(const struct history *history, const uint8_t *step, 
     uint8_t client[16] = {0x20, 0x01, 0x0d, 0xb8, [15] = (uint8_t)(1 + (step[1] & 3))};
     uint8_t remote[16] = {0x20, 0x01, 0x0d, 0xb8, 0, 0x64, [12] = 203, 0, 113, (uint8_t)(1 + (step[1] >> 6))};
     be32 pool = history->seen_count == 0 ? to_be32(0xc0000201u) : history->seen_address[step[1] % SEEN];
+    if (has_shape(step, SHAPE_HAIRPIN))
+        memcpy(remote + 12, &pool, 4);
+    if (has_shape(step, SHAPE_SECOND))
+        remote[5] = 0x66;
+    if (has_shape(step, SHAPE_SIIT)) { /* between the mapped host .1 and outside, or another of them */
+        client[7] = remote[5] = 0x65;
+        client[7] = 1;
+        client[15] &= 3;
+        pool = to_be32(0xc0000210u + client[15]);
+        if (has_shape(step, SHAPE_HAIRPIN))
+            memcpy(remote + 12, &(be32){to_be32(0xc0000210u + (step[1] >> 6))}, 4);
+    }
     if (six) {
         memcpy(addresses, swap ? remote : client, 16);
         memcpy(addresses + 16, swap ? client : remote, 16);
@@ -128,6 +168,8 @@ static void write_ports(const struct history *history, const uint8_t *step, bool
 {
     unsigned client = 39998 + ((step[1] >> 2) & 7), remote = 50 + (step[1] >> 5);
     unsigned pool = history->seen_count == 0 ? 4000 : from_be16(history->seen[step[1] % SEEN]);
+    if (has_shape(step, SHAPE_HAIRPIN))
+        remote = pool;
     unsigned near = six ? client : remote, far = six ? remote : pool;
     ports[0] = swap ? far : near;
     ports[1] = swap ? near : far;
@@ -237,9 +279,9 @@ static bool has_permission(struct history *history, const struct template *templ
     static struct engine_entry entries[FUZZ_SESSIONS + 64];
     const uint8_t *ip = template->bytes;
     const uint8_t *transport = ip + (ip[0] & 15u) * 4u;
-    uint8_t kind = ip[9] == PROTOCOL_TCP ? TRANSPORT_TCP : TRANSPORT_UDP;
     if (is_later_fragment(ip))
         return true; /* goes where the first one has gone */
+    uint8_t kind = ip[9] == PROTOCOL_TCP ? TRANSPORT_TCP : TRANSPORT_UDP;
     if (pool_find(history->fuzz.engine->rules, load_be32(ip + 16)) < 0)
         return true; /* translated without state, if at all */
     if (ip[9] == PROTOCOL_ICMPV4 && transport[0] != 0 && transport[0] != 8)
@@ -265,7 +307,46 @@ static void compare_bounds(const struct history *history)
     unsigned stored = 0;
     for (unsigned i = 0; i < WAITING_SYNS; i++)
         stored += engine->waiting.place[i] != 0;
-    FUZZ_CHECK(stored <= engine->worker[0].waiting.count && engine->worker[0].waiting.count <= WAITING_SYNS);
+    uint32_t lines = 0;
+    for (uint32_t i = 0; i < engine->workers; i++) {
+        FUZZ_CHECK(engine->worker[i].waiting.count <= WAITING_SYNS);
+        lines += engine->worker[i].waiting.count;
+    }
+    FUZZ_CHECK(stored <= lines);
+}
+
+/* Captures are read and thrown away: what they hold, the packet targets compare. */
+static void read_capture(struct history *history)
+{
+    while (history->capture != NULL && capture_next(history->capture) != NULL)
+        capture_release(history->capture);
+}
+
+/* Is the packet for an address of the engine's own, to which the kernel would bring it back? */
+static bool comes_back(const struct history *history, const struct packet *packet)
+{
+    const uint8_t *ip = packet_data(packet);
+    struct siit_claim claim;
+    if (ip[0] >> 4 != 4)
+        return false;
+    return pool_find(history->fuzz.engine->rules, load_be32(ip + 16)) >= 0 ||
+           (siit_claim(&history->fuzz.engine->rules->settings, ip, &claim) && !claim.by_prefix);
+}
+
+static void pass(struct history *history, struct packet *packet, bool permitted)
+{
+    for (unsigned turn = 0; turn <= HAIRPINS; turn++) {
+        enum verdict verdict = fuzz_receive(&history->fuzz, packet);
+        FUZZ_CHECK(permitted || verdict != VERDICT_TRANSLATED_4TO6);
+        if (verdict == VERDICT_TRANSLATED_6TO4 && !is_later_fragment(packet_data(packet)))
+            note_pool_port(history, packet);
+        if (verdict != VERDICT_TRANSLATED_6TO4 || !comes_back(history, packet))
+            break;
+        permitted = true; /* as far as is known here */
+    }
+    fuzz_pull_all(&history->fuzz);
+    read_capture(history);
+    compare_bounds(history);
 }
 
 static void take_packet(struct history *history, const uint8_t *step)
@@ -275,7 +356,7 @@ static void take_packet(struct history *history, const uint8_t *step)
     uint8_t buffer[FUZZ_HEADROOM + TEMPLATE];
     struct packet packet = {.buffer = buffer, .capacity = sizeof(buffer), .offset = FUZZ_HEADROOM};
     build(history, step, &template);
-    if ((step[3] & 0x80) != 0)
+    if ((step[3] & SHAPE_FRAGMENT) != 0)
         cut(step, &template);
     mutate(step, &template);
     packet.length = template.length;
@@ -283,12 +364,8 @@ static void take_packet(struct history *history, const uint8_t *step)
     fuzz_mend(&packet, true, (step[7] & 0x40) == 0);
     if (history->filters && template.bytes[0] >> 4 == 4)
         permitted = has_permission(history, &template);
-    enum verdict verdict = fuzz_receive(&history->fuzz, &packet);
-    FUZZ_CHECK(permitted || verdict != VERDICT_TRANSLATED_4TO6);
-    if (verdict == VERDICT_TRANSLATED_6TO4 && !is_later_fragment(packet_data(&packet)))
-        note_pool_port(history, &packet);
-    fuzz_pull_all(&history->fuzz);
-    compare_bounds(history);
+    history->fuzz.worker = engine_worker(history->fuzz.engine, step[0] >> 4 & 1);
+    pass(history, &packet, permitted);
 }
 
 static void compare_bindings(struct history *history, const struct engine_entry entries[], uint32_t n)
@@ -302,6 +379,7 @@ static void compare_bindings(struct history *history, const struct engine_entry 
             FUZZ_CHECK(entries[i].pool_address != entries[k].pool_address ||
                        entries[i].pool_port != entries[k].pool_port);
             FUZZ_CHECK(entries[i].client_port != entries[k].client_port ||
+                       entries[i].instance != entries[k].instance ||
                        !ipv6_equal(&entries[i].client, &entries[k].client));
         }
     }
@@ -319,8 +397,15 @@ static void compare_books(struct history *history)
 {
     static struct engine_entry entries[FUZZ_SESSIONS + 64];
     struct engine_counters counters;
+    struct audit audit;
     fuzz_expire(&history->fuzz);
     fuzz_check_fragments(&history->fuzz, 0);
+    read_capture(history);
+    const char *wrong = audit_exact(history->fuzz.table, &audit);
+    if (wrong != NULL) {
+        fprintf(stderr, "the audit: %s\n", wrong);
+        abort();
+    }
     engine_count(history->fuzz.engine, &counters);
     uint32_t sessions = list(history, true, entries);
     FUZZ_CHECK(counters.sessions_created - counters.sessions_ended == sessions);
@@ -333,30 +418,73 @@ static void compare_books(struct history *history)
     compare_bindings(history, entries, bindings);
 }
 
+static void change_settings(struct history *history, unsigned bits)
+{
+    struct varied *next = &history->varied[1 - history->in_force];
+    struct paths *paths = vary_paths((bits & VARY_PATHS) != 0), *old = history->paths;
+    char error[256];
+    vary(next, &history->fuzz, bits);
+    engine_replace_paths(history->fuzz.engine, paths);
+    history->paths = paths;
+    if (engine_replace_settings(history->fuzz.engine, &next->settings, history->fuzz.now, error,
+                                sizeof(error))) {
+        history->in_force = 1 - history->in_force;
+        history->filters = (bits & VARY_FILTERING) != 0;
+    }
+    FUZZ_CHECK(engine_quiet(history->fuzz.engine));
+    paths_destroy(old);
+    fuzz_pull_all(&history->fuzz);
+}
+
+static void switch_capture(struct history *history)
+{
+    struct capture_filter filter = {.probes = true, .snap = FUZZ_SNAP};
+    char error[256];
+    if (history->capture != NULL) {
+        capture_stop(history->fuzz.engine, history->capture);
+        capture_tidy(history->fuzz.engine);
+        history->capture = NULL;
+        return;
+    }
+    memset(filter.verdicts, true, sizeof(filter.verdicts));
+    history->capture = capture_start(history->fuzz.engine, &filter, error, sizeof(error));
+    FUZZ_CHECK(history->capture != NULL);
+}
+
 static void take_step(struct history *history, const uint8_t *step)
 {
     static const unsigned factors[] = {1, 8, 200, 8};
     unsigned kind = step[0] % 16;
     if (kind < 10) {
         take_packet(history, step);
+    } else if (kind == 13 && step[7] % 2 == 1) {
+        change_settings(history, (unsigned)step[2] << 8 | step[3]);
     } else if (kind < 14) {
         history->fuzz.now += (nanoseconds)step[1] * factors[kind - 10] * 1000000000u;
         if (kind < 13)
             fuzz_expire(&history->fuzz);
+    } else if (step[7] % 2 == 1) {
+        switch_capture(history);
     } else {
         history->fuzz.now += (nanoseconds)SWEEP_PERIOD_SECONDS * 2000000000u;
         compare_books(history);
     }
 }
 
-static void begin_to_filter(struct history *history)
+static void begin(struct history *history, const uint8_t *first)
 {
-    char error[256];
-    history->filters = true;
-    history->filtering = history->fuzz.settings;
-    history->filtering.nat64[0].filtering = FILTERING_ADDRESS_DEPENDENT;
-    FUZZ_CHECK(engine_replace_settings(history->fuzz.engine, &history->filtering, history->fuzz.now, error,
-                                       sizeof(error)));
+    struct geometry geometry = {.sessions = FUZZ_SESSIONS, .addresses = 3, .workers = 2, .counters = 1};
+    unsigned bits = (unsigned)first[2] << 8 | first[3];
+    if ((first[7] & 2) != 0)
+        geometry.sessions = VARIED_SESSIONS;
+    if ((first[0] & 0x80) != 0)
+        bits |= VARY_FILTERING;
+    memset(history, 0, sizeof(*history));
+    fuzz_fill(&history->fuzz);
+    history->fuzz.settings.nat64[0].sessions = geometry.sessions;
+    vary(&history->varied[0], &history->fuzz, bits);
+    history->filters = (bits & VARY_FILTERING) != 0;
+    fuzz_engine_start(&history->fuzz, &geometry, &history->varied[0].settings);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -364,17 +492,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static struct history history;
     static struct engine_entry entries[FUZZ_SESSIONS + 64];
     struct engine_counters counters;
-    memset(&history, 0, sizeof(history));
-    fuzz_engine_create(&history.fuzz);
+    if (size < STEP)
+        return 0;
+    begin(&history, data);
     engine_count(history.fuzz.engine, &counters);
     history.static_bindings =
         list(&history, false, entries) - (counters.bindings_created - counters.bindings_ended);
-    if (size > 0 && (data[0] & 0x80) != 0)
-        begin_to_filter(&history);
     for (size_t i = 0; i + STEP <= size && i < (size_t)STEPS * STEP; i += STEP)
         take_step(&history, data + i);
     history.fuzz.now += (nanoseconds)SWEEP_PERIOD_SECONDS * 2000000000u;
     compare_books(&history);
     fuzz_engine_destroy(&history.fuzz);
+    paths_destroy(history.paths);
     return 0;
 }
