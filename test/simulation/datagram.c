@@ -136,6 +136,9 @@ static void refuse(struct end *end, const struct ip *ip)
     if (whole == NULL)
         abort();
     uint32_t length = ip_write(ip, whole), most = six ? 1280 - 48 : 576 - 28;
+    uint32_t mtu = host_path_mtu(end->host, &end->remote); /* fragments of errors are not translated */
+    if (!six && mtu < 576)
+        most = mtu - 28;
     memset(bytes, 0, HEADER);
     bytes[0] = six ? 1 : 3;
     bytes[1] = six ? 4 : 3;
