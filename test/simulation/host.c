@@ -15,6 +15,13 @@ static void must(struct world *world, bool condition, const struct exchange *exc
                     exchange != NULL ? ": " : "", what);
 }
 
+static bool is_error(const struct ip *ip)
+{
+    if (ip->protocol == IP_ICMPV4)
+        return ip->payload[0] != 0 && ip->payload[0] != 8;
+    return ip->protocol == IP_ICMPV6 && ip->payload[0] < 128;
+}
+
 /* --- sending ------------------------------------------------------------------------------------ */
 
 uint32_t host_path_mtu(const struct host *host, const struct address *to)
@@ -69,7 +76,7 @@ void host_send(struct end *end, uint8_t protocol, uint8_t *payload, uint32_t len
     ip_seal(&ip, payload);
     if (protocol == IP_UDP && exchange->without_checksum && host->side == SIDE4)
         put(payload + 6, 2, 0);
-    if (ip_length(&ip) + 8 <= mtu && chance(world, 50))
+    if (ip_length(&ip) + 8 <= mtu && !is_error(&ip) && chance(world, 50)) /* errors must not be cut later */
         ip.options = 8;
     if (ip_length(&ip) <= mtu) {
         wire_from_host(world, host, &ip);
@@ -272,13 +279,6 @@ static bool read_ports(struct world *world, const struct ip *ip, bool cut, uint1
     ports[0] = (uint16_t)be(ip->payload + (query ? 4 : 0), 2);
     ports[1] = (uint16_t)be(ip->payload + (query ? 4 : 2), 2);
     return true;
-}
-
-static bool is_error(const struct ip *ip)
-{
-    if (ip->protocol == IP_ICMPV4)
-        return ip->payload[0] != 0 && ip->payload[0] != 8;
-    return ip->protocol == IP_ICMPV6 && ip->payload[0] < 128;
 }
 
 void host_receive(struct world *world, struct host *host, const uint8_t *bytes, uint32_t length)
