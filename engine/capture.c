@@ -322,6 +322,8 @@ void capture_burst_begins(struct worker *worker, const struct packet packets[], 
 {
     struct capturing *capturing = &worker->capturing;
     enter(worker);
+    capturing->packets = packets;
+    capturing->kept = 0;
     for (unsigned i = 0; i < n; i++) {
         capturing->offset[i] = packets[i].offset;
         capturing->length[i] = packets[i].length;
@@ -334,6 +336,21 @@ void capture_burst_begins(struct worker *worker, const struct packet packets[], 
         for (unsigned i = 0; i < n; i++, burst += capture->stride)
             __builtin_memcpy(burst, packet_data(&packets[i]), least(packets[i].length, capture->stride));
     }
+}
+
+void capture_before_rewriting(struct worker *worker, const struct packet *packet)
+{
+    struct capturing *capturing = &worker->capturing;
+    if (capturing->turn % 2 == 0)
+        return; /* the capture began after the burst */
+    size_t i = (size_t)(packet - capturing->packets);
+    for (uint32_t c = 0; c < CAPTURES_MAXIMUM; c++) {
+        struct capture *capture = capturing->capture[c];
+        if (capture != NULL)
+            __builtin_memcpy(own_ring(worker, capture)->burst + i * capture->stride, packet_data(packet),
+                             least(packet->length, capture->stride));
+    }
+    capturing->kept |= 1u << i;
 }
 
 /* One packet of the burst. */
@@ -350,8 +367,9 @@ static void take(struct worker *worker, struct capture *capture, const struct pa
                             .worker = (uint16_t)worker->actor.lane,
                             .kind = CAPTURE_RECEIVED,
                             .verdict = (uint8_t)verdict};
+    bool kept = translated || (worker->capturing.kept >> i & 1) != 0;
     const uint8_t *received =
-        translated ? ring->burst + (size_t)i * capture->stride : packet->buffer + worker->capturing.offset[i];
+        kept ? ring->burst + (size_t)i * capture->stride : packet->buffer + worker->capturing.offset[i];
     head.kept = least(head.length, snap);
     if (!is_wanted(settings, &wanted, received, least(head.length, capture->stride)) &&
         !(translated && is_wanted(settings, &wanted, packet_data(packet), packet->length)))

@@ -251,6 +251,13 @@ static struct translation_settings settings_of_hairpin(const struct translation_
     return hairpin;
 }
 
+/* The second pass may refuse what the first has rewritten. */
+static void before_turning(const struct passage *passage)
+{
+    if (is_captured(passage->worker))
+        capture_before_rewriting(passage->worker, passage->packet);
+}
+
 /*
  * The second pass: what has just become IPv4 becomes IPv6 again. The hop that it is about to lose it is given
  * before, since it lost one already (RFC 7757 section 4.2.2); the header's checksum is read by nobody.
@@ -302,6 +309,7 @@ static enum verdict outgoing_error(const struct passage *passage, const struct i
     bool turns = siit->hairpin == SIIT_HAIRPIN_INTRINSIC && source == WAY_PREFIX &&
                  is_mapped(siit, to.quoted_to.source);
     if (turns) {
+        before_turning(passage);
         hairpin = settings_of_hairpin(passage->settings);
         turning.settings = &hairpin;
     }
@@ -320,6 +328,7 @@ static enum verdict hairpin(const struct passage *passage, const struct endpoint
     if (is_forbidden(passage->claim->siit, WAY_PREFIX, to->source))
         return VERDICT_NON_GLOBAL;
     turning.settings = &settings;
+    before_turning(passage);
     enum verdict verdict = translate_6to4(passage->packet, passage->description, to, &settings,
                                           next_identification(passage->worker, passage->packet));
     return verdict == VERDICT_TRANSLATED_6TO4 ? turn_round(&turning) : verdict;

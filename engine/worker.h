@@ -45,7 +45,9 @@ struct releases {
 struct capturing {
     uint64_t turn; /* atomic */
     struct capture *capture[CAPTURES_MAXIMUM];
+    const struct packet *packets;                          /* of the burst under way */
     uint32_t offset[BURST_MAXIMUM], length[BURST_MAXIMUM]; /* of the packets as received */
+    uint32_t kept; /* those that were copied whatever becomes of them */
 };
 
 /* SYNs from outside that wait for the client's, see engine/waiting.h. */
@@ -248,6 +250,9 @@ void capture_made(struct worker *worker, const struct packet *packet, enum verdi
 
 /* A packet received earlier, and kept until now: inside a burst or sweep. */
 void capture_ended(struct worker *worker, const struct packet *packet, enum verdict verdict);
+
+/* Keeps a packet of the burst as it was received: it may be refused after it has been rewritten. */
+void capture_before_rewriting(struct worker *worker, const struct packet *packet);
 
 /* When the engine ends. */
 void capture_stop_all(struct engine *engine);
