@@ -427,15 +427,22 @@ static enum verdict translate_stateless(struct worker *worker, struct packet *pa
     return verdict;
 }
 
+/* Kept out of the way of all others. */
+static __attribute__((noinline)) enum verdict translate_unkeyed(struct worker *worker, unsigned number,
+                                                                struct packet *packet,
+                                                                struct description *description)
+{
+    return description->fragmented ? fragments_receive(worker, number, packet, description)
+                                   : translate_error(worker, packet, description);
+}
+
 static enum verdict translate(struct worker *worker, unsigned number, struct packet *packet,
                               struct item *item)
 {
     if (item->stateless)
         return translate_stateless(worker, packet, item);
-    if (!item->keyed && item->description.fragmented)
-        return fragments_receive(worker, number, packet, &item->description);
     if (!item->keyed)
-        return translate_error(worker, packet, &item->description);
+        return translate_unkeyed(worker, number, packet, &item->description);
     return item->description.version == 6 ? translate_outgoing(worker, packet, item)
                                           : translate_incoming(worker, packet, item);
 }
