@@ -128,7 +128,7 @@ bool engine_quiet(struct engine *engine)
 /* --- pass 1: describe ------------------------------------------------------------------------- */
 
 /* Of IPv6 only the first fragment names the protocol for good (RFC 8200 section 4.5), see enter_first. */
-static enum verdict refuse_fragment(const struct description *description)
+static __attribute__((noinline)) enum verdict refuse_fragment(const struct description *description)
 {
     bool known = description->version == 6 || description->protocol == PROTOCOL_TCP ||
                  description->protocol == PROTOCOL_UDP || description->protocol == PROTOCOL_ICMPV4;
@@ -139,7 +139,7 @@ static enum verdict refuse_fragment(const struct description *description)
  * The verdict on kinds that NAT64 does not carry; VERDICT_COUNT for those it does.
  * rfc: 6146-3.4-o, 6146-3.4-q, 5508-REQ10-e
  */
-static enum verdict refuse_kind(const struct description *description)
+WIRE_INLINE enum verdict refuse_kind(const struct description *description)
 {
     if (description->fragmented)
         return refuse_fragment(description);
