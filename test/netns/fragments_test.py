@@ -39,7 +39,9 @@ for size in map(int, sys.argv[2].split(",")):
     for patience in range(4, -1, -1):
         probe.sendto(data, (sys.argv[1], 5000))
         try:
-            print(size if probe.recv(65535) == data else "wrong", end=" ")
+            while probe.recv(65535) != data:  # an answer to one sent before, which came late
+                pass
+            print(size, end=" ")
             break
         except TimeoutError:
             if patience == 0:
