@@ -298,5 +298,5 @@ def test_a_stream_loses_nothing_in_twenty_reloads(lab):
     stream.stdin.write("\n")
     stream.stdin.close()
     sent, echoed = map(int, stream.stdout.readline().split())
-    assert sent > 500 and echoed == sent
+    assert sent > 100 and echoed == sent  # several a reload, however fast those are
     assert stream.wait(5) == 0
