@@ -46,7 +46,7 @@ struct daemon {
     char eam_files[SIIT_INSTANCES_MAXIMUM][200]; /* that the configuration named at the start */
     char device[IFNAMSIZ];                       /* its name */
     struct config *config;
-    struct config *retired; /* replaced by reload, perhaps still in use by a worker */
+    struct config *retired; /* replaced or refused by reload, perhaps still in use by a worker */
     struct state state;
     struct changes *changes;
     struct keeper keeper;

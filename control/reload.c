@@ -133,6 +133,8 @@ static bool pool_is_ours(const struct config *config, struct config_error *error
     return !local;
 }
 
+/* What workers may have seen is the daemon's, as the configuration or, also if it is refused, as a retired
+ * one. */
 static bool put_in_force(struct daemon *daemon, struct config *config, struct daemon_reloaded *reloaded,
                          struct config_error *error)
 {
@@ -151,10 +153,9 @@ static bool put_in_force(struct daemon *daemon, struct config *config, struct da
     bool done = change_engine(daemon, config, reloaded, error);
     if (routes && !keeper_settle(&daemon->keeper, done, late.text, sizeof(late.text)))
         log_warning("routes that are no longer wanted may be left: %s", late.text);
-    if (done) {
-        daemon->retired = daemon->config;
+    daemon->retired = done ? daemon->config : config;
+    if (done)
         daemon->config = config;
-    }
     return done;
 }
 
@@ -184,7 +185,7 @@ bool daemon_reload(struct daemon *daemon, struct daemon_reloaded *reloaded, stru
         config_compare(daemon->config, config, &reloaded->changed);
         done =
             config_reloadable(daemon->config, config, error) && put_in_force(daemon, config, reloaded, error);
-        if (!done)
+        if (!done && daemon->retired != config)
             config_free(config);
     }
     notify_supervisor("READY=1");
