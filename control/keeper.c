@@ -2,9 +2,10 @@
 /*
  * Messages are single bytes over a pair of SOCK_SEQPACKET sockets, with a number behind them: MESSAGE_OPEN
  * has that of the file, 0 being the configuration; MESSAGE_PREPARE the fingerprint; MESSAGE_SETTLE whether it
- * was done. End of file is what the kernel says when the daemon has ended, in whatever way. Signals meant for
- * the daemon, which a terminal or a supervisor sends to the whole group, are blocked: the keeper ends after
- * the daemon.
+ * was done. Those that are answered have a serial number, which the answer repeats: one that comes too late
+ * is not taken for that to a later question. End of file is what the kernel says when the daemon has ended,
+ * in whatever way. Signals meant for the daemon, which a terminal or a supervisor sends to the whole group,
+ * are blocked: the keeper ends after the daemon.
  */
 #include "control/keeper.h"
 
@@ -42,14 +43,14 @@ enum {
 
 struct request {
     uint8_t message;
-    uint64_t number;
+    uint64_t number, serial;
 } __attribute__((packed));
 
 /* The answer to MESSAGE_OPEN: an errno, and with 0 the file beside it. To the others about a reload: a
  * sentence, empty if all is well. */
 struct answer {
     int error;
-    uint8_t to; /* the message */
+    uint64_t serial; /* of the request */
     char text[512];
 };
 
@@ -58,9 +59,9 @@ union control_buffer {
     char bytes[CMSG_SPACE(sizeof(int))];
 };
 
-static void answer_with(int socket, int file, int error)
+static void answer_with(int socket, uint64_t serial, int file, int error)
 {
-    struct answer answer = {.error = error, .to = MESSAGE_OPEN};
+    struct answer answer = {.error = error, .serial = serial};
     union control_buffer control;
     struct iovec part = {.iov_base = &answer, .iov_len = sizeof(answer)};
     struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
@@ -84,10 +85,10 @@ static const char *file_path(const struct keeper_options *options, uint64_t numb
     return number <= options->file_count ? options->files[number - 1] : "";
 }
 
-static void serve_file(int socket, const char *path)
+static void serve_file(int socket, uint64_t serial, const char *path)
 {
     int file = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* a FIFO must not hold the keeper */
-    answer_with(socket, file, file < 0 ? errno : 0);
+    answer_with(socket, serial, file, file < 0 ? errno : 0);
     if (file >= 0)
         close(file);
 }
@@ -135,7 +136,7 @@ static void answer_again(int directory)
 static void change_routes(int socket, const struct keeper_options *options, const struct request *request,
                           struct setup_change *change)
 {
-    struct answer answer = {.to = request->message};
+    struct answer answer = {.serial = request->serial};
     struct setup_change_options wanted = {.directory = options->state->directory,
                                           .path = options->config,
                                           .device = options->device,
@@ -160,7 +161,7 @@ static int serve(int socket, const struct keeper_options *options)
         if (length <= 0 || message == MESSAGE_FINISH)
             return end(options, length > 0, leave);
         if (message == MESSAGE_OPEN)
-            serve_file(socket, file_path(options, request.number));
+            serve_file(socket, request.serial, file_path(options, request.number));
         else if (message == MESSAGE_LEAVE)
             leave = true;
         else if (message == MESSAGE_ANSWER_AGAIN)
@@ -208,6 +209,7 @@ bool keeper_start(struct keeper *keeper, const struct keeper_options *options)
     int error = errno;
     close(ends[1]);
     keeper->socket = ends[0];
+    keeper->patience = PATIENCE_WITH_ROUTES;
     if (keeper->process > 0)
         return true;
     close(ends[0]);
@@ -255,14 +257,21 @@ bool keeper_gone(const struct keeper *keeper)
 static int ask(const struct keeper *keeper, uint8_t message, uint64_t number, int milliseconds,
                struct answer *answer, int *file)
 {
-    struct request request = {.message = message, .number = number};
+    static uint64_t last_serial;
+    struct request request = {.message = message, .number = number, .serial = ++last_serial};
+    int status;
     *file = -1;
     if (keeper_gone(keeper))
         return EPIPE;
     if (send(keeper->socket, &request, sizeof(request), MSG_NOSIGNAL | MSG_DONTWAIT) !=
         (ssize_t)sizeof(request))
         return errno == EAGAIN ? ETIMEDOUT : EPIPE;
-    return receive(keeper, milliseconds, answer, file);
+    do {
+        if (*file >= 0)
+            close(*file);
+        status = receive(keeper, milliseconds, answer, file);
+    } while (status == 0 && answer->serial != request.serial);
+    return status;
 }
 
 static int open_numbered(const struct keeper *keeper, unsigned number)
@@ -289,12 +298,12 @@ static bool ask_about_routes(const struct keeper *keeper, uint8_t message, uint6
 {
     struct answer answer;
     int file;
-    int status = ask(keeper, message, number, PATIENCE_WITH_ROUTES, &answer, &file);
-    if (status == 0 && answer.to == message && answer.error == 0)
-        return true;
+    int status = ask(keeper, message, number, keeper->patience, &answer, &file);
     if (file >= 0)
         close(file);
-    if (status == 0 && answer.to == message)
+    if (status == 0 && answer.error == 0)
+        return true;
+    if (status == 0)
         snprintf(error, size, "%s", answer.text);
     else
         snprintf(error, size,
@@ -302,20 +311,24 @@ static bool ask_about_routes(const struct keeper *keeper, uint8_t message, uint6
     return false;
 }
 
+static void tell(const struct keeper *keeper, char message)
+{
+    ssize_t sent = send(keeper->socket, &message, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    (void)sent; /* a keeper that is gone is noticed; one that is stopped has enough to do when it goes on */
+}
+
+/* What the keeper may do yet when it is not waited for any more is to be taken back. */
 bool keeper_prepare(const struct keeper *keeper, uint64_t fingerprint, char *error, size_t size)
 {
-    return ask_about_routes(keeper, MESSAGE_PREPARE, fingerprint, error, size);
+    if (ask_about_routes(keeper, MESSAGE_PREPARE, fingerprint, error, size))
+        return true;
+    tell(keeper, MESSAGE_SETTLE);
+    return false;
 }
 
 bool keeper_settle(const struct keeper *keeper, bool done, char *error, size_t size)
 {
     return ask_about_routes(keeper, MESSAGE_SETTLE, done, error, size);
-}
-
-static void tell(const struct keeper *keeper, char message)
-{
-    ssize_t sent = send(keeper->socket, &message, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
-    (void)sent; /* a keeper that is gone is noticed; one that is stopped has enough to do when it goes on */
 }
 
 void keeper_answer_again(const struct keeper *keeper)

@@ -29,6 +29,7 @@
 struct keeper {
     pid_t process;
     int socket;
+    int patience; /* milliseconds, with a keeper that is setting up routes */
 };
 
 struct keeper_options {
@@ -54,8 +55,8 @@ int keeper_open_file(const struct keeper *keeper, unsigned number);
 
 /*
  * A reload: before the engine changes, with the setup_fingerprint() of the new configuration; and after, to
- * keep what was prepared or to take it back. False with a sentence: nothing was changed; or, of the latter,
- * the keeper does not answer.
+ * keep what was prepared or to take it back. False with a sentence: nothing was changed, or what still is
+ * will be taken back; or, of the latter, the keeper does not answer.
  */
 bool keeper_prepare(const struct keeper *keeper, uint64_t fingerprint, char *error, size_t size);
 bool keeper_settle(const struct keeper *keeper, bool done, char *error, size_t size);

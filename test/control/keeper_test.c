@@ -218,6 +218,67 @@ static void test_stopped_keeper_is_not_waited_for(void **context)
     assert_true(keeper_finish(&keeper));
 }
 
+/* The question was given up, its answer comes while another is waited for. */
+static void test_late_answer_is_not_the_next_ones(void **context)
+{
+    struct keeper keeper;
+    (void)context;
+    int fd = open(config, O_WRONLY | O_CREAT, 0600);
+    assert_true(fd >= 0);
+    close(fd);
+    start(&keeper);
+    assert_int_equal(kill(keeper.process, SIGSTOP), 0);
+    assert_int_equal(keeper_open_config(&keeper), -1);
+    assert_int_equal(errno, ETIMEDOUT);
+    pid_t waker = fork();
+    if (waker == 0) {
+        usleep(200000);
+        _exit(kill(keeper.process, SIGCONT));
+    }
+    assert_int_equal(keeper_open_file(&keeper, 5), -1); /* there is no such file */
+    assert_int_equal(errno, ENOENT);
+    assert_int_equal(waitpid(waker, NULL, 0), waker);
+    assert_true(keeper_finish(&keeper));
+}
+
+/* Routes that come too late for their reload do not stay. */
+static void test_late_routes_are_taken_back(void **context)
+{
+    static const char text[] = "plane: {name: test0}\n"
+                               "nat64: [{prefix: \"2001:db8:64::/96\", pool: [{address: 192.0.2.1}]}]\n";
+    struct keeper keeper;
+    struct config_error problem;
+    char error[512] = "";
+    (void)context;
+    machine_need();
+    int device = machine_device("test0");
+    assert_int_equal(system("ip link set test0 up"), 0);
+    int fd = open(config, O_WRONLY | O_CREAT, 0600);
+    assert_int_equal(write(fd, text, sizeof(text) - 1), sizeof(text) - 1);
+    close(fd);
+    struct config *parsed = config_load(config, &problem);
+    assert_non_null(parsed);
+    uint64_t fingerprint = setup_fingerprint(parsed);
+    config_free(parsed);
+    start(&keeper);
+    struct changes *changes = changes_create(state.directory);
+    assert_non_null(changes);
+    changes_close(changes);
+    assert_true(keeper_prepare(&keeper, fingerprint, error, sizeof(error)));
+    assert_int_equal(system("ip route show | grep -q '192.0.2.1 dev test0'"), 0);
+    assert_true(keeper_settle(&keeper, false, error, sizeof(error)));
+    assert_int_not_equal(system("ip route show | grep -q '192.0.2.1 dev test0'"), 0);
+    assert_int_equal(kill(keeper.process, SIGSTOP), 0);
+    keeper.patience = 100;
+    assert_false(keeper_prepare(&keeper, fingerprint, error, sizeof(error)));
+    assert_non_null(strstr(error, "does not answer"));
+    assert_int_equal(kill(keeper.process, SIGCONT), 0);
+    close(keeper_open_config(&keeper)); /* answered after the others */
+    assert_int_not_equal(system("ip route show | grep -q '192.0.2.1 dev test0'"), 0);
+    assert_true(keeper_finish(&keeper));
+    close(device);
+}
+
 static void test_proxy_entries_are_made_again(void **context)
 {
     struct keeper keeper;
@@ -252,6 +313,8 @@ int main(void)
         FILE_TEST(test_leaves_when_told),
         FILE_TEST(test_end_is_noticed),
         FILE_TEST(test_stopped_keeper_is_not_waited_for),
+        FILE_TEST(test_late_answer_is_not_the_next_ones),
+        FILE_TEST(test_late_routes_are_taken_back),
         FILE_TEST(test_proxy_entries_are_made_again),
     };
     return cmocka_run_group_tests(tests, machine_enter, NULL);
