@@ -156,7 +156,8 @@ struct record {
             uint8_t kind; /* enum record_kind */
             uint8_t
                 counted; /* in the count of a subscriber: how many bits that one has, plus one; 0: in none */
-            uint8_t spare[6];
+            uint16_t generation; /* so that no later session of the record has the same tail */
+            uint8_t spare[4];
         };
         uint64_t tail; /* the same as one word: `counted` changes while the session lives, see below */
     };
@@ -166,7 +167,8 @@ _Static_assert(sizeof(struct record) == 64, "a record fills one cache line");
 /*
  * The count that a session is in is left by who ends it, and changed when the settings tell subscribers apart
  * by another number of bits. Both name what they found in a compare-and-swap or take it out for good, so only
- * one of them leaves that count.
+ * one of them leaves that count. What they found includes the record's generation, lest a count be changed
+ * that is another session's by then.
  */
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define COUNTED_SHIFT 8

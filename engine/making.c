@@ -389,7 +389,8 @@ TABLE_FUNCTION bool fill_record(const struct actor *actor, const struct session_
         .lane = (uint16_t)actor->lane,
         .users = users_make(generation, request->astray ? USERS_ASTRAY : 0, request->expires, 1),
         .kind = RECORD_NAT64,
-        .counted = (uint8_t)counted};
+        .counted = (uint8_t)counted,
+        .generation = generation};
     if (lead != NULL) {
         made->copy.pool = lead->copy.pool;
         made->copy.pool_port = lead->copy.pool_port;

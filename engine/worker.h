@@ -318,7 +318,7 @@ WIRE_INLINE void worker_find_mtus(struct worker *worker, const struct paths *pat
 /*
  * A burst or sweep begins: the settings and paths in force now stay whole until worker_leave. Announced first
  * and looked at again after that, so that whoever replaces them sees the announcement or this sees the new
- * ones.
+ * ones; which may stand where older ones stood.
  */
 WIRE_INLINE void worker_enter(struct worker *worker, nanoseconds now)
 {
@@ -331,8 +331,8 @@ WIRE_INLINE void worker_enter(struct worker *worker, nanoseconds now)
         __atomic_store_n(&worker->holds_paths, paths, __ATOMIC_RELAXED);
         __atomic_store_n(&worker->holds, worker->rules, __ATOMIC_RELAXED);
         __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    } while (worker->rules != __atomic_load_n(&engine->rules, __ATOMIC_RELAXED) ||
-             paths != __atomic_load_n(&engine->paths, __ATOMIC_RELAXED));
+    } while (worker->rules != __atomic_load_n(&engine->rules, __ATOMIC_ACQUIRE) ||
+             paths != __atomic_load_n(&engine->paths, __ATOMIC_ACQUIRE));
     worker->settings = &worker->rules->settings;
     worker_find_mtus(worker, paths);
     worker->now = now;

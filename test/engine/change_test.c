@@ -508,6 +508,56 @@ static void a_stuck_worker_stops_the_change(void **state)
     be_exact(fixture);
 }
 
+/* The worker that is not stuck takes up what is in force. */
+static bool enter_then_give_up(void *context)
+{
+    struct fixture *fixture = context;
+    struct worker *worker = engine_worker(fixture->engine, 0);
+    if (worker->passage % 2 == 1)
+        return false;
+    worker_enter(worker, fixture->now);
+    return true;
+}
+
+static void refused_settings_may_be_in_use(void **state)
+{
+    struct fixture *fixture = *state;
+    struct settings second = fixture->settings;
+    struct static_binding unused;
+    struct worker *stuck = engine_worker(fixture->engine, 1), *other = engine_worker(fixture->engine, 0);
+    fixture->range[2][0] = fixture->range[0][0];
+    fixture->range[2][0].first = to_be32(POOL + 50);
+    second.nat64[0].pool = fixture->range[2];
+    second.nat64[1].statics = &unused;
+    struct engine_change change = {
+        .settings = &second, .now = fixture->now, .wait = enter_then_give_up, .context = fixture};
+    worker_enter(stuck, fixture->now);
+    assert_false(engine_change(fixture->engine, &change, fixture->error, sizeof(fixture->error)));
+    worker_leave(stuck);
+    assert_ptr_equal(other->settings->nat64[1].statics, &unused);
+    assert_false(engine_quiet(fixture->engine));
+    worker_leave(other);
+    assert_true(engine_quiet(fixture->engine));
+    be_exact(fixture);
+}
+
+/* Whoever changes a session's count names its tail, so no other session of the record may have the same. */
+static void a_tail_is_of_one_session(void **state)
+{
+    struct fixture *fixture = *state;
+    open_flow(fixture, 1, 1);
+    const struct record *record = record_at(fixture->table, 0);
+    struct record before = *record;
+    assert_int_equal(life_phase(before.life), PHASE_LIVE);
+    fixture->now += 1000ull * SECOND;
+    engine_expire(engine_worker(fixture->engine, 0), fixture->now);
+    assert_int_equal(life_phase(record->life), PHASE_FREE);
+    open_flow(fixture, 2, 1);
+    assert_int_equal(life_phase(record->life), PHASE_LIVE);
+    assert_int_equal(record->counted, before.counted);
+    assert_true(record->tail != before.tail);
+}
+
 /* Dies where the change lets time pass. */
 static jmp_buf death;
 
@@ -704,6 +754,8 @@ int main(void)
         WITH_FIXTURE(limits_end_no_session),
         WITH_FIXTURE(subscribers_are_counted_anew),
         WITH_FIXTURE(a_stuck_worker_stops_the_change),
+        WITH_FIXTURE(refused_settings_may_be_in_use),
+        WITH_FIXTURE(a_tail_is_of_one_session),
         WITH_FIXTURE(dying_in_a_change_loses_nothing_that_stays),
         WITH_FIXTURE(what_cannot_be_brought_in_is_put_back),
         WITH_FIXTURE(a_restart_finds_the_sessions),

@@ -182,6 +182,7 @@ static void collect(struct outcome *outcome)
         copy->life &= 0xffffffff0000ff00ull; /* its end and its state */
         copy->lead = copy->lane = 0;
         copy->users = 0;
+        copy->generation = 0;
         memset(copy->spare, 0, sizeof(copy->spare));
     }
     qsort(outcome->session, outcome->n, sizeof(outcome->session[0]), compare_records);
