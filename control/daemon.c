@@ -103,6 +103,7 @@ static void on_quiet(uv_timer_t *handle)
 {
     struct daemon *daemon = handle->data;
     daemon_free_retired(daemon);
+    (void)engine_settle(daemon->engine);
     paths_watch_tidy(&daemon->paths);
     capture_tidy(daemon->engine);
 }

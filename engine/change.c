@@ -14,7 +14,9 @@
  * Sessions that stay valid are never touched, but for the subscriber's count that they are in; that, too,
  * takes two steps. Workers never wait. That a worker has begun anew is seen by
  * its count of passages. If one does not get on, or a static binding cannot be entered, the old settings come
- * back into force, without the sessions that have ended by then.
+ * back into force, without the sessions that have ended by then. The ports that were taken away for them do
+ * so only when all workers have got on: until then a port that nobody holds may be one that a worker has
+ * claimed for a binding which it is about to make.
  *
  * Who goes on being allowed is for rules_judge to say, as at a start (engine/recover.c).
  */
@@ -30,6 +32,7 @@ struct changing {
     struct worker *control;
     const struct rules *old;
     struct rules *remaining, *new;
+    bool is_stuck; /* a worker did not get on */
 };
 
 static const char stuck[] =
@@ -50,23 +53,46 @@ static void put_in_force(struct changing *changing, const struct rules *rules)
     changing->control->settings = &rules->settings;
 }
 
-/* Until each worker of the plane has ended the burst that it may be in; false: one does not. */
 _Static_assert((int)STANDING_NO_INSTANCE == (int)ENDING_INSTANCE &&
                    (int)STANDING_NO_ADDRESS == (int)ENDING_ADDRESS &&
                    (int)STANDING_NO_PORT == (int)ENDING_PORT && (int)STANDING_COUNT == (int)ENGINE_ENDINGS,
                "why a session may not go on is why it is ended");
 
-static bool workers_begin_anew(struct changing *changing)
+static void note_passages(const struct engine *engine, uint64_t seen[])
 {
-    const struct engine *engine = changing->engine;
-    uint64_t seen[WORKERS_MAXIMUM] = {0};
     atomic_settle();
     for (uint32_t i = 0; i < engine->workers; i++)
         seen[i] = atomic_load64(&engine->worker[i].passage);
-    for (uint32_t i = 0; i < engine->workers; i++)
-        while (seen[i] % 2 == 1 && atomic_load64(&engine->worker[i].passage) == seen[i])
-            if (!wait(changing))
+}
+
+static bool is_in_passage(const struct engine *engine, uint32_t worker, const uint64_t seen[])
+{
+    return seen[worker] % 2 == 1 && atomic_load64(&engine->worker[worker].passage) == seen[worker];
+}
+
+/* Until each worker of the plane has ended the burst that it may be in; false: one does not. */
+static bool workers_begin_anew(struct changing *changing)
+{
+    uint64_t seen[WORKERS_MAXIMUM] = {0};
+    note_passages(changing->engine, seen);
+    for (uint32_t i = 0; i < changing->engine->workers; i++)
+        while (is_in_passage(changing->engine, i, seen))
+            if (!wait(changing)) {
+                changing->is_stuck = true;
                 return false;
+            }
+    return true;
+}
+
+bool engine_settle(struct engine *engine)
+{
+    if (!engine->owes_ports)
+        return true;
+    for (uint32_t i = 0; i < engine->workers; i++)
+        if (is_in_passage(engine, i, engine->owes_since))
+            return false;
+    pool_permit(engine->table, engine->rules);
+    engine->owes_ports = false;
     return true;
 }
 
@@ -233,9 +259,14 @@ static bool put_back(struct changing *changing)
     statics_remove(changing->control, changing->new, changing->old);
     pool_restrict(table, changing->old, changing->new);
     write_identities(table, changing->old);
-    pool_permit(table, changing->old);
+    if (!changing->is_stuck)
+        pool_permit(table, changing->old);
     bool whole = statics_add(changing->control, changing->old) == NULL;
     put_in_force(changing, changing->old);
+    if (changing->is_stuck) {
+        note_passages(changing->engine, changing->engine->owes_since);
+        changing->engine->owes_ports = true;
+    }
     return whole;
 }
 
@@ -282,7 +313,7 @@ bool engine_change(struct engine *engine, struct engine_change *change, char *er
                                 .remaining = draft(engine, 0),
                                 .new = draft(engine, 1)};
     const char *problem = NULL;
-    while (problem == NULL && !engine_quiet(engine))
+    while (problem == NULL && !(engine_settle(engine) && engine_quiet(engine)))
         problem = wait(&changing) ? NULL : stuck;
     worker_enter(changing.control, change->now);
     if (problem == NULL)

@@ -116,7 +116,9 @@ nanoseconds engine_next_deadline(const struct worker *worker);
  * were refused, may be freed once engine_quiet(engine) has returned true.
  *
  * False with a sentence if the settings do not fit the geometry, if a new static binding cannot be entered,
- * or if `wait` gave up: then the old settings are in force, but sessions that were to go may have ended.
+ * or if `wait` gave up: then the old settings are in force, but sessions that were to go may have ended. In
+ * the last case ports that were to go are not given out before engine_settle(engine) has returned true: to be
+ * called now and then, for it does not wait.
  */
 enum { ENGINE_ENDINGS = 4 };
 enum engine_ending {
@@ -134,6 +136,7 @@ struct engine_change {
 };
 bool engine_change(struct engine *engine, struct engine_change *change, char *error, size_t size);
 bool engine_quiet(struct engine *engine);
+bool engine_settle(struct engine *engine);
 
 /* The same without `wait`. */
 bool engine_replace_settings(struct engine *engine, const struct settings *settings, nanoseconds now,

@@ -114,6 +114,8 @@ struct engine {
     uint32_t workers;
     struct captures captures;
     struct rules drafts[3]; /* the rules in force, and room for what a change goes through, see change.c */
+    bool owes_ports;        /* of the rules in force some are not available yet */
+    uint64_t owes_since[WORKERS_MAXIMUM]; /* passages then */
     struct engine_continued continued;
     uint64_t icmp_arrival __attribute__((aligned(64))); /* atomic; rate limit of ICMP errors, see reply.c */
     struct waiting waiting;

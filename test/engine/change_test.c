@@ -508,6 +508,34 @@ static void a_stuck_worker_stops_the_change(void **state)
     be_exact(fixture);
 }
 
+/* A port that a worker has claimed and not used yet is nobody's, but not free: not when the rules come back.
+ */
+static void a_stuck_workers_claim_is_kept(void **state)
+{
+    struct fixture *fixture = *state;
+    struct settings second = fixture->settings;
+    struct worker *worker = engine_worker(fixture->engine, 1);
+    struct session_request request = {.key = {.client_port = to_be16(3000), .transport = TRANSPORT_UDP}};
+    fixture->range[2][0] = fixture->range[0][0];
+    fixture->range[2][0].first = to_be32(POOL + 50);
+    second.nat64[0].pool = fixture->range[2];
+    struct engine_change change = {.settings = &second, .now = fixture->now, .wait = give_up};
+    worker_enter(worker, fixture->now);
+    assert_true(pool_claim(worker, &request));
+    uint16_t port = from_be16(request.pool_port);
+    const struct port_map *map = port_map_at(fixture->table, request.address, TRANSPORT_UDP);
+    assert_false(engine_change(fixture->engine, &change, fixture->error, sizeof(fixture->error)));
+    assert_false(engine_settle(fixture->engine));
+    assert_false(map->available[port / 64] >> (port % 64) & 1);
+    nat64_unclaim(worker, &request);
+    worker_leave(worker);
+    assert_true(engine_settle(fixture->engine));
+    assert_true(map->available[port / 64] >> (port % 64) & 1);
+    assert_int_equal(map->free, 65536 - 1024);
+    open_flow(fixture, 1, 1);
+    be_exact(fixture);
+}
+
 /* The worker that is not stuck takes up what is in force. */
 static bool enter_then_give_up(void *context)
 {
@@ -754,6 +782,7 @@ int main(void)
         WITH_FIXTURE(limits_end_no_session),
         WITH_FIXTURE(subscribers_are_counted_anew),
         WITH_FIXTURE(a_stuck_worker_stops_the_change),
+        WITH_FIXTURE(a_stuck_workers_claim_is_kept),
         WITH_FIXTURE(refused_settings_may_be_in_use),
         WITH_FIXTURE(a_tail_is_of_one_session),
         WITH_FIXTURE(dying_in_a_change_loses_nothing_that_stays),
