@@ -22,6 +22,7 @@ enum {
     CONNECT_SECONDS = 5,
     URL_MAXIMUM = 4096,
     SILENCE_SECONDS = 10, /* a daemon that sends nothing for so long is stopped or overloaded */
+    CHANGE_SECONDS = 150, /* ... unless it is to change something: routes, or millions of sessions */
 };
 
 struct exchange {
@@ -150,13 +151,13 @@ bool client_ask(const struct client *client, const char *method, const char *pat
 {
     struct exchange *exchange = calloc(1, sizeof(*exchange));
     CURL *curl = curl_easy_init();
-    bool done = false;
+    bool done = false, changes = strcmp(method, "POST") == 0;
     if (exchange != NULL && curl != NULL) {
         *exchange = (struct exchange){.curl = curl, .line = line, .context = context};
         prepare(client, exchange, path);
         curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
-        curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, (long)SILENCE_SECONDS);
-        if (strcmp(method, "POST") == 0)
+        curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, (long)(changes ? CHANGE_SECONDS : SILENCE_SECONDS));
+        if (changes)
             curl_easy_setopt(curl, CURLOPT_POSTFIELDS, "");
         done = perform(client, exchange);
     }
