@@ -77,6 +77,9 @@ bool changes_append(struct changes *changes, const struct change *change);
 /* The same without waiting for the disk: many of a kind, and then changes_sync before they are made. */
 bool changes_append_unsynced(struct changes *changes, const struct change *change);
 
+/* If it is on the list that was left, it is wanted as if it were appended again; else nothing happens. */
+void changes_want(struct changes *changes, const struct change *change);
+
 /* Writes all through to the disk. False and errno if that failed. */
 bool changes_sync(struct changes *changes);
 

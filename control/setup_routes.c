@@ -69,13 +69,22 @@ static struct network *missing(const struct setup *setup, const struct network *
     return NULL;
 }
 
-static bool record_all(const struct setup *setup, const struct network *to, size_t count)
+/*
+ * Records those of `to` that are missing, which stand in the same order. Of the others those on the list are
+ * still wanted, and what is not there somebody else has made: it is not ours to undo.
+ */
+static bool record_all(const struct setup *setup, const struct network *to, size_t count,
+                       const struct network *wanted)
 {
     struct change change = {.kind = CHANGE_ROUTE};
     snprintf(change.before, sizeof(change.before), "%s", setup->config->plane.name);
     for (size_t i = 0; i < count; i++) {
         network_print(&to[i], change.subject);
-        if (!changes_append_unsynced(setup->changes, &change))
+        if (network_order(&to[i], wanted) != 0)
+            changes_want(setup->changes, &change);
+        else if (changes_append_unsynced(setup->changes, &change))
+            wanted++;
+        else
             return false;
     }
     return changes_sync(setup->changes);
@@ -129,13 +138,14 @@ bool setup_routes(const struct setup *setup, const struct network *to, size_t co
         return true;
     if (setup->fingerprint != NULL)
         return sum_up(setup, to, count);
-    if (!record_all(setup, to, count)) {
-        snprintf(error, size, "cannot record the routes to %s: %s", what, strerror(errno));
-        return false;
-    }
     struct network *wanted = missing(setup, to, count, &wanted_count);
     if (wanted == NULL) {
         snprintf(error, size, "out of memory; free some and try again");
+        return false;
+    }
+    if (!record_all(setup, to, count, wanted)) {
+        snprintf(error, size, "cannot record the routes to %s: %s", what, strerror(errno));
+        free(wanted);
         return false;
     }
     int problem = netlink_routes_add(setup->netlink, wanted, wanted_count, setup->index, &failed);

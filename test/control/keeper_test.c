@@ -241,15 +241,12 @@ static void test_late_answer_is_not_the_next_ones(void **context)
     assert_true(keeper_finish(&keeper));
 }
 
-/* Routes that come too late for their reload do not stay. */
-static void test_late_routes_are_taken_back(void **context)
+/* The device up, a list of changes, a configuration that wants a route, and a keeper. */
+static int start_with_routes(struct keeper *keeper, uint64_t *fingerprint)
 {
     static const char text[] = "plane: {name: test0}\n"
                                "nat64: [{prefix: \"2001:db8:64::/96\", pool: [{address: 192.0.2.1}]}]\n";
-    struct keeper keeper;
     struct config_error problem;
-    char error[512] = "";
-    (void)context;
     machine_need();
     int device = machine_device("test0");
     assert_int_equal(system("ip link set test0 up"), 0);
@@ -258,24 +255,62 @@ static void test_late_routes_are_taken_back(void **context)
     close(fd);
     struct config *parsed = config_load(config, &problem);
     assert_non_null(parsed);
-    uint64_t fingerprint = setup_fingerprint(parsed);
+    *fingerprint = setup_fingerprint(parsed);
     config_free(parsed);
-    start(&keeper);
+    start(keeper);
     struct changes *changes = changes_create(state.directory);
     assert_non_null(changes);
     changes_close(changes);
+    return device;
+}
+
+static bool has_route(void)
+{
+    return system("ip route show | grep -q '192.0.2.1 dev test0'") == 0;
+}
+
+/* Routes that come too late for their reload do not stay. */
+static void test_late_routes_are_taken_back(void **context)
+{
+    struct keeper keeper;
+    uint64_t fingerprint;
+    char error[512] = "";
+    (void)context;
+    int device = start_with_routes(&keeper, &fingerprint);
     assert_true(keeper_prepare(&keeper, fingerprint, error, sizeof(error)));
-    assert_int_equal(system("ip route show | grep -q '192.0.2.1 dev test0'"), 0);
+    assert_true(has_route());
     assert_true(keeper_settle(&keeper, false, error, sizeof(error)));
-    assert_int_not_equal(system("ip route show | grep -q '192.0.2.1 dev test0'"), 0);
+    assert_false(has_route());
     assert_int_equal(kill(keeper.process, SIGSTOP), 0);
     keeper.patience = 100;
     assert_false(keeper_prepare(&keeper, fingerprint, error, sizeof(error)));
     assert_non_null(strstr(error, "does not answer"));
     assert_int_equal(kill(keeper.process, SIGCONT), 0);
     close(keeper_open_config(&keeper)); /* answered after the others */
-    assert_int_not_equal(system("ip route show | grep -q '192.0.2.1 dev test0'"), 0);
+    assert_false(has_route());
     assert_true(keeper_finish(&keeper));
+    close(device);
+}
+
+/* A route that somebody else has made is used, and stays. */
+static void test_routes_of_others_are_left_alone(void **context)
+{
+    struct keeper keeper;
+    uint64_t fingerprint;
+    char error[512] = "";
+    (void)context;
+    int device = start_with_routes(&keeper, &fingerprint);
+    assert_int_equal(system("ip route add 192.0.2.1 dev test0"), 0);
+    assert_true(keeper_prepare(&keeper, fingerprint, error, sizeof(error)));
+    assert_true(keeper_settle(&keeper, false, error, sizeof(error)));
+    assert_true(has_route());
+    assert_true(keeper_prepare(&keeper, fingerprint, error, sizeof(error)));
+    assert_true(keeper_settle(&keeper, true, error, sizeof(error)));
+    assert_true(has_route());
+    assert_int_equal(system("ip -6 route show | grep -q '2001:db8:64::/96 dev test0'"), 0);
+    assert_true(keeper_finish(&keeper));
+    assert_true(has_route());
+    assert_int_not_equal(system("ip -6 route show | grep -q '2001:db8:64::/96 dev test0'"), 0);
     close(device);
 }
 
@@ -315,6 +350,7 @@ int main(void)
         FILE_TEST(test_stopped_keeper_is_not_waited_for),
         FILE_TEST(test_late_answer_is_not_the_next_ones),
         FILE_TEST(test_late_routes_are_taken_back),
+        FILE_TEST(test_routes_of_others_are_left_alone),
         FILE_TEST(test_proxy_entries_are_made_again),
     };
     return cmocka_run_group_tests(tests, machine_enter, NULL);
