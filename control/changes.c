@@ -23,7 +23,8 @@
 
 enum {
     LINE_MAXIMUM = 256,
-    LIST_MAXIMUM = 16 << 20, /* bytes; as many routes as siit may have take less, see setup_siit.c */
+    /* Bytes; twice as many routes as siit may have take less, see setup_siit.c: a reload has old and new. */
+    LIST_MAXIMUM = 64 << 20,
 };
 
 struct changes {

@@ -260,6 +260,27 @@ static void test_what_was_added_can_be_forgotten(void **state)
     changes_free(&list);
 }
 
+/* While a reload replaces all mappings, the old routes are on the list and the new ones. */
+static void test_twice_as_many_routes_as_there_may_be(void **state)
+{
+    enum { ROUTES = 2 << 18 };
+    struct change route = change(CHANGE_ROUTE, "", "isthmus89012345", "");
+    struct changes *changes = changes_create(directory);
+    struct change_list list;
+    (void)state;
+    assert_non_null(changes);
+    for (uint32_t i = 0; i < ROUTES; i++) {
+        snprintf(route.subject, sizeof(route.subject), "198.%u.%u.%u/32", 100 + (i >> 16), i >> 8 & 255,
+                 i & 255);
+        if (!changes_append_unsynced(changes, &route))
+            fail();
+    }
+    changes_close(changes);
+    assert_int_equal(changes_read(directory, &list), 0);
+    assert_int_equal(list.count, ROUTES);
+    changes_free(&list);
+}
+
 #define FILE_TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -275,6 +296,7 @@ int main(void)
         FILE_TEST(test_goes_on_with_what_was_left),
         FILE_TEST(test_without_an_earlier_run_nothing_is_unwanted),
         FILE_TEST(test_what_was_added_can_be_forgotten),
+        FILE_TEST(test_twice_as_many_routes_as_there_may_be),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
