@@ -361,7 +361,7 @@ static void random_bytes_do_no_harm(void **state)
         uint8_t *bytes = malloc(length);
         struct packet packet = {.buffer = bytes, .capacity = length, .length = length};
         for (uint32_t j = 0; j < length; j++)
-            bytes[j] = random() % 3 == 0 ? (uint8_t)random() : (uint8_t)(random() % 4 * 20);
+            bytes[j] = (uint8_t)(random() % 3 == 0 ? random() : random() % 4 * 20);
         bytes[0] = (uint8_t)(i % 2 == 0 ? 0x60 : 0x45 + random() % 3);
         packet_describe_quoted(bytes, length, &found);
         packet_describe(&packet, &found);
