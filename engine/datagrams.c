@@ -90,6 +90,21 @@ static struct datagram_order *order_of(struct datagrams *datagrams, const struct
                                                : &datagrams->settled[datagram->key.instance];
 }
 
+/*
+ * The latest in its order of age. Whoever is older ends no later, which is so anyway unless new settings have
+ * made the time shorter; each is looked at but once for that.
+ */
+static void append_by_age(struct datagrams *datagrams, const struct datagram *datagram)
+{
+    struct datagram_order *order = order_of(datagrams, datagram);
+    uint32_t before = order->last;
+    while (before != NO_DATAGRAM && datagrams->datagram[before].deadline > datagram->deadline) {
+        datagrams->datagram[before].deadline = datagram->deadline;
+        before = datagrams->datagram[before].by_age.before;
+    }
+    append(datagrams, order, BY_AGE, index_of(datagrams, datagram));
+}
+
 static struct datagram *first_of(const struct datagrams *datagrams, const struct datagram_order *order)
 {
     return order->first == NO_DATAGRAM ? NULL : &datagrams->datagram[order->first];
@@ -188,7 +203,7 @@ struct datagram *datagrams_add(struct datagrams *datagrams, const struct datagra
     datagram->record = NO_RECORD;
     datagram->next = *chain;
     *chain = index + 1;
-    append(datagrams, order_of(datagrams, datagram), BY_AGE, index);
+    append_by_age(datagrams, datagram);
     if (place->datagrams++ == 0)
         place->order = (struct datagram_order){NO_DATAGRAM, NO_DATAGRAM};
     append(datagrams, &place->order, BY_SOURCE, index);
@@ -218,7 +233,7 @@ void datagrams_settle(struct datagrams *datagrams, struct datagram *datagram, en
     take_out(datagrams, order_of(datagrams, datagram), BY_AGE, index);
     datagram->state = (uint8_t)state;
     datagram->deadline = deadline;
-    append(datagrams, order_of(datagrams, datagram), BY_AGE, index);
+    append_by_age(datagrams, datagram);
 }
 
 /* --- pieces -------------------------------------------------------------------------------------- */

@@ -11,8 +11,9 @@
  * A datagram is forgotten when all of it has passed, or some seconds (nat64.timeouts.fragment) after its
  * state last changed, or when it has to yield. Two orders of age tell which is the oldest: of those that
  * wait, which hold memory, and of all others. They are kept for each instance, since each has its own
- * time-out; another order is kept for each source, which may have only a share of everything. Sources are
- * told apart by a seeded hash: that two of them share a share does happen, but cannot be aimed at.
+ * time-out, which a reload may change: a shorter one ends those that are older, too; another order is kept
+ * for each source, which may have only a share of everything. Sources are told apart by a seeded hash: that
+ * two of them share a share does happen, but cannot be aimed at.
  *
  * Only the table is here; what is done to fragments is in fragments.c.
  */

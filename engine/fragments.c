@@ -185,15 +185,21 @@ static void end(struct worker *worker, struct datagram *datagram, enum verdict v
     datagrams_remove(&worker->fragments->datagrams, datagram);
 }
 
-/* rfc: 6146-3.4-h, 6146-3.4-i, 6146-3.4-j */
-static nanoseconds deadline_of(const struct worker *worker, uint8_t instance)
+/*
+ * When a datagram of the instance ends that begins to wait, or gets on, now.
+ * rfc: 6146-3.4-h, 6146-3.4-i, 6146-3.4-j
+ */
+static nanoseconds new_deadline(struct worker *worker, uint8_t instance)
 {
-    return worker->now + worker->settings->nat64[instance].timeouts.fragment * NANOSECONDS;
+    nanoseconds deadline = worker->now + worker->settings->nat64[instance].timeouts.fragment * NANOSECONDS;
+    if (deadline < worker->fragments_due)
+        worker->fragments_due = deadline;
+    return deadline;
 }
 
 static void settle(struct worker *worker, struct datagram *datagram, enum datagram_state state)
 {
-    nanoseconds deadline = deadline_of(worker, datagram->key.instance);
+    nanoseconds deadline = new_deadline(worker, datagram->key.instance);
     datagrams_settle(&worker->fragments->datagrams, datagram, state, deadline);
 }
 
@@ -345,10 +351,8 @@ static struct datagram *datagram_of(struct worker *worker, const struct fragment
     if (datagram != NULL)
         return datagram;
     uint32_t source = datagrams_source(datagrams, &fragment->key, fragment->prefix);
-    nanoseconds deadline = deadline_of(worker, fragment->key.instance);
+    nanoseconds deadline = new_deadline(worker, fragment->key.instance);
     make_place(worker, source);
-    if (deadline < worker->fragments_due)
-        worker->fragments_due = deadline;
     return datagrams_add(datagrams, &fragment->key, source, deadline);
 }
 

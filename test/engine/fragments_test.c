@@ -529,6 +529,29 @@ static void an_overdue_datagram_is_not_found(void **state)
     assert_int_equal(counted(fixture, VERDICT_FRAGMENT_TIMEOUT), 1);
 }
 
+/* A reload makes the time shorter: what waits since before does not keep what has come later. */
+static void a_shorter_time_is_kept(void **state)
+{
+    struct fixture *fixture = *state;
+    char error[128];
+    fixture->settings.nat64[0].timeouts.fragment = 3600;
+    start_engine(fixture, 0, 0);
+    struct settings shorter = fixture->settings;
+    shorter.nat64[0].timeouts.fragment = FRAGMENT_SECONDS;
+    stray(fixture, 0x05000001, 1, 8, 800); /* waits */
+    stray(fixture, 0x05000002, 2, 0, 800); /* has passed, and others are to come */
+    assert_true(engine_replace_settings(fixture->engine, &shorter, fixture->now, error, sizeof(error)));
+    fixture->now += SECOND;
+    stray(fixture, 0x05000003, 3, 8, 800);
+    stray(fixture, 0x05000004, 4, 0, 800);
+    assert_int_equal(held(fixture).datagrams, 4);
+    fixture->now += 2ull * SECOND;
+    assert_true(engine_next_deadline(fixture->worker) <= fixture->now);
+    engine_expire(fixture->worker, fixture->now);
+    assert_nothing_is_kept(fixture);
+    assert_int_equal(counted(fixture, VERDICT_FRAGMENT_TIMEOUT), 2);
+}
+
 /* --- the rest ------------------------------------------------------------------------------------------- */
 
 /* The binding goes while a datagram is under way: nothing passes by it any more. */
@@ -639,6 +662,7 @@ int main(void)
         IN_AN_ENGINE(a_flood_from_everywhere),
         IN_AN_ENGINE(what_stays_alone_ends_in_time),
         IN_AN_ENGINE(an_overdue_datagram_is_not_found),
+        IN_AN_ENGINE(a_shorter_time_is_kept),
         IN_AN_ENGINE(settings_change_between_fragments),
         IN_AN_ENGINE(a_session_counts_all_fragments),
         IN_AN_ENGINE(what_is_not_pulled_is_forgotten),
