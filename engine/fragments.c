@@ -313,7 +313,7 @@ static enum verdict examine(struct fragment *fragment)
     return VERDICT_COUNT;
 }
 
-/* Whose it is; classify6 and classify4 have looked at the addresses. False: it is for no address of ours. */
+/* Whose it is; classify6 and classify4 look at the addresses. False: it is for no address of ours. */
 static bool identify(const struct worker *worker, struct fragment *fragment)
 {
     const struct settings *settings = worker->settings;
@@ -322,6 +322,8 @@ static bool identify(const struct worker *worker, struct fragment *fragment)
     if (fragment->description->version == 6) {
         const struct ipv6_header *header = (const void *)packet_data(fragment->packet);
         instance = instance_of(settings, &header->destination);
+        if (instance < 0)
+            return false;
         *key = (struct datagram_key){.source = header->source, .version = 6};
         key->destination = rfc6052_extract(&settings->nat64[instance].prefix, &header->destination);
     } else {
@@ -652,6 +654,14 @@ static bool take_out(struct fragments *fragments, struct datagram *datagram, str
     return true;
 }
 
+/* Settings may have been changed since it was received: another instance may have the number of its own. */
+static bool is_ours_still(const struct worker *worker, const struct datagram *datagram, struct packet *packet,
+                          struct description *description)
+{
+    struct fragment fragment = {.packet = packet, .description = description};
+    return identify(worker, &fragment) && fragment.key.instance == datagram->key.instance;
+}
+
 /* Translates what lies in the scratch memory; true if it has become one packet, false if none or several. */
 static bool send_scratch(struct worker *worker, struct datagram *datagram, struct packet *packet)
 {
@@ -661,7 +671,9 @@ static bool send_scratch(struct worker *worker, struct datagram *datagram, struc
     enum verdict verdict = packet_describe(packet, &description);
     if (verdict == VERDICT_COUNT) {
         worker_enter(worker, worker->now);
-        verdict = translate(worker, datagram, packet, &description);
+        verdict = is_ours_still(worker, datagram, packet, &description)
+                      ? translate(worker, datagram, packet, &description)
+                      : refuse(worker, datagram, VERDICT_NOT_OURS);
         if (verdict_texts[verdict].class == VERDICT_REFUSED)
             reply_error(worker, packet, &description, verdict);
         fragments->dividing = verdict_texts[verdict].class == VERDICT_DIVIDED;

@@ -582,6 +582,40 @@ static void settings_change_between_fragments(void **state)
     }
 }
 
+/* Released, and then its instance goes and another has its number: the other has nothing to do with it. */
+static void the_instance_goes_before_the_fragments_do(void **state)
+{
+    static struct piece pieces[2];
+    struct fixture *fixture = *state;
+    uint8_t buffers[2][TEST_ROOM + PIECE], out[TEST_CAPACITY];
+    struct packet in[2], made = {.buffer = out, .capacity = sizeof(out), .offset = TEST_ROOM};
+    enum verdict verdicts[2];
+    char error[128];
+    start_engine(fixture, 0, 0);
+    struct settings other = fixture->settings;
+    other.nat64[0].prefix.address.bytes[5] = 0x65;
+    other.nat64[0].static_count = 0;
+    struct packet packet = whole_packet(true, UDP, 1000, true);
+    cut(packet_data(&packet), 1000, 5, 504, 1000, &pieces[0]);
+    cut(packet_data(&packet), 1000, 5, 0, 504, &pieces[1]);
+    for (unsigned i = 0; i < 2; i++) {
+        in[i] = (struct packet){.buffer = buffers[i],
+                                .capacity = sizeof(buffers[i]),
+                                .offset = TEST_ROOM,
+                                .length = pieces[i].length};
+        memcpy(packet_data(&in[i]), pieces[i].bytes, in[i].length);
+    }
+    engine_receive(fixture->worker, in, 2, fixture->now, verdicts);
+    assert_int_equal(verdicts[1], VERDICT_FRAGMENT_HELD);
+    assert_true(engine_replace_settings(fixture->engine, &other, fixture->now, error, sizeof(error)));
+    assert_false(engine_pull(fixture->worker, &made));
+    assert_int_equal(counted(fixture, VERDICT_NOT_OURS), 2);
+    assert_int_equal(held(fixture).packets, 0);
+    uint32_t position = 0;
+    struct engine_entry entry;
+    assert_int_equal(engine_list(fixture->engine, true, &position, 1024, &entry, 1, fixture->now), 0);
+}
+
 static void a_session_counts_all_fragments(void **state)
 {
     static struct arrived arrived;
@@ -664,6 +698,7 @@ int main(void)
         IN_AN_ENGINE(an_overdue_datagram_is_not_found),
         IN_AN_ENGINE(a_shorter_time_is_kept),
         IN_AN_ENGINE(settings_change_between_fragments),
+        IN_AN_ENGINE(the_instance_goes_before_the_fragments_do),
         IN_AN_ENGINE(a_session_counts_all_fragments),
         IN_AN_ENGINE(what_is_not_pulled_is_forgotten),
         IN_AN_ENGINE(memory_is_what_is_said),
