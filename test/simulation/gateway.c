@@ -198,6 +198,13 @@ void gateway_audit(struct world *world)
         world_fails(world, "the audit: %s", wrong);
 }
 
+/* A burst or a sweep is over. */
+static void step(struct world *world)
+{
+    if (++world->gateway.steps % world->audit_every == 0)
+        gateway_audit(world);
+}
+
 static void check_pool(struct world *world)
 {
     struct engine *engine = world->gateway.engine;
@@ -388,8 +395,8 @@ static void pass_burst(struct world *world)
     for (unsigned i = 0; i < n; i++)
         free(taken[i]);
     expire_at(world, engine_next_deadline(worker));
-    if (++gateway->passes % world->audit_every == 0)
-        gateway_audit(world);
+    gateway->passes++;
+    step(world);
 }
 
 static void poll(void *context, void *argument)
@@ -424,6 +431,7 @@ static void expire(void *context, void *argument)
         struct worker *worker = engine_worker(gateway->engine, number);
         engine_expire(worker, world->clock.now);
         pull(world, worker, -1);
+        step(world);
         if (engine_next_deadline(worker) < next)
             next = engine_next_deadline(worker);
     }

@@ -172,7 +172,7 @@ struct gateway {
     unsigned waiting;
     bool polling;
     uint64_t expiring; /* when engine_expire is to be called next */
-    uint64_t passes, audits;
+    uint64_t passes, steps, audits;
     struct mapping *mappings;
     uint32_t mapping_count;
     uint32_t probes;
