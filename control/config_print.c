@@ -213,8 +213,8 @@ static bool fits(const struct config *old, const struct config *new, struct conf
         if (sums[i].wanted > sums[i].room) {
             snprintf(
                 error->text, sizeof(error->text),
-                "nat64[].limits.%s: needs restart; all together are %u, and the table was made for %u: or "
-                "lower some",
+                "nat64[].limits.%s: needs restart; their sum is %u, and the table was made for %u; to do "
+                "without, lower some",
                 sums[i].limit, sums[i].wanted, sums[i].room);
             return false;
         }

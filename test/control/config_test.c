@@ -395,12 +395,12 @@ static void test_reloadable(void **state)
     assert_change("[{address: 192.0.2.3}]", "[{address: 192.0.2.3, ports: 2000-3000}]", NULL);
     assert_change("    prefix", "    limits: {sessions: 100}\n    prefix", NULL);
     assert_change("    prefix", "    limits: {sessions: 262145}\n    prefix",
-                  "nat64[].limits.sessions: needs restart; all together are 524289, and the table was made "
-                  "for 524288: or lower some");
+                  "nat64[].limits.sessions: needs restart; their sum is 524289, and the table was made "
+                  "for 524288; to do without, lower some");
     assert_change("[{address: 192.0.2.3}]", "[{address: 192.0.2.3}], limits: {addresses: 1}", NULL);
     assert_change("[{address: 192.0.2.3}]", "[{address: 192.0.2.3}], limits: {addresses: 65}",
-                  "nat64[].limits.addresses: needs restart; all together are 129, and the table was made for "
-                  "128: or lower some");
+                  "nat64[].limits.addresses: needs restart; their sum is 129, and the table was made for "
+                  "128; to do without, lower some");
     assert_change("    prefix", "    filtering: address-dependent\n    prefix", NULL);
     assert_change("    prefix", "    limits: {sessions-per-subscriber: 7}\n    prefix", NULL);
     assert_change("    prefix", "    limits: {subscriber-prefix: 48}\n    prefix", NULL);
