@@ -32,8 +32,8 @@ static const struct command commands[] = {
      "  -c, --config FILE  configuration whose control.socket is meant (default " DEFAULT_CONFIG ")\n"
      "      --socket PATH  the control socket itself\n"
      "\n"
-     "Static bindings, time-outs and translation options take effect without a restart; if anything else\n"
-     "differs, or anything is wrong, nothing is changed.\n"},
+     "Takes over changes of nat64, siit and translation and says how many sessions they end. If anything\n"
+     "is wrong, or needs a restart, as plane, control and more room for sessions do, nothing is changed.\n"},
     {"show", command_show, "show what the running daemon does",
      "show status|sessions|bindings|counters|pools [--json] [--all] [-c FILE | --socket PATH]",
      "  status             is it ready, since when, with how many sessions\n"
@@ -50,7 +50,7 @@ static const struct command commands[] = {
      "capture [--verdict NAME[,...]] [--address ADDRESS] [--count NUMBER] [-s BYTES] [-w FILE] [-c FILE | "
      "--socket PATH]",
      "      --verdict NAMES    only packets that met one of these verdicts, which isthmus show counters\n"
-     "                         --all lists; forwarded, refused and dropped mean all of a class\n"
+     "                         --all lists, or one class: forwarded, held, refused, dropped\n"
      "      --address ADDRESS  only packets from or to this IPv4 or IPv6 address, on either side\n"
      "      --count NUMBER     end after so many packets\n"
      "  -s, --snaplen BYTES    record so much of each packet (default 2048)\n"
@@ -72,7 +72,7 @@ static void print_overview(FILE *out)
 {
     fputs("usage: isthmus COMMAND [OPTIONS]\n"
           "\n"
-          "Joins IPv6-only and IPv4-only networks: stateful NAT64 on a stock Linux machine.\n"
+          "Joins IPv6-only and IPv4-only networks on a stock Linux machine: NAT64 with state, SIIT without.\n"
           "\n",
           out);
     for (int i = 0; i < COMMANDS; i++)

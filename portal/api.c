@@ -174,7 +174,7 @@ static void read_activities(const struct daemon *daemon, const struct engine_cou
     const struct activity rows[ACTIVITIES] = {
         {"icmp-errors-sent", "engine", "ICMP errors that isthmus made itself.", engine->icmp_errors_sent},
         {"icmp-errors-suppressed", "engine",
-         "ICMP errors not made: over translation.icmp-errors-per-second, or without a nat64.address.",
+         "ICMP errors not made: over translation.icmp-errors-per-second, or without an address to come from.",
          engine->icmp_errors_suppressed},
         {"stored-syns-displaced", "engine",
          "SYNs from outside that were stored and gave way to newer ones, unanswered: at most 1024 are kept.",

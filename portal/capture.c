@@ -71,7 +71,8 @@ static bool read_verdicts(const char *list, struct capture_filter *filter, char 
                 if (*at < ' ' || *at > '~' || *at == '"' || *at == '\\')
                     *at = '?';
             snprintf(error, size,
-                     "there is no verdict %s; isthmus show counters --all lists them, and forwarded, refused "
+                     "there is no verdict %s; isthmus show counters --all lists them, and forwarded, held, "
+                     "refused "
                      "and dropped mean all of their class",
                      name);
             return false;
