@@ -381,8 +381,8 @@ static void say_instance(const struct nat64_settings *nat64)
     network_print(&prefix, text);
     for (uint32_t i = 0; i < nat64->pool_count; i++)
         addresses += nat64->pool[i].count;
-    log_info("nat64 %s: prefix %s, a pool of %u addresses, %u static bindings", nat64->name, text, addresses,
-             nat64->static_count);
+    log_info("nat64 %s: prefix %s, a pool of %u address%s, %u static binding%s", nat64->name, text, addresses,
+             addresses == 1 ? "" : "es", nat64->static_count, nat64->static_count == 1 ? "" : "s");
 }
 
 static void say_siit(const struct siit_settings *siit)
@@ -392,7 +392,8 @@ static void say_siit(const struct siit_settings *siit)
     memcpy(prefix.address, siit->prefix.address.bytes, sizeof(prefix.address));
     if (prefix.length != 0)
         network_print(&prefix, text);
-    log_info("siit %s: prefix %s, %u mappings", siit->name, text, eam_count(siit->eam));
+    uint32_t mappings = eam_count(siit->eam);
+    log_info("siit %s: prefix %s, %u mapping%s", siit->name, text, mappings, mappings == 1 ? "" : "s");
 }
 
 /* Nothing is read from there any more; a terminal or a pipe would be kept open. */
