@@ -7,12 +7,12 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 COMPARE = ROOT / "test" / "oracle" / "compare.py"
-PACKETS = "20000"
+PACKETS = "100000"
 SEED = "20261121"
 
 
 def compare(*arguments):
-    done = subprocess.run([sys.executable, COMPARE, *arguments], capture_output=True, text=True, check=False, timeout=110)
+    done = subprocess.run([sys.executable, COMPARE, *arguments], capture_output=True, text=True, check=False, timeout=280)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     return done.stdout + done.stderr
 
