@@ -369,7 +369,7 @@ static void look_for_old(struct table_file *file, const struct table_file_option
             close(fd);
             log_info("found the session table of the last run%s",
                      file->previous != NULL
-                         ? ", of another size, order or version; a new one takes its sessions over"
+                         ? ", of another size or version; a new one takes its sessions over"
                          : "");
             return;
         }
