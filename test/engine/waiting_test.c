@@ -156,6 +156,18 @@ static unsigned stored(const struct fixture *fixture)
     return count;
 }
 
+/* Those whose time is over. */
+static unsigned overdue(const struct fixture *fixture)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < WAITING_SYNS; i++) {
+        uint64_t word =
+            fixture->engine->waiting.place[i]; /* the second at which it is due is in bits 8 to 31 */
+        count += word != 0 && (word >> 8 & 0xffffff) < fixture->now / SECOND;
+    }
+    return count;
+}
+
 static void the_client_may_answer_through_another_worker(void **state)
 {
     struct fixture *fixture = *state;
@@ -197,8 +209,10 @@ static void more_than_there_is_room_for(void **state)
     unsigned kept = stored(fixture);
     assert_true(kept > WAITING_SYNS * 9 / 10);
     unsigned answered = 0;
-    for (unsigned second = 0; second < 20; second++, fixture->now += SECOND)
+    for (unsigned second = 0; second < 20; second++, fixture->now += SECOND) {
         answered += answers(fixture, 0, 0) + answers(fixture, 1, 0);
+        assert_int_equal(overdue(fixture), 0); /* nobody waits behind those that came later */
+    }
     assert_int_equal(answered, kept);
     struct engine_counters counters;
     engine_count(fixture->engine, &counters);
