@@ -39,6 +39,18 @@ struct config_siit {
     struct eam *mappings;
 };
 
+enum {
+    RA_INTERFACES_MAXIMUM = 16, /* a thing for links with hosts, of which a machine has few */
+};
+
+/* An entry of ra: what hosts of an interface are told by router advertisements. */
+struct config_ra {
+    char interface[IFNAMSIZ];
+    struct rfc6052_prefix pref64; /* length 0: the prefixes of nat64 */
+    uint32_t lifetime;            /* seconds */
+    bool rdnss, default_route;
+};
+
 struct config {
     struct {
         enum plane_type type;
@@ -52,6 +64,8 @@ struct config {
     struct settings settings;
     uint32_t siit_count;
     struct config_siit siit[SIIT_INSTANCES_MAXIMUM];
+    uint32_t ra_count;
+    struct config_ra ra[RA_INTERFACES_MAXIMUM];
     struct geometry geometry; /* of the table: sums over the instances; counters if any of them counts */
     uint32_t nat64_addresses[NAT64_INSTANCES_MAXIMUM]; /* limits.addresses of each instance */
     struct {

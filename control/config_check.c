@@ -315,11 +315,35 @@ static bool check_static_endpoints(const struct check *check)
     return true;
 }
 
+/* Advertisements go to the hosts of a link: the device has none, and neither has loopback. */
+static bool check_advertised(const struct check *check)
+{
+    static const char *const taken[] = {"all", "default", "lo"};
+    const struct config *config = check->config;
+    for (uint32_t i = 0; i < config->ra_count; i++) {
+        const char *name = config->ra[i].interface;
+        if (strcmp(name, config->plane.name) == 0)
+            return blame(check, at("ra[%u].interface", i),
+                         "%s is the device of isthmus itself; name the interface that the IPv6 hosts are on",
+                         name);
+        for (size_t n = 0; n < sizeof(taken) / sizeof(taken[0]); n++)
+            if (strcmp(name, taken[n]) == 0)
+                return blame(check, at("ra[%u].interface", i),
+                             "there are no hosts on %s; name the interface that the IPv6 hosts are on", name);
+        for (uint32_t j = 0; j < i; j++)
+            if (strcmp(name, config->ra[j].interface) == 0)
+                return blame(check, at("ra[%u].interface", i), "ra[%u] is for %s, too; keep one of the two",
+                             j, name);
+    }
+    return true;
+}
+
 bool config_check(const struct config *config, struct config_source *source, struct config_error *error)
 {
     static bool (*const checks[])(const struct check *check) = {
-        check_device_name,  check_instances, check_instance_names, check_prefixes, check_sums,
-        check_pool_entries, check_pools,     check_pool_sizes,     check_statics,  check_static_endpoints,
+        check_device_name, check_instances,        check_instance_names, check_prefixes,
+        check_sums,        check_pool_entries,     check_pools,          check_pool_sizes,
+        check_statics,     check_static_endpoints, check_advertised,
     };
     const struct check check = {.config = config, .source = source, .error = error};
     for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++)

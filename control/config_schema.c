@@ -12,6 +12,9 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "dns64/advertisement.h"
+#include "dns64/advertiser.h"
+
 static const char *const plane_types[] = {[PLANE_AUTO] = "auto", [PLANE_TUN] = "tun", NULL};
 static const char *const booleans[] = {"false", "true", NULL};
 static const char *const hairpins[] = {[SIIT_HAIRPIN_INTRINSIC] = "intrinsic",
@@ -31,6 +34,7 @@ static_assert(sizeof(transports) / sizeof(transports[0]) == TRANSPORT_COUNT + 1,
 #define IN_POOL(member)       .home = HOME_ENTRY, .offset = offsetof(struct pool_range, member)
 #define IN_SIIT(member)       .home = HOME_ENTRY, .offset = offsetof(struct config_siit, member)
 #define IN_STATIC(member)     .home = HOME_ENTRY, .offset = offsetof(struct static_binding, member)
+#define IN_RA(member)         .home = HOME_ENTRY, .offset = offsetof(struct config_ra, member)
 #define GROUP                 .rule = {.type = VALUE_GROUP}
 #define NUMBER(lowest, highest)                                                                              \
     .rule = {.type = VALUE_NUMBER, .low = (lowest), .high = (highest), .size = sizeof(uint32_t)}
@@ -382,6 +386,36 @@ const struct config_key config_keys[] = {
      IN_CONFIG(settings.translation.fragment_memory),
      .fallback = "16MiB",
      .help = "of fragments held"},
+
+    {.path = "ra",
+     .rule = {.type = VALUE_LIST, .high = RA_INTERFACES_MAXIMUM, .size = sizeof(struct config_ra)},
+     IN_CONFIG(ra),
+     .count_offset = offsetof(struct config, ra_count),
+     .fallback = "[]",
+     .help = "interfaces whose hosts are told prefix and DNS servers by router advertisements"},
+    {.path = "ra[].interface",
+     .rule = {.type = VALUE_NAME, .size = SIZE_OF(struct config_ra, interface)},
+     IN_RA(interface),
+     .help = "where to advertise"},
+    {.path = "ra[].pref64",
+     .rule = {.type = VALUE_PREFIX, .nullable = true, .size = sizeof(struct rfc6052_prefix)},
+     IN_RA(pref64),
+     .fallback = "null",
+     .help = "the prefix behind which IPv4 addresses stand; null: those of nat64"},
+    {.path = "ra[].lifetime",
+     .rule = {.type = VALUE_DURATION,
+              .low = ADVERTISED_LIFETIME_MINIMUM,
+              .high = PREF64_LIFETIME_MAXIMUM,
+              .why = "RFC 4861 section 6.2.1 forbids less than 4s between two, and two may be lost"},
+     IN_RA(lifetime),
+     .fallback = "600s",
+     .help = "how long hosts use what they were told"},
+    {.path = "ra[].rdnss", BOOLEAN, IN_RA(rdnss), .fallback = "true", .help = "announce the DNS server"},
+    {.path = "ra[].default-route",
+     BOOLEAN,
+     IN_RA(default_route),
+     .fallback = "false",
+     .help = "advertise this machine as default router, too"},
 
     {.path = "control", GROUP, .help = "the daemon itself"},
     {.path = "control.socket",

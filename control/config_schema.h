@@ -32,8 +32,8 @@ extern const struct config_key config_keys[];
 extern const size_t config_key_count;
 
 enum {
-    CONFIG_KEYS_MAXIMUM = 96, /* rows of the table */
-    CONFIG_PATH_SIZE = 128,   /* of a path with numbers, "nat64[15].pool[1023].protocols" */
+    CONFIG_KEYS_MAXIMUM = 128, /* rows of the table */
+    CONFIG_PATH_SIZE = 128,    /* of a path with numbers, "nat64[15].pool[1023].protocols" */
 
     /* struct geometry in engine/table.h */
     TABLE_SESSIONS_MINIMUM = 64,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Lifetimes below what the RFCs forbid to go below. Some are refused as errors (the schema's ranges); those
+ * Two kinds. Prefixes that hosts are told of and nothing here translates: another machine may. And
+ * lifetimes below what the RFCs forbid to go below. Some are refused as errors (the schema's ranges); those
  * of TCP are not, because laboratories want to see sessions end and busy networks to be rid of the dead, but
  * whoever takes that on should know.
  */
@@ -28,23 +29,67 @@ static const struct floor floors[] = {
      "RFC 5382 REQ-5 forbids", "slow connections may break while they close"},
 };
 
+static bool same_prefix(const struct rfc6052_prefix *a, const struct rfc6052_prefix *b)
+{
+    return a->length == b->length && ipv6_equal(&a->address, &b->address);
+}
+
 enum { FLOORS = sizeof(floors) / sizeof(floors[0]) };
 
 /* rfc: 6146-3.5.2.2-h, 5382-REQ5-b */
-bool config_warning(const struct config *config, unsigned *position, char text[static 256])
+static bool warn_of_lifetime(const struct config *config, unsigned position, char text[static 256])
 {
-    while (*position < config->settings.nat64_count * FLOORS) {
-        unsigned instance = *position / FLOORS;
-        const struct floor *floor = &floors[(*position)++ % FLOORS];
-        const struct nat64_timeouts *timeouts = &config->settings.nat64[instance].timeouts;
-        uint32_t seconds = *(const uint32_t *)(const void *)((const char *)timeouts + floor->offset);
-        if (seconds == 0 || seconds >= floor->least)
-            continue;
-        snprintf(text, 256, "nat64[%u].timeouts.%s is below %s, which %s: %s", instance, floor->key,
-                 floor->least_text, floor->clause, floor->price);
+    unsigned instance = position / FLOORS;
+    const struct floor *floor = &floors[position % FLOORS];
+    const struct nat64_timeouts *timeouts = &config->settings.nat64[instance].timeouts;
+    uint32_t seconds = *(const uint32_t *)(const void *)((const char *)timeouts + floor->offset);
+    if (seconds == 0 || seconds >= floor->least)
+        return false;
+    snprintf(text, 256, "nat64[%u].timeouts.%s is below %s, which %s: %s", instance, floor->key,
+             floor->least_text, floor->clause, floor->price);
+    return true;
+}
+
+static bool is_translated(const struct config *config, const struct rfc6052_prefix *prefix)
+{
+    for (uint32_t i = 0; i < config->settings.nat64_count; i++)
+        if (same_prefix(&config->settings.nat64[i].prefix, prefix))
+            return true;
+    for (uint32_t i = 0; i < config->siit_count; i++)
+        if (same_prefix(&config->siit[i].settings.prefix, prefix))
+            return true;
+    return false;
+}
+
+/* Another machine may translate it, so this is no error. */
+static bool warn_of_prefix(const struct config *config, unsigned number, char text[static 256])
+{
+    const struct rfc6052_prefix *prefix = &config->ra[number].pref64;
+    if (prefix->length == 0 && config->settings.nat64_count == 0 && !config->ra[number].rdnss &&
+        !config->ra[number].default_route) {
+        snprintf(text, 256, "ra[%u] announces nothing, for there is no entry of nat64: set ra[%u].pref64",
+                 number, number);
         return true;
     }
-    return false;
+    if (prefix->length == 0 || is_translated(config, prefix))
+        return false;
+    snprintf(text, 256,
+             "ra[%u].pref64 is the prefix of no entry of nat64 or siit: hosts will send there what another "
+             "machine has to translate",
+             number);
+    return true;
+}
+
+bool config_warning(const struct config *config, unsigned *position, char text[static 256])
+{
+    unsigned lifetimes = config->settings.nat64_count * FLOORS;
+    bool found = false;
+    while (!found && *position < lifetimes + config->ra_count) {
+        unsigned at = (*position)++;
+        found = at < lifetimes ? warn_of_lifetime(config, at, text)
+                               : warn_of_prefix(config, at - lifetimes, text);
+    }
+    return found;
 }
 
 void config_warn(const struct config *config)

@@ -271,6 +271,30 @@ static void test_counters_and_subscribers(void **state)
     config_free(config);
 }
 
+static void test_advertisements(void **state)
+{
+    struct config *config = parse(
+        "nat64: [{prefix: 64:ff9b::/96, pool: [{address: 192.0.2.1}]}]\n"
+        "ra:\n"
+        "  - {interface: lan0}\n"
+        "  - {interface: lan1, pref64: 2001:db8:64::/96, lifetime: 1h, rdnss: false, default-route: true}\n");
+    const struct config_ra *ra = config->ra;
+    (void)state;
+    assert_int_equal(config->ra_count, 2);
+    assert_string_equal(ra[0].interface, "lan0");
+    assert_int_equal(ra[0].pref64.length, 0);
+    assert_int_equal(ra[0].lifetime, 600);
+    assert_true(ra[0].rdnss);
+    assert_false(ra[0].default_route);
+    assert_string_equal(ra[1].interface, "lan1");
+    assert_int_equal(ra[1].pref64.length, 96);
+    assert_int_equal(ra[1].pref64.address.bytes[5], 0x64);
+    assert_int_equal(ra[1].lifetime, 3600);
+    assert_false(ra[1].rdnss);
+    assert_true(ra[1].default_route);
+    config_free(config);
+}
+
 static void assert_load_fails(const char *path, const char *reason)
 {
     struct config_error error = {""};
@@ -407,6 +431,7 @@ static void test_reloadable(void **state)
     assert_change("    prefix", "    non-global: translate\n    prefix", NULL);
     assert_change("    prefix", "    address: {ipv4: 192.0.2.1}\n    prefix", NULL);
     assert_change("  - {name: b, prefix: 2001:db8:2::/96, pool: [{address: 192.0.2.3}]}\n", "", NULL);
+    assert_change("translation: {", "ra: [{interface: lan0}]\ntranslation: {", "ra: needs restart");
     assert_change("user: isthmus", "socket: /run/x", "control.socket: needs restart");
 }
 
@@ -560,6 +585,7 @@ int main(void)
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_geometry_is_the_sum),
         cmocka_unit_test(test_counters_and_subscribers),
+        cmocka_unit_test(test_advertisements),
         cmocka_unit_test(test_files_that_cannot_be_read),
         cmocka_unit_test(test_size_ceiling),
         cmocka_unit_test(test_every_truncation),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Lifetimes that are accepted with a warning, and those that need none. */
+/* Lifetimes and prefixes that are accepted with a warning, and those that need none. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -51,11 +51,48 @@ static void what_they_allow_is_not(void **state)
     assert_warnings("tcp-opening: 10s", ""); /* RFC 7857 section 2.1 */
 }
 
+/* The warnings about these entries of ra beside a translator for one prefix. */
+static void assert_warnings_of_ra(const char *translator, const char *ra, const char *expected)
+{
+    char text[512], said[1024] = "", sentence[256];
+    struct config_error error = {""};
+    snprintf(text, sizeof(text), "%s\nra: [%s]\n", translator, ra);
+    struct config *config = config_parse("x", text, strlen(text), &error);
+    assert_string_equal(error.text, "");
+    for (unsigned position = 0; config_warning(config, &position, sentence);)
+        snprintf(said + strlen(said), sizeof(said) - strlen(said), "%s\n", sentence);
+    assert_string_equal(said, expected);
+    config_free(config);
+}
+
+static void prefixes_that_nothing_translates(void **state)
+{
+    const char *nat64 =
+        "nat64: [{prefix: 2001:db8:1::/96, pool: [{address: 192.0.2.1}], timeouts: {tcp-closing: 10s}}]";
+    const char *siit = "siit: [{prefix: 2001:db8:2::/64}]";
+    const char *mapped = "siit: [{eam: [{ipv4: 192.0.2.1, ipv6: \"2001:db8::1\"}]}]";
+    const char *closing = "nat64[0].timeouts.tcp-closing is below 4m, which RFC 5382 REQ-5 forbids: slow "
+                          "connections may break while they close\n";
+    char both[512];
+    (void)state;
+    assert_warnings_of_ra(nat64, "{interface: a}, {interface: b, pref64: 2001:db8:1::/96}", closing);
+    assert_warnings_of_ra(siit, "{interface: a, pref64: 2001:db8:2::/64}", "");
+    snprintf(both, sizeof(both),
+             "%sra[1].pref64 is the prefix of no entry of nat64 or siit: hosts will send there what another "
+             "machine has to translate\n",
+             closing);
+    assert_warnings_of_ra(nat64, "{interface: a}, {interface: b, pref64: 2001:db8:1::/64}", both);
+    assert_warnings_of_ra(mapped, "{interface: a, rdnss: false}",
+                          "ra[0] announces nothing, for there is no entry of nat64: set ra[0].pref64\n");
+    assert_warnings_of_ra(mapped, "{interface: a, rdnss: false, default-route: true}, {interface: b}", "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_the_rfcs_forbid_is_warned_of),
         cmocka_unit_test(what_they_allow_is_not),
+        cmocka_unit_test(prefixes_that_nothing_translates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
