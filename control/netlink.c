@@ -50,6 +50,11 @@ struct netlink *netlink_watch_routes(void)
                        1u << (RTNLGRP_NEXTHOP - 1));
 }
 
+struct netlink *netlink_watch_addresses(void)
+{
+    return open_groups(RTMGRP_LINK | RTMGRP_IPV6_IFADDR);
+}
+
 /* A message is gone whole, however little of it is read; that some were lost (ENOBUFS) is one more. */
 void netlink_drain(struct netlink *netlink)
 {

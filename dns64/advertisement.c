@@ -35,8 +35,10 @@ static void add_prefix(struct advertisement *advertisement, const struct rfc6052
                        bool withdrawn)
 {
     for (uint32_t i = 0; i < advertisement->prefix_count; i++)
-        if (same_prefix(&advertisement->prefixes[i].prefix, prefix))
+        if (same_prefix(&advertisement->prefixes[i].prefix, prefix)) {
+            advertisement->prefixes[i].withdrawn &= withdrawn;
             return;
+        }
     if (advertisement->prefix_count < ADVERTISED_PREFIXES)
         advertisement->prefixes[advertisement->prefix_count++] =
             (struct advertised_prefix){.prefix = *prefix, .withdrawn = withdrawn};
@@ -46,8 +48,10 @@ static void add_server(struct advertisement *advertisement, const struct ipv6_ad
                        bool withdrawn)
 {
     for (uint32_t i = 0; i < advertisement->server_count; i++)
-        if (ipv6_equal(&advertisement->servers[i].address, address))
+        if (ipv6_equal(&advertisement->servers[i].address, address)) {
+            advertisement->servers[i].withdrawn &= withdrawn;
             return;
+        }
     if (advertisement->server_count < ADVERTISED_SERVERS)
         advertisement->servers[advertisement->server_count++] =
             (struct advertised_server){.address = *address, .withdrawn = withdrawn};

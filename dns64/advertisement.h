@@ -47,7 +47,7 @@ struct advertisement {
     struct advertised_server servers[ADVERTISED_SERVERS];
 };
 
-/* Adds what is not there yet; what exceeds the room is left out. */
+/* Adds what is not there yet, or only as withdrawn; what exceeds the room is left out. */
 void advertisement_add_prefix(struct advertisement *advertisement, const struct rfc6052_prefix *prefix);
 void advertisement_add_server(struct advertisement *advertisement, const struct ipv6_address *address);
 

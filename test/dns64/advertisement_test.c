@@ -159,6 +159,14 @@ static void what_comes_back_is_announced(void **state)
     advertisement_withdraw(&new, &withdrawn);
     assert_int_equal(new.prefix_count, 1);
     assert_false(new.prefixes[0].withdrawn);
+    advertisement_add_prefix(&withdrawn, &well_known);
+    assert_int_equal(withdrawn.prefix_count, 1);
+    assert_false(withdrawn.prefixes[0].withdrawn);
+    advertisement_add_server(&withdrawn, &server);
+    withdrawn.servers[0].withdrawn = true;
+    advertisement_add_server(&withdrawn, &server);
+    assert_int_equal(withdrawn.server_count, 1);
+    assert_false(withdrawn.servers[0].withdrawn);
 }
 
 static void more_than_there_is_room_for(void **state)
