@@ -47,6 +47,7 @@ struct advertised_link {
 struct advertise {
     int socket;
     struct netlink *events;
+    struct advertise_servers servers;
     uint32_t count;
     struct advertised_link links[RA_INTERFACES_MAXIMUM];
     uv_poll_t readable, changed;
@@ -100,9 +101,9 @@ static bool open_raw(int *opened)
            set_option(*opened, IPPROTO_IPV6, IPV6_MULTICAST_LOOP, 0);
 }
 
-static bool make_links(struct advertise *advertise, const struct config *config,
-                       const struct advertise_servers *servers)
+static bool make_links(struct advertise *advertise, const struct config *config)
 {
+    const struct advertise_servers *servers = &advertise->servers;
     for (advertise->count = 0; advertise->count < config->ra_count; advertise->count++) {
         const struct config_ra *ra = &config->ra[advertise->count];
         struct advertised_link *link = &advertise->links[advertise->count];
@@ -125,7 +126,8 @@ struct advertise *advertise_open(const struct config *config, const struct adver
         snprintf(error, size, "out of memory; free some and try again");
         return NULL;
     }
-    if (open_raw(&advertise->socket) && make_links(advertise, config, servers) &&
+    advertise->servers = *servers;
+    if (open_raw(&advertise->socket) && make_links(advertise, config) &&
         (advertise->events = netlink_watch_addresses()) != NULL)
         return advertise;
     if (errno == EPERM)
@@ -425,14 +427,16 @@ void advertise_change(struct advertise *advertise, const struct config *config,
                       const struct advertise_servers *servers)
 {
     nanoseconds now = uv_hrtime();
+    if (servers != NULL)
+        advertise->servers = *servers;
     for (uint32_t i = 0; i < advertise->count && i < config->ra_count; i++) {
         struct advertised_link *link = &advertise->links[i];
         const struct advertisement old = to_send(link);
-        struct advertisement content = make_content(config, &config->ra[i], servers);
+        struct advertisement content = make_content(config, &config->ra[i], &advertise->servers);
         content.has_link_address = old.has_link_address;
         memcpy(content.link_address, old.link_address, sizeof(content.link_address));
         link->content = content;
-        link->link_local_server = config->ra[i].rdnss && servers->any;
+        link->link_local_server = config->ra[i].rdnss && advertise->servers.any;
         const struct advertisement new = to_send(link);
         if (same_content(&new, &old))
             continue;

@@ -12,6 +12,7 @@
 
 #include <uv.h>
 
+#include "control/advertise.h"
 #include "control/config.h"
 #include "control/egress.h"
 #include "control/keeper.h"
@@ -53,6 +54,7 @@ struct daemon {
     struct netlink *netlink, *link_watch;
     struct egress egress;
     struct paths_watch paths;
+    struct advertise *advertise; /* NULL: nothing in ra */
     struct tun *tun;
     struct table_file *table;
     struct engine *engine;

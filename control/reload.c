@@ -156,6 +156,8 @@ static bool put_in_force(struct daemon *daemon, struct config *config, struct da
     daemon->retired = done ? daemon->config : config;
     if (done)
         daemon->config = config;
+    if (done && daemon->advertise != NULL)
+        advertise_change(daemon->advertise, config, NULL);
     return done;
 }
 

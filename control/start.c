@@ -335,6 +335,16 @@ static bool open_socket(struct daemon *daemon, char *error, size_t size)
     return daemon->listener >= 0;
 }
 
+/* Nothing here answers DNS queries. */
+static const struct advertise_servers no_servers;
+
+static bool open_advertise(struct daemon *daemon, char *error, size_t size)
+{
+    if (daemon->config->ra_count > 0)
+        daemon->advertise = advertise_open(daemon->config, &no_servers, error, size);
+    return daemon->config->ra_count == 0 || daemon->advertise != NULL;
+}
+
 /* All that this run wants is set up: what else an earlier one has left goes. */
 static bool finish_change_over(struct daemon *daemon, char *error, size_t size)
 {
@@ -362,6 +372,14 @@ static bool start_threads(struct daemon *daemon, char *error, size_t size)
     if (!daemon->threads_run)
         snprintf(error, size, "cannot start %u threads for the device; lower plane.workers", daemon->workers);
     return daemon->threads_run;
+}
+
+static bool start_advertise(struct daemon *daemon, char *error, size_t size)
+{
+    int status = daemon->advertise == NULL ? 0 : advertise_start(daemon->advertise, &daemon->loop);
+    if (status != 0)
+        snprintf(error, size, "cannot send router advertisements: %s", uv_strerror(status));
+    return status == 0;
 }
 
 static bool open_service(struct daemon *daemon, char *error, size_t size)
@@ -446,10 +464,12 @@ static bool (*const steps[])(struct daemon *daemon, char *error, size_t size) = 
     open_table,         /* needs the number of workers */
     make_engine,        /* needs the table, MTUs and addresses */
     open_socket,        /* while its directory may be written */
+    open_advertise,     /* while there is the right to */
     daemon_watch,       /* from here on a signal stops the daemon in order */
     finish_change_over, /* as late as there are rights to: until here an earlier run's file stands */
     drop_rights,        /* before the first packet is read, and while there is one thread */
     start_threads,      /* packets flow */
+    start_advertise,    /* hosts are told where to send them */
     open_service,       /* status can be asked for */
     become_ready,
 };
@@ -486,9 +506,12 @@ void daemon_stop(struct daemon *daemon)
     bool clean = true;
     if (daemon->service != NULL)
         daemon->options->service->close(daemon->service);
+    if (daemon->advertise != NULL)
+        advertise_finish(daemon->advertise); /* while packets flow */
     if (daemon->threads_run)
         tun_stop(daemon->tun);
     close_loop(daemon);
+    advertise_close(daemon->advertise);
     if (daemon->listener >= 0)
         close(daemon->listener);
     engine_destroy(daemon->engine);
