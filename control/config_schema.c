@@ -75,7 +75,7 @@ enum {
 const struct config_key config_root = {.path = "", GROUP, .help = "the whole file"};
 
 /*
- * rfc: 7757-4.2-b
+ * rfc: 7757-4.2-b, 8781-4.1-e
  * rfc: 6146-3-a, 6146-3-b, 6146-3.5.1-c, 6146-3.5.1-d, 6146-3.5.2.2-h, 6146-3.5.2.2-i, 6146-3.5.3-c
  * rfc: 6146-3.5.4-e, 6146-3.4-i, 6146-3.4-j, 6146-4-a, 5382-REQ5-b, 5508-REQ2-a, 7857-2.1-a
  */

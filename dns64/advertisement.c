@@ -96,13 +96,19 @@ struct advertisement advertisement_final(const struct advertisement *advertiseme
     return last;
 }
 
-/* The code of a prefix length (RFC 8781 section 4). */
+/*
+ * The code of a prefix length.
+ * rfc: 8781-4-d
+ */
 static unsigned prefix_length_code(unsigned length)
 {
     return length == 96 ? 0 : 1 + (64 - length) / 8;
 }
 
-/* Seconds in units of 8, rounded up, so that what is not 0 does not become it (RFC 8781 section 4.1). */
+/*
+ * Seconds in units of 8, rounded up, so that what is not 0 does not become it.
+ * rfc: 8781-4.1-f, 8781-4.1-g
+ */
 static unsigned scaled_lifetime(uint32_t seconds)
 {
     if (seconds > PREF64_LIFETIME_MAXIMUM)
@@ -118,6 +124,7 @@ static uint8_t *write_link_address(const struct advertisement *advertisement, ui
     return at + OPTION_UNIT;
 }
 
+/* rfc: 8781-4-a, 8781-4-d */
 static uint8_t *write_prefix(const struct advertised_prefix *advertised, uint32_t lifetime, uint8_t *at)
 {
     unsigned scaled = scaled_lifetime(advertised->withdrawn ? 0 : lifetime);
@@ -148,6 +155,7 @@ static uint8_t *write_servers(const struct advertisement *advertisement, bool wi
     return next;
 }
 
+/* rfc: 8781-4.1-b */
 size_t advertisement_write(const struct advertisement *advertisement,
                            uint8_t message[static ADVERTISEMENT_SIZE])
 {

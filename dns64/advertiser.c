@@ -13,6 +13,7 @@ struct advertiser advertiser_make(uint64_t seed)
     return (struct advertiser){.state = ADVERTISER_SILENT, .random = random_seed(seed)};
 }
 
+/* rfc: 8781-4.1-d */
 uint32_t advertiser_interval(uint32_t lifetime)
 {
     uint32_t interval = lifetime / ADVERTISER_INTERVALS;

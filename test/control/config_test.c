@@ -271,13 +271,14 @@ static void test_counters_and_subscribers(void **state)
     config_free(config);
 }
 
+/* rfc: 8781-4.1-e */
 static void test_advertisements(void **state)
 {
-    struct config *config = parse(
-        "nat64: [{prefix: 64:ff9b::/96, pool: [{address: 192.0.2.1}]}]\n"
-        "ra:\n"
-        "  - {interface: lan0}\n"
-        "  - {interface: lan1, pref64: 2001:db8:64::/96, lifetime: 1h, rdnss: false, default-route: true}\n");
+    struct config *config = parse("nat64: [{prefix: 64:ff9b::/96, pool: [{address: 192.0.2.1}]}]\n"
+                                  "ra:\n"
+                                  "  - {interface: lan0}\n"
+                                  "  - {interface: lan1, pref64: 2001:db8:64::/96, lifetime: 3601s, rdnss: "
+                                  "false, default-route: true}\n");
     const struct config_ra *ra = config->ra;
     (void)state;
     assert_int_equal(config->ra_count, 2);
@@ -289,7 +290,7 @@ static void test_advertisements(void **state)
     assert_string_equal(ra[1].interface, "lan1");
     assert_int_equal(ra[1].pref64.length, 96);
     assert_int_equal(ra[1].pref64.address.bytes[5], 0x64);
-    assert_int_equal(ra[1].lifetime, 3600);
+    assert_int_equal(ra[1].lifetime, 3601);
     assert_false(ra[1].rdnss);
     assert_true(ra[1].default_route);
     config_free(config);

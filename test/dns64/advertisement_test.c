@@ -32,6 +32,7 @@ static void nothing_but_the_header(void **state)
     assert_message(&none, expected, sizeof(expected));
 }
 
+/* rfc: 8781-4-a, 8781-4-d */
 static void everything_once(void **state)
 {
     struct advertisement all = {
@@ -54,6 +55,7 @@ static void everything_once(void **state)
     assert_message(&all, expected, sizeof(expected));
 }
 
+/* rfc: 8781-4.1-b */
 static void a_default_router(void **state)
 {
     const struct advertisement small = {.router_lifetime = 1800, .lifetime = 1800},
@@ -78,6 +80,7 @@ static unsigned lifetime_and_code(uint32_t lifetime, const struct rfc6052_prefix
     return (unsigned)message[18] << 8 | message[19];
 }
 
+/* rfc: 8781-4.1-f, 8781-4.1-g */
 static void lifetimes_are_rounded_up(void **state)
 {
     static const struct {
@@ -91,6 +94,7 @@ static void lifetimes_are_rounded_up(void **state)
         assert_int_equal(lifetime_and_code(cases[i].seconds, &well_known), cases[i].units << 3);
 }
 
+/* rfc: 8781-4-d */
 static void lengths_have_codes(void **state)
 {
     static const struct {

@@ -40,6 +40,7 @@ static struct advertiser settled(uint64_t seed, nanoseconds *last)
     return advertiser;
 }
 
+/* rfc: 8781-4.1-d */
 static void intervals(void **state)
 {
     (void)state;
