@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Three things wake it: a solicitation on the socket, the timer for whichever interface is next, and a change
+ * Three things wake it: a message on the socket, the timer for whichever interface is next, and a change
  * of links or addresses. After a change, which seldom comes alone, nothing is listened to for a moment; then
  * all interfaces are looked at anew, so messages that were lost cost nothing.
  *
@@ -26,8 +26,8 @@
 
 enum {
     SETTLE_MILLISECONDS = 200, /* in which more changes may come */
-    READS_AT_ONCE = 32,        /* solicitations, before the loop sees to others */
-    MESSAGE_SIZE = 1500,       /* of a solicitation that is looked at; a longer one is cut off, so refused */
+    READS_AT_ONCE = 32,        /* messages, before the loop sees to others */
+    MESSAGE_SIZE = 1500,       /* of a message that is looked at; a longer one is cut off, so refused */
     DISCOVERY_HOPS = 255,
     MILLISECOND = 1000 * 1000,
     SECOND = 1000 * MILLISECOND,
@@ -42,6 +42,7 @@ struct advertised_link {
     unsigned index; /* 0: it cannot be sent on */
     struct ipv6_address source;
     bool failed; /* the last attempt to send, which was said */
+    bool rival;  /* another sender on this interface, which was said */
 };
 
 struct advertise {
@@ -85,7 +86,7 @@ static bool set_option(int socket, int level, int name, int value)
     return setsockopt(socket, level, name, &value, sizeof(value)) == 0;
 }
 
-/* Hears solicitations and nothing else; what it sends does not come back to this machine. */
+/* Hears messages of router discovery and nothing else; what it sends does not come back to this machine. */
 static bool open_raw(int *opened)
 {
     struct icmp6_filter filter;
@@ -94,6 +95,7 @@ static bool open_raw(int *opened)
         return false;
     ICMP6_FILTER_SETBLOCKALL(&filter);
     ICMP6_FILTER_SETPASS(ND_ROUTER_SOLICIT, &filter);
+    ICMP6_FILTER_SETPASS(ND_ROUTER_ADVERT, &filter);
     return setsockopt(*opened, IPPROTO_ICMPV6, ICMP6_FILTER, &filter, sizeof(filter)) == 0 &&
            set_option(*opened, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1) &&
            set_option(*opened, IPPROTO_IPV6, IPV6_RECVHOPLIMIT, 1) &&
@@ -316,24 +318,49 @@ static void on_due(uv_timer_t *handle)
 }
 
 /* What the kernel says beside a message; false if it does not say where that came from. */
-static bool read_control(struct msghdr *header, struct solicitation *solicitation, unsigned *index)
+static bool read_control(struct msghdr *header, struct discovery *discovery, unsigned *index)
 {
     struct in6_pktinfo to;
     *index = 0;
     for (struct cmsghdr *part = CMSG_FIRSTHDR(header); part != NULL; part = CMSG_NXTHDR(header, part)) {
         if (part->cmsg_level == IPPROTO_IPV6 && part->cmsg_type == IPV6_HOPLIMIT) {
-            memcpy(&solicitation->hop_limit, CMSG_DATA(part), sizeof(solicitation->hop_limit));
+            memcpy(&discovery->hop_limit, CMSG_DATA(part), sizeof(discovery->hop_limit));
         } else if (part->cmsg_level == IPPROTO_IPV6 && part->cmsg_type == IPV6_PKTINFO) {
             memcpy(&to, CMSG_DATA(part), sizeof(to));
-            memcpy(&solicitation->destination, &to.ipi6_addr, sizeof(solicitation->destination));
+            memcpy(&discovery->destination, &to.ipi6_addr, sizeof(discovery->destination));
             *index = to.ipi6_ifindex;
         }
     }
     return *index != 0;
 }
 
+/*
+ * Another program of this machine offers a default route from the address that we send from, and we do not:
+ * for hosts the two are one router, whose route goes with each advertisement of ours.
+ */
+static void look_at_rival(struct advertised_link *link, const struct discovery *discovery)
+{
+    if (link->rival || link->content.router_lifetime != 0 || !ipv6_equal(&discovery->source, &link->source) ||
+        !discovery_offers_route(discovery))
+        return;
+    link->rival = true;
+    log_warning(
+        "%s: another program on this machine advertises it there as default router; hosts drop that route "
+        "with each advertisement of isthmus: set ra[].default-route to true, or leave %s out of ra and "
+        "let that program announce the prefix",
+        link->name, link->name);
+}
+
+static void take(struct advertised_link *link, const struct discovery *discovery, nanoseconds now)
+{
+    if (solicitation_valid(discovery))
+        advertiser_solicited(&link->advertiser, now);
+    else
+        look_at_rival(link, discovery);
+}
+
 /* Reads one message; false: there is none. */
-static bool read_solicitation(struct advertise *advertise, nanoseconds now)
+static bool read_discovery(struct advertise *advertise, nanoseconds now)
 {
     uint8_t message[MESSAGE_SIZE];
     struct sockaddr_in6 from = {0};
@@ -345,20 +372,18 @@ static bool read_solicitation(struct advertise *advertise, nanoseconds now)
                             .msg_iovlen = 1,
                             .msg_control = control,
                             .msg_controllen = sizeof(control)};
-    struct solicitation solicitation = {.message = message};
+    struct discovery discovery = {.message = message};
     unsigned index;
     ssize_t length = recvmsg(advertise->socket, &header, 0);
     if (length < 0)
         return false;
-    if ((header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0 || !read_control(&header, &solicitation, &index))
+    if ((header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0 || !read_control(&header, &discovery, &index))
         return true;
-    solicitation.length = (size_t)length;
-    memcpy(&solicitation.source, &from.sin6_addr, sizeof(solicitation.source));
-    if (!solicitation_valid(&solicitation))
-        return true;
+    discovery.length = (size_t)length;
+    memcpy(&discovery.source, &from.sin6_addr, sizeof(discovery.source));
     for (uint32_t i = 0; i < advertise->count; i++)
         if (advertise->links[i].index == index)
-            advertiser_solicited(&advertise->links[i].advertiser, now);
+            take(&advertise->links[i], &discovery, now);
     return true;
 }
 
@@ -368,7 +393,7 @@ static void on_readable(uv_poll_t *handle, int status, int events)
     nanoseconds now = uv_hrtime();
     (void)status;
     (void)events;
-    for (int i = 0; i < READS_AT_ONCE && read_solicitation(advertise, now); i++)
+    for (int i = 0; i < READS_AT_ONCE && read_discovery(advertise, now); i++)
         continue;
     set_timer(advertise, now);
 }

@@ -10,8 +10,8 @@
  * Another sender on the same link, on another machine, is no trouble: hosts take what each of them says, and
  * ours leaves open what it does not know. It is different with another daemon on this machine and interface:
  * the two have one source address and hosts take them for one router, so that our router lifetime of 0 ends
- * what the other one said (RFC 4861 section 6.3.4). Such an advertisement cannot be heard from here for
- * certain; isthmus.yaml(5) says what to do.
+ * what the other one said (RFC 4861 section 6.3.4). That is warned of once, if
+ * it is heard here; isthmus.yaml(5) says what to do.
  */
 #ifndef CONTROL_ADVERTISE_H
 #define CONTROL_ADVERTISE_H

@@ -200,7 +200,7 @@ static bool options_valid(const uint8_t *at, size_t left, bool link_address_allo
     return true;
 }
 
-bool solicitation_valid(const struct solicitation *solicitation)
+bool solicitation_valid(const struct discovery *solicitation)
 {
     const uint8_t *message = solicitation->message;
     bool anonymous = is_unspecified(&solicitation->source);
@@ -211,4 +211,13 @@ bool solicitation_valid(const struct solicitation *solicitation)
     if (anonymous && !is_all_routers(&solicitation->destination))
         return false;
     return options_valid(message + SOLICITATION_SIZE, solicitation->length - SOLICITATION_SIZE, !anonymous);
+}
+
+bool discovery_offers_route(const struct discovery *advertisement)
+{
+    const uint8_t *message = advertisement->message;
+    return advertisement->hop_limit == DISCOVERY_HOPS && advertisement->length >= HEADER_SIZE &&
+           message[0] == TYPE_ADVERTISEMENT && message[1] == 0 && load_be16(message + 6) != 0 &&
+           ipv6_is_link_local(&advertisement->source) &&
+           options_valid(message + HEADER_SIZE, advertisement->length - HEADER_SIZE, true);
 }

@@ -64,16 +64,22 @@ struct advertisement advertisement_final(const struct advertisement *advertiseme
 size_t advertisement_write(const struct advertisement *advertisement,
                            uint8_t message[static ADVERTISEMENT_SIZE]);
 
-/* A router solicitation as it was received, from the ICMPv6 header on, with what its IPv6 header said. */
-struct solicitation {
+/* A message of router discovery as it was received, from the ICMPv6 header on, and what its IPv6 header said.
+ */
+struct discovery {
     const uint8_t *message;
     size_t length;
     struct ipv6_address source, destination;
     int hop_limit;
 };
 
-/* RFC 4861 section 6.1.1, but for the checksum, with which a raw ICMPv6 socket receives only what is right.
+/*
+ * RFC 4861 section 6.1.1, but for the checksum: of a raw ICMPv6 socket the kernel lets pass only what is
+ * right.
  */
-bool solicitation_valid(const struct solicitation *solicitation);
+bool solicitation_valid(const struct discovery *solicitation);
+
+/* Is this an advertisement, valid by section 6.1.2, in which its sender offers itself as default router? */
+bool discovery_offers_route(const struct discovery *advertisement);
 
 #endif /* DNS64_ADVERTISEMENT_H */

@@ -7,6 +7,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/icmp6.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 
 #include "control/advertise.h"
@@ -214,6 +215,52 @@ static void test_an_interface_goes_and_comes(void **state)
     assert_true(hears(&heard, PATIENCE_MILLISECONDS));
 }
 
+/* Sends an advertisement on lan0 as another program of the same machine would. */
+static void advertise_beside(uint8_t router_lifetime)
+{
+    const uint8_t advertisement[16] = {134, [7] = router_lifetime};
+    int hops = 255, other = socket(AF_INET6, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMPV6);
+    struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_scope_id = if_nametoindex("lan0")};
+    inet_pton(AF_INET6, "ff02::1", &to.sin6_addr);
+    assert_true(other >= 0);
+    assert_int_equal(setsockopt(other, IPPROTO_IPV6, IPV6_MULTICAST_HOPS, &hops, sizeof(hops)), 0);
+    assert_int_equal(
+        sendto(other, advertisement, sizeof(advertisement), 0, (struct sockaddr *)&to, sizeof(to)),
+        sizeof(advertisement));
+    close(other);
+}
+
+/* What is logged until the host has heard that advertisement. */
+static const char *said_of(uint8_t router_lifetime)
+{
+    static char said[1024];
+    struct heard heard;
+    int own = dup(STDERR_FILENO), file = memfd_create("said", MFD_CLOEXEC);
+    assert_true(own >= 0 && file >= 0);
+    dup2(file, STDERR_FILENO);
+    advertise_beside(router_lifetime);
+    do {
+        if (!hears(&heard, PATIENCE_MILLISECONDS))
+            break;
+    } while (heard.length != 16);
+    hears(&heard, 100); /* the loop has had time to hear it, too */
+    dup2(own, STDERR_FILENO);
+    close(own);
+    ssize_t length = pread(file, said, sizeof(said) - 1, 0);
+    close(file);
+    said[length < 0 ? 0 : length] = 0;
+    return said;
+}
+
+static void test_another_sender_is_warned_of_once(void **state)
+{
+    (void)state;
+    machine_need();
+    assert_string_equal(said_of(0), "");
+    assert_non_null(strstr(said_of(200), "warning: lan0: another program on this machine"));
+    assert_string_equal(said_of(200), "");
+}
+
 /* The prefix of before is withdrawn, the new one announced. */
 static void test_a_change_withdraws(void **state)
 {
@@ -256,6 +303,7 @@ int main(void)
         cmocka_unit_test(test_an_interface_comes),
         cmocka_unit_test(test_who_asks_is_answered),
         cmocka_unit_test(test_an_interface_goes_and_comes),
+        cmocka_unit_test(test_another_sender_is_warned_of_once),
         cmocka_unit_test(test_a_change_withdraws),
         cmocka_unit_test(test_the_end_is_told),
     };

@@ -200,7 +200,7 @@ static bool heard(size_t length, size_t at, uint8_t value)
 {
     uint8_t message[24] = {133, [8] = 1, [9] = 1, [10] = 2, [16] = 200, [17] = 1};
     message[at] = value;
-    const struct solicitation solicitation = {
+    const struct discovery solicitation = {
         .message = message, .length = length, .source = host, .destination = all_routers, .hop_limit = 255};
     return solicitation_valid(&solicitation);
 }
@@ -226,11 +226,11 @@ static bool heard_from(const struct ipv6_address *source, const struct ipv6_addr
                        size_t length, int hop_limit)
 {
     static const uint8_t message[16] = {133, [8] = 1, [9] = 1, [10] = 2};
-    const struct solicitation solicitation = {.message = message,
-                                              .length = length,
-                                              .source = *source,
-                                              .destination = *destination,
-                                              .hop_limit = hop_limit};
+    const struct discovery solicitation = {.message = message,
+                                           .length = length,
+                                           .source = *source,
+                                           .destination = *destination,
+                                           .hop_limit = hop_limit};
     return solicitation_valid(&solicitation);
 }
 
@@ -247,6 +247,37 @@ static void solicitations_from_the_link(void **state)
     assert_false(heard_from(&nobody, &host, 8, 255));
 }
 
+/* An advertisement with a router lifetime of 1800 s but for one byte. */
+static bool offers(const struct ipv6_address *source, size_t length, size_t at, uint8_t value)
+{
+    uint8_t message[24] = {134, [6] = 0x07, [7] = 0x08, [16] = 1, [17] = 1};
+    message[at] = value;
+    const struct discovery advertisement = {
+        .message = message, .length = length, .source = *source, .destination = all_nodes, .hop_limit = 255};
+    return discovery_offers_route(&advertisement);
+}
+
+static void who_offers_a_default_route(void **state)
+{
+    uint8_t message[16] = {134, [7] = 1};
+    const struct discovery near = {.message = message, .length = 16, .source = host, .hop_limit = 255},
+                           far = {.message = message, .length = 16, .source = host, .hop_limit = 254};
+    (void)state;
+    assert_true(offers(&host, 24, 0, 134));
+    assert_true(offers(&host, 16, 0, 134));
+    assert_true(offers(&host, 16, 7, 0)); /* 1792 s */
+    assert_true(offers(&host, 16, 6, 0)); /* 8 s */
+    assert_true(discovery_offers_route(&near));
+    assert_false(discovery_offers_route(&far));
+    message[7] = 0;
+    assert_false(discovery_offers_route(&near));
+    assert_false(offers(&server, 16, 0, 134)); /* not from a link-local address */
+    assert_false(offers(&host, 15, 0, 134));
+    assert_false(offers(&host, 16, 1, 1));
+    assert_false(offers(&host, 16, 0, 133));
+    assert_false(offers(&host, 24, 17, 0));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -261,6 +292,7 @@ int main(void)
         cmocka_unit_test(more_than_there_is_room_for),
         cmocka_unit_test(solicitations_of_the_right_form),
         cmocka_unit_test(solicitations_from_the_link),
+        cmocka_unit_test(who_offers_a_default_route),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
