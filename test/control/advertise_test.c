@@ -116,8 +116,9 @@ static bool receive(struct heard *heard)
         return false;
     heard->length = (size_t)length;
     const struct cmsghdr *part = CMSG_FIRSTHDR(&header);
-    assert_non_null(part);
-    memcpy(&heard->hop_limit, CMSG_DATA(part), sizeof(heard->hop_limit));
+    heard->hop_limit = 0;
+    if (part != NULL)
+        memcpy(&heard->hop_limit, CMSG_DATA(part), sizeof(heard->hop_limit));
     return true;
 }
 
