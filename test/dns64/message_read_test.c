@@ -212,7 +212,8 @@ static void wrong_names_of_questions_are_refused(void **state)
     ADD("\300\14\0\1\0\1"); /* a pointer to itself */
     assert_int_equal(read_query(&query), DNS_VERDICT_FORMERR);
     begin(0, 1, 0, 0, 0);
-    ADD("\300\0\0\1\0\1"); /* into the header */
+    sent.at[0] = 0;
+    ADD("\300\0\0\1\0\1"); /* into the header, where a zero byte looks like the root */
     assert_int_equal(read_query(&query), DNS_VERDICT_FORMERR);
     begin(0, 1, 0, 0, 0);
     ADD("\1a\300\14\0\1\0\1"); /* to its own start */
@@ -225,6 +226,10 @@ static void wrong_names_of_questions_are_refused(void **state)
     assert_int_equal(read_query(&query), DNS_VERDICT_FORMERR);
     for (size_t i = 0; i < sizeof(labels); i++)
         labels[i] = i % 2 == 0 ? 1 : 'x';
+    begin(0, 1, 0, 0, 0);
+    add(labels, 252);
+    ADD("\2yy\0\0\1\0\1"); /* 256 bytes */
+    assert_int_equal(read_query(&query), DNS_VERDICT_FORMERR);
     for (size_t length = 250; length < 270; length += 2) {
         begin(0, 1, 0, 0, 0);
         add(labels, length);
@@ -599,6 +604,7 @@ static void data_of_another_form_are_refused(void **state)
         ADD("\300\14");
         add_fixed(rows[i].type, 60, rows[i].length);
         add(rows[i].data, rows[i].length);
+        ADD("\20"); /* no longer of the data */
         reader = read_only_record(&record);
         assert_int_equal(dns_record_flatten(&reader, &record, flat, sizeof(flat)), -1);
     }

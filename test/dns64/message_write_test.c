@@ -287,12 +287,15 @@ static void long_text_ends_between_characters(void **state)
     keep_opt(text + 1);
     assert_int_equal(dns_writer_finish(&writer), 29 + 11 + 6 + 64);
     text[60] = '\xe2';
-    memcpy(text + 61, "\x82\xac", 2);
+    text[61] = '\x82';
+    text[62] = '\xac';
     start(512);
     keep_opt(text);
     assert_int_equal(dns_writer_finish(&writer), 29 + 11 + 6 + 64);
     memmove(text + 2, text, 62);
-    memcpy(text + 62, "\xe2\x82\xac", 3);
+    text[62] = '\xe2';
+    text[63] = '\x82';
+    text[64] = '\xac';
     start(512);
     keep_opt(text);
     assert_int_equal(dns_writer_finish(&writer), 29 + 11 + 6 + 62);
