@@ -404,7 +404,8 @@ bool changes_added(const struct changes *changes, struct change_list *added)
         return false;
     }
     added->count -= left;
-    memmove(added->items, added->items + left, added->count * sizeof(*added->items));
+    if (added->count > 0)
+        memmove(added->items, added->items + left, added->count * sizeof(*added->items));
     return true;
 }
 

@@ -54,7 +54,7 @@ static inline void stage_fill(struct stage *stage, uint16_t ports, uint32_t inst
                                     .pool = &stage->pool[i],
                                     .pool_count = 1,
                                     .statics = &stage->statics[i],
-                                    .timeouts = {1000, 1000, 1000, 1000, 6}};
+                                    .timeouts = {1000, 1000, 1000, 1000, 6, 0, 0, 2}};
     }
 }
 

@@ -37,7 +37,7 @@ static int set_up(void **state)
                                                 .subscriber_prefix = 64,
                                                 .pool = &range,
                                                 .pool_count = 1,
-                                                .timeouts = {300, 60, 7440, 240, 6}};
+                                                .timeouts = {300, 60, 7440, 240, 6, 0, 0, 2}};
     settings.nat64[0].timeouts.fragment = FRAGMENT_SECONDS;
     struct geometry geometry = {.sessions = 1024, .addresses = 4, .workers = WORKERS};
     table = table_create(&geometry, 1);

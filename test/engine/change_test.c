@@ -55,7 +55,7 @@ static void fill_instance(struct fixture *fixture, unsigned at, unsigned number)
                                      .subscriber_prefix = 64,
                                      .pool = fixture->range[at],
                                      .pool_count = 1,
-                                     .timeouts = {300, 60, 7440, 240}};
+                                     .timeouts = {300, 60, 7440, 240, 6, 0, 0, 2}};
     nat64->address6.bytes[0] = 0x20;
     nat64->address4 = to_be32(0xcb007101u);
 }

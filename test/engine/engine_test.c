@@ -55,7 +55,7 @@ static void fill_settings(struct fixture *fixture)
                                      .pool = &fixture->range,
                                      .pool_count = 1,
                                      .statics = fixture->statics,
-                                     .timeouts = {300, 60, 7440, 240, 6}};
+                                     .timeouts = {300, 60, 7440, 240, 6, 0, 0, 2}};
     nat64->address6 = client_address(0x101);
     nat64->address4 = to_be32(0xcb007101u);
     fixture->settings.translation = (struct translation_settings){.tos = -1,

@@ -55,7 +55,7 @@ static int set_up(void **state)
                                             .subscriber_prefix = 64,
                                             .pool = &range,
                                             .pool_count = 1,
-                                            .timeouts = {300, 60, 7440, 240, 6}}}};
+                                            .timeouts = {300, 60, 7440, 240, 6, 0, 0, 2}}}};
     struct geometry geometry = {.sessions = 64, .addresses = 6, .workers = 1};
     table = table_create(&geometry, 1);
     assert_non_null(table);

@@ -132,7 +132,7 @@ static inline void fill_settings(bool less)
                                          .pool = pool,
                                          .pool_count = n == 1 ? 2 : 1,
                                          .statics = model.statics[n],
-                                         .timeouts = {1000, 1000, 1000, 1000, 6}};
+                                         .timeouts = {1000, 1000, 1000, 1000, 6, 0, 0, 2}};
         pool[0] = (struct pool_range){.first = pool_address(n, 0), .count = 1, .transports = 7};
         pool[0].low = n == 1 ? 500 : 2000;
         pool[0].high = (uint16_t)(pool[0].low + (n == 0 ? 3 : n == 1 ? 1 : 63) - less);

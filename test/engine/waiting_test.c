@@ -57,7 +57,7 @@ static int set_up(void **state)
                                      .pool_count = 1,
                                      .statics = &fixture->binding,
                                      .static_count = 1,
-                                     .timeouts = {300, 60, 7440, 240, 6},
+                                     .timeouts = {300, 60, 7440, 240, 6, 0, 0, 2},
                                      .address4 = to_be32(0xc00002feu)};
     fixture->settings.nat64_count = 1;
     fixture->settings.translation = (struct translation_settings){

@@ -196,7 +196,8 @@ static void nobody_there(struct world *world, const struct ip *ip)
             at.host = &world->hosts[i];
     if (six && ip->destination.bytes[3] != 0xb8)
         world_fails(world, "the engine sent a packet to an address of nobody");
-    complain(world, &at, ip, &(struct complaint){six ? 1 : 3, six ? 3 : 1, 0});
+    if (at.host != NULL)
+        complain(world, &at, ip, &(struct complaint){six ? 1 : 3, six ? 3 : 1, 0});
 }
 
 /* Of hairpins within siit it is the kernel that finds them too long. */
