@@ -295,7 +295,7 @@ static bool next_deadline(const struct advertise *advertise, nanoseconds *next)
 
 static void set_timer(struct advertise *advertise, nanoseconds now)
 {
-    nanoseconds next;
+    nanoseconds next = now;
     if (!next_deadline(advertise, &next))
         uv_timer_stop(&advertise->due);
     else
