@@ -486,7 +486,7 @@ static void wait_until(nanoseconds when)
 /* One for each interface: more would take three seconds each, and the lifetimes end by themselves. */
 void advertise_finish(struct advertise *advertise)
 {
-    nanoseconds next;
+    nanoseconds next = 0;
     for (uint32_t i = 0; i < advertise->count; i++)
         advertiser_stop(&advertise->links[i].advertiser, 1, uv_hrtime());
     while (next_deadline(advertise, &next)) {
