@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Resolving, validating and caching of what is in the DNS: libunbound, by its event interface, one for each
+ * worker. Its configuration is ours ("validator iterator", no synthesis of its own, 0x20, QNAME
+ * minimisation), not that of the machine's unbound.
+ *
+ * Two contexts stand behind it where validation is on. libunbound takes no CD: a bogus answer that it has
+ * cached comes out as an error without data. So lookups that are not to be checked go to a context of their
+ * own, without the validator; it is made when the first such lookup comes.
+ *
+ * Lookups have a deadline of ours. What libunbound finds later it keeps, and the next asks for it get it.
+ */
+#ifndef DNS64_RESOLVER_H
+#define DNS64_RESOLVER_H
+
+#include <event2/event.h>
+
+#include "dns64/inquiry.h"
+
+enum {
+    RESOLVER_UPSTREAMS = 16,
+    RESOLVER_TEXT = 320, /* of an upstream: "192.0.2.53@853#dns.example" */
+    RESOLVER_PATH = 256,
+    RESOLVER_LOOKUPS = 4096, /* under way at once, of one resolver */
+};
+
+struct resolver_options {
+    uint32_t upstream_count;                           /* 0: from the root */
+    char upstreams[RESOLVER_UPSTREAMS][RESOLVER_TEXT]; /* ADDRESS[@PORT][#NAME] */
+    bool tls;                                          /* towards them all */
+    bool validate;
+    char trust_anchors[RESOLVER_PATH]; /* the file; read at open, so that rights may be dropped after */
+    uint32_t memory;                   /* bytes of libunbound's own caches, about */
+};
+
+struct resolver;
+
+/*
+ * Called when a lookup has ended, from the loop or, for what is known already, from within resolver_ask. The
+ * message is gone when it returns.
+ */
+typedef void resolver_done(void *context, const struct looked_up *result);
+
+/* NULL with a sentence. Opens no socket and asks nothing yet. */
+struct resolver *resolver_open(struct event_base *base, const struct resolver_options *options, char *error,
+                               size_t size);
+
+/*
+ * Looks up, and calls `done` once, with LOOKUP_TIMEOUT if nothing came within `patience` milliseconds, and
+ * with LOOKUP_BUSY at once if too many are under way.
+ */
+void resolver_ask(struct resolver *resolver, const struct lookup *lookup, unsigned patience,
+                  resolver_done *done, void *context);
+
+/* Ends it, without calling anybody. NULL is allowed. */
+void resolver_close(struct resolver *resolver);
+
+/* The file of trust anchors that the distribution has; NULL if there is none. */
+const char *resolver_anchors(void);
+
+#endif /* DNS64_RESOLVER_H */
