@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Who is served under which prefix, and what is synthesised under it; the contract is in the header.
+ *
+ * Networks are compared as two words of 64 bits, so whether an address lies within one costs no loop over its
+ * bytes; a list of them is walked, since lists are short and the usual one is ::/0. Names are looked up once
+ * for each of their ancestors by binary search: they stand in the order of their length, and among those of
+ * one length in the order of their bytes, so most steps compare two numbers and no name.
+ */
+#include "dns64/rules.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "wire/ipv4.h"
+
+/* An address as two numbers, the first of which are bits 0 to 63. */
+struct words {
+    uint64_t high, low;
+};
+
+static struct words words_of(const struct ipv6_address *address)
+{
+    const uint8_t *at = address->bytes;
+    return (struct words){
+        .high = (uint64_t)from_be32(load_be32(at)) << 32 | from_be32(load_be32(at + 4)),
+        .low = (uint64_t)from_be32(load_be32(at + 8)) << 32 | from_be32(load_be32(at + 12)),
+    };
+}
+
+/* A word of which the first `length` bits are set, 0 to 64. */
+static uint64_t leading(unsigned length)
+{
+    return length == 0 ? 0 : ~0ull << (64 - length);
+}
+
+static bool contains(const struct rules_network *network, struct words address)
+{
+    struct words first = words_of(&network->address);
+    unsigned high = network->length < 64 ? network->length : 64;
+    return (((first.high ^ address.high) & leading(high)) |
+            ((first.low ^ address.low) & leading(network->length - high))) == 0;
+}
+
+static bool any_contains(const struct rules_network *networks, uint32_t count, struct words address)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (contains(&networks[i], address))
+            return true;
+    return false;
+}
+
+bool rules_network_contains(const struct rules_network *network, const struct ipv6_address *address)
+{
+    return contains(network, words_of(address));
+}
+
+rules_view rules_view_of(const struct rules *rules, const struct ipv6_address *client)
+{
+    struct words address = words_of(client);
+    rules_view view = 0;
+    for (uint32_t i = 0; i < rules->prefix_count; i++)
+        if (any_contains(rules->prefixes[i].clients, rules->prefixes[i].client_count, address))
+            view |= (rules_view)(1u << i);
+    return view;
+}
+
+/* Is an IPv4 address among those that are reached under the prefix? */
+static bool reaches(const struct rules_prefix *prefix, be32 ipv4)
+{
+    struct words address = {.low = 0xffff00000000ull | from_be32(ipv4)};
+    return any_contains(prefix->ipv4, prefix->ipv4_count, address);
+}
+
+unsigned rules_embed(const struct rules *rules, rules_view view, be32 ipv4,
+                     struct ipv6_address addresses[RULES_PREFIXES])
+{
+    unsigned count = 0;
+    for (uint32_t i = 0; i < rules->prefix_count; i++) {
+        const struct rules_prefix *prefix = &rules->prefixes[i];
+        if ((view >> i & 1) == 0 || !reaches(prefix, ipv4))
+            continue;
+        if (rfc6052_is_well_known(&prefix->prefix) && ipv4_is_non_global(ipv4))
+            continue;
+        addresses[count++] = rfc6052_embed(&prefix->prefix, ipv4);
+    }
+    return count;
+}
+
+/*
+ * Of prefixes one within the other the longer one counts, as it does for routes. The suffix behind the IPv4
+ * address does not count: translators ignore it, so such an address leads to the same host.
+ */
+bool rules_extract(const struct rules *rules, const struct ipv6_address *address, be32 *ipv4)
+{
+    unsigned length = 0;
+    for (uint32_t i = 0; i < rules->prefix_count; i++) {
+        const struct rfc6052_prefix *prefix = &rules->prefixes[i].prefix;
+        if (prefix->length > length && rfc6052_contains(prefix, address) && rfc6052_embeds(prefix, address)) {
+            length = prefix->length;
+            *ipv4 = rfc6052_extract(prefix, address);
+        }
+    }
+    return length > 0;
+}
+
+bool rules_excludes_address(const struct rules *rules, const struct ipv6_address *address)
+{
+    return any_contains(rules->excluded, rules->excluded_count, words_of(address));
+}
+
+static int compare_bytes(const uint8_t *wire, size_t length, const struct dns_name *name)
+{
+    return length != name->length ? (int)length - name->length : memcmp(wire, name->wire, length);
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    const struct dns_name *name = a;
+    return compare_bytes(name->wire, name->length, b);
+}
+
+void rules_seal(struct rules *rules)
+{
+    if (rules->name_count > 0)
+        qsort(rules->names, rules->name_count, sizeof(*rules->names), compare_names);
+}
+
+static bool is_listed(const struct rules *rules, const uint8_t *wire, size_t length)
+{
+    uint32_t first = 0, end = rules->name_count;
+    while (first < end) {
+        uint32_t middle = first + (end - first) / 2;
+        int order = compare_bytes(wire, length, &rules->names[middle]);
+        if (order == 0)
+            return true;
+        if (order < 0)
+            end = middle;
+        else
+            first = middle + 1;
+    }
+    return false;
+}
+
+bool rules_excludes_name(const struct rules *rules, const struct dns_name *name)
+{
+    struct dns_name lower;
+    if (rules->name_count == 0)
+        return false;
+    lower = *name;
+    dns_name_lower(&lower);
+    /* What is left from one of its labels on is the name or one above it; the root comes last. */
+    for (size_t at = 0; at < lower.length; at += 1u + lower.wire[at])
+        if (is_listed(rules, lower.wire + at, lower.length - at))
+            return true;
+    return false;
+}
