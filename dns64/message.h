@@ -42,6 +42,7 @@ enum dns_type {
     DNS_TYPE_SRV = 33,
     DNS_TYPE_DNAME = 39,
     DNS_TYPE_OPT = 41,
+    DNS_TYPE_DS = 43,
     DNS_TYPE_RRSIG = 46,
     DNS_TYPE_NSEC = 47,
     DNS_TYPE_NSEC3 = 50,
