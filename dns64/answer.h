@@ -30,7 +30,10 @@ enum answer_error {
     ANSWER_ERROR_SYNTHESIZED = 29,    /* Synthesized */
 };
 
-enum { ANSWER_TTL_NONE = 0 };
+enum {
+    ANSWER_TTL_NONE = 0,
+    ANSWER_STALE_TTL = 30, /* seconds, of records in stale replies, RFC 8767 section 4 */
+};
 
 struct answer {
     uint8_t *message; /* room for DNS_MESSAGE_MAX bytes, its owner's */
@@ -48,21 +51,27 @@ struct answer_wish {
     size_t limit;      /* bytes at most: the client's UDP limit, or DNS_MESSAGE_MAX over TCP */
     uint32_t age;      /* seconds since the answer was made */
     uint16_t udp_size; /* that we announce */
-    bool stale;        /* the answer is past its TTL: records get a TTL of 30 s (RFC 8767 section 4) */
+    bool stale;        /* the answer is past its TTL: its records get one of ANSWER_STALE_TTL */
 };
 
 /*
- * Makes the reply to a query out of an answer to its question, into `reply` with room for `wish->limit`
- * bytes, at least 512. Returns its size. What does not fit: first the additional section goes, without a
- * word; then all records, with TC (RFC 2181 section 9), so that the client comes again over TCP. AD as RFC
- * 6840 section 5.8 says: if the answer is secure and the query had DO or AD, and not CD.
+ * Makes the reply to a query out of an answer to its question, into `reply`. Returns its size, `wish->limit`
+ * at most, which is at least 512. `reply` may be the answer's own buffer, so that what cache_find has copied
+ * need not be copied again; it has room for `limit` bytes and for the answer.
+ *
+ * What does not fit: first the extended error goes (RFC 8914 section 3, but without TC: nobody should come
+ * again for that), then the additional section, without a word; then all records, with TC (RFC 2181 section
+ * 9), so that the client comes again over TCP. AD as RFC 6840 section 5.8 says: if the answer is secure and
+ * the query had DO or AD, and not CD; nor if it is stale, since signatures vouch no longer than TTLs. A stale
+ * reply has the extended error that says so instead of its own.
  */
 size_t answer_reply(const struct answer *answer, const struct dns_query *query,
                     const struct answer_wish *wish, uint8_t *reply);
 
 /*
  * The reply of a server that has nothing to say but an rcode and why: header, question if the query has one,
- * OPT if it had. Never larger than the query but for OPT's 11 bytes and the error's text.
+ * OPT if it had. Never larger than the query but for OPT's 11 bytes and the error's 6 and its text. `room` is
+ * at least 512.
  */
 size_t answer_refusal(const struct dns_query *query, uint16_t rcode, enum answer_error error,
                       uint16_t udp_size, uint8_t *reply, size_t room);

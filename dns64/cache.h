@@ -19,7 +19,6 @@ enum {
     CACHE_ANSWER_MAXIMUM = 4096, /* bytes; a longer one is not kept */
     CACHE_ANSWER_TYPICAL = 256,  /* bytes of ring for each entry */
     CACHE_STALE_SECONDS = 86400, /* that an answer is kept beyond its TTL, RFC 8767 section 5 */
-    CACHE_STALE_TTL = 30,        /* of records in stale replies, RFC 8767 section 4 */
 };
 
 struct cache;
