@@ -2,9 +2,10 @@
 /*
  * Who may ask, and how often.
  *
- * Networks are looked up in a sorted array. Rates are counted for each IPv6 /64 and each IPv4 address, in a
- * table of fixed size that all workers share, a word each, changed by compare-and-swap: two clients that fall
- * on one word share its rate, which is what a table that no packet can grow costs.
+ * Networks are looked up in a sorted array. Rates are counted for each IPv6 /64 and each IPv4 address, and
+ * for each link-local address, all of which have one /64, in a table of fixed size that all workers share, a
+ * word each, changed by compare-and-swap: two clients that fall on one word share its rate, which is what a
+ * table that no packet can grow costs. Which ones do depends on a key, so that nobody can aim at another.
  */
 #ifndef DNS64_CLIENTS_H
 #define DNS64_CLIENTS_H
@@ -35,8 +36,9 @@ struct rates *rates_create(const uint64_t key[2]);
 void rates_destroy(struct rates *rates);
 
 /*
- * Counts one answer to a client; false if it is over `rate`. A second's worth may come at once. `now` in
- * nanoseconds, any thread.
+ * Counts one answer to a client; false, and nothing is counted, if it is over `rate`, answers a second; 0
+ * allows any number. A second's worth may come at once. `now` in nanoseconds of a clock that does not jump;
+ * calls of several threads may disagree a little about it.
  */
 bool rates_take(struct rates *rates, const struct ipv6_address *client, uint32_t rate, uint64_t now);
 
