@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Lookups under way. Each has a slot, from the call of resolver_ask until libunbound is done with it, which
+ * calls back exactly once for each; a slot whose deadline passes has told its asker so, and stays taken.
+ *
+ * Cancelling would free slots earlier and be wrong: libunbound then merely keeps silent about a lookup, and
+ * goes on with it until it has an answer to keep. Nothing in libunbound bounds the lookups under way, so
+ * somebody who asks for names of servers that never answer would fill the memory. A slot that is taken for
+ * as long as there is something in libunbound is the bound.
+ *
+ * Deadlines are timers of the loop, one for each slot that was ever in use at the same time as the others,
+ * kept with it, and with what libevent calls a common timeout: those of one patience stand in a queue, to
+ * which adding and removing costs the same however many there are.
+ */
+#include "dns64/resolver.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <unbound-event.h>
+
+#include "dns64/resolver_context.h"
+
+struct slot {
+    struct resolver *resolver;
+    struct event *deadline; /* NULL until the slot was used once */
+    resolver_done *done;    /* NULL: the asker knows that it took too long */
+    void *context;
+    uint32_t generation; /* counts its uses */
+    uint32_t next;       /* of those that are free */
+};
+
+enum { NONE = RESOLVER_LOOKUPS };
+
+struct resolver {
+    struct event_base *base;
+    struct resolver_options options;
+    struct ub_ctx *checked;   /* with the validator, if there is any */
+    struct ub_ctx *unchecked; /* without; NULL until it is needed */
+    bool closing;
+    uint32_t free; /* the first free slot, or NONE */
+    struct slot slots[RESOLVER_LOOKUPS];
+};
+
+static void finish(resolver_done *done, void *context, enum lookup_state state)
+{
+    done(context, &(struct looked_up){.state = state});
+}
+
+/* The asker hears of it; libunbound goes on. */
+static void on_deadline(evutil_socket_t socket, short what, void *argument)
+{
+    struct slot *slot = argument;
+    resolver_done *done = slot->done;
+    (void)socket;
+    (void)what;
+    slot->done = NULL;
+    finish(done, slot->context, LOOKUP_TIMEOUT);
+}
+
+static struct slot *take(struct resolver *resolver)
+{
+    if (resolver->free == NONE)
+        return NULL;
+    struct slot *slot = &resolver->slots[resolver->free];
+    if (slot->deadline == NULL && (slot->deadline = evtimer_new(resolver->base, on_deadline, slot)) == NULL)
+        return NULL;
+    resolver->free = slot->next;
+    slot->resolver = resolver;
+    return slot;
+}
+
+static void give_back(struct slot *slot)
+{
+    struct resolver *resolver = slot->resolver;
+    evtimer_del(slot->deadline);
+    slot->generation++;
+    slot->done = NULL;
+    slot->next = resolver->free;
+    resolver->free = (uint32_t)(slot - resolver->slots);
+}
+
+/*
+ * What libunbound says. With an rcode there is nothing in the buffer to look at; without one there is a
+ * message, which may have an rcode of its own: NXDOMAIN is none of those that libunbound speaks of.
+ */
+static struct looked_up result_of(int rcode, const void *message, int size, int security)
+{
+    if (rcode != 0 || message == NULL || size <= 0)
+        return (struct looked_up){.state = LOOKUP_FAILED};
+    static const enum lookup_state states[] = {LOOKUP_INSECURE, LOOKUP_BOGUS, LOOKUP_SECURE};
+    return (struct looked_up){.state = states[security], .message = message, .size = (size_t)size};
+}
+
+/* The slot is free before the asker is called, who may ask for more. */
+static void on_result(void *argument, int rcode, void *message, int size, int security, char *reason,
+                      int rate_limited)
+{
+    struct slot *slot = argument;
+    struct looked_up result = result_of(rcode, message, size, security);
+    (void)reason;
+    (void)rate_limited;
+    if (slot->resolver->closing)
+        return;
+    resolver_done *done = slot->done;
+    void *context = slot->context;
+    give_back(slot);
+    if (done != NULL)
+        done(context, &result);
+}
+
+static struct ub_ctx *context_for(struct resolver *resolver, const struct lookup *lookup)
+{
+    if (!lookup->unchecked || !resolver->options.validate)
+        return resolver->checked;
+    char error[256];
+    if (resolver->unchecked == NULL)
+        resolver->unchecked =
+            resolver_context_open(resolver->base, &resolver->options, false, error, sizeof error);
+    return resolver->unchecked;
+}
+
+/* The number of the same deadlines that libevent puts into one queue, or `patience` itself if it has none. */
+static const struct timeval *queue_of(struct resolver *resolver, struct timeval *patience)
+{
+    const struct timeval *common = event_base_init_common_timeout(resolver->base, patience);
+    return common != NULL ? common : patience;
+}
+
+static void arm(struct resolver *resolver, struct slot *slot, unsigned patience)
+{
+    struct timeval wait = {.tv_sec = patience / 1000, .tv_usec = (suseconds_t)(patience % 1000 * 1000)};
+    evtimer_add(slot->deadline, queue_of(resolver, &wait));
+}
+
+void resolver_ask(struct resolver *resolver, const struct lookup *lookup, unsigned patience,
+                  resolver_done *done, void *context)
+{
+    struct ub_ctx *library = context_for(resolver, lookup);
+    struct slot *slot = library != NULL ? take(resolver) : NULL;
+    if (slot == NULL) {
+        finish(done, context, LOOKUP_BUSY);
+        return;
+    }
+    uint32_t generation = slot->generation;
+    slot->done = done;
+    slot->context = context;
+
+    char name[DNS_NAME_TEXT_MAX];
+    dns_name_print(&lookup->name, name);
+    if (ub_resolve_event(library, name, lookup->type, lookup->class, slot, on_result, NULL) != 0) {
+        give_back(slot);
+        finish(done, context, LOOKUP_BUSY);
+    } else if (slot->generation == generation) { /* otherwise it has been answered from the cache */
+        arm(resolver, slot, patience);
+    }
+}
+
+struct resolver *resolver_open(struct event_base *base, const struct resolver_options *options, char *error,
+                               size_t size)
+{
+    struct resolver *resolver = calloc(1, sizeof *resolver);
+    if (resolver == NULL) {
+        snprintf(error, size, "no memory for the resolver");
+        return NULL;
+    }
+    resolver->base = base;
+    resolver->options = *options;
+    for (uint32_t i = 0; i < RESOLVER_LOOKUPS; i++)
+        resolver->slots[i].next = i + 1;
+    resolver->checked = resolver_context_open(base, options, options->validate, error, size);
+    if (resolver->checked == NULL) {
+        free(resolver);
+        return NULL;
+    }
+    return resolver;
+}
+
+void resolver_close(struct resolver *resolver)
+{
+    if (resolver == NULL)
+        return;
+    resolver->closing = true;
+    resolver_context_close(resolver->checked);
+    resolver_context_close(resolver->unchecked);
+    for (uint32_t i = 0; i < RESOLVER_LOOKUPS; i++) {
+        if (resolver->slots[i].deadline != NULL)
+            event_free(resolver->slots[i].deadline);
+    }
+    free(resolver);
+}
