@@ -22,8 +22,10 @@
 #include "dns64/rules.h"
 
 enum {
-    INQUIRY_TARGETS = 4,           /* of SVCB records, for which addresses are added */
-    INQUIRY_TTL_WITHOUT_SOA = 600, /* seconds, RFC 6147 section 5.1.7 */
+    INQUIRY_TARGETS = 4,                       /* of SVCB records, for which addresses are added */
+    INQUIRY_TTL_WITHOUT_SOA = 600,             /* seconds, RFC 6147 section 5.1.7 */
+    INQUIRY_LOOKUPS = 1 + 2 * INQUIRY_TARGETS, /* at most, of one question */
+    INQUIRY_KEPT = 3072, /* bytes of an SVCB response and what is added; a longer one gets nothing added */
 };
 
 /* What is asked of the resolver. */
@@ -59,6 +61,16 @@ struct inquiry_question {
 
 enum inquiry_step { INQUIRY_ASK, INQUIRY_DONE };
 
+/* An SVCB response while addresses of its targets are looked up. */
+struct inquiry_service {
+    uint8_t target_count, target; /* how many, and which one it is about */
+    enum lookup_state state;      /* of the response */
+    uint16_t size;                /* bytes of `kept` that are the response */
+    uint16_t used;                /* bytes in all: records to be added stand behind it, names written out */
+    struct dns_name targets[INQUIRY_TARGETS];
+    uint8_t kept[INQUIRY_KEPT];
+};
+
 /* One under way; flat, so that it can be kept in an array. */
 struct inquiry {
     struct inquiry_question question;
@@ -68,6 +80,7 @@ struct inquiry {
     bool secure;       /* all results so far */
     bool negative_ttl_known;
     uint32_t negative_ttl; /* seconds: SOA of the empty AAAA answer */
+    struct inquiry_service service;
 };
 
 /*
@@ -80,5 +93,11 @@ enum inquiry_step inquiry_begin(struct inquiry *inquiry, const struct inquiry_qu
 /* Goes on with what came of inquiry->ask. */
 enum inquiry_step inquiry_continue(struct inquiry *inquiry, const struct looked_up *result,
                                    struct answer *answer);
+
+/*
+ * Ends one whose time is up, in place of inquiry_continue: with what is known if that is an answer, as it is
+ * once only addresses of targets are missing, or else with a failure.
+ */
+void inquiry_give_up(struct inquiry *inquiry, struct answer *answer);
 
 #endif /* DNS64_INQUIRY_H */
