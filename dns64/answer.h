@@ -25,6 +25,8 @@ enum answer_error {
     ANSWER_ERROR_NOT_READY = 14,      /* Not Ready: too much is under way */
     ANSWER_ERROR_PROHIBITED = 18,     /* Prohibited: not a client */
     ANSWER_ERROR_STALE_NXDOMAIN = 19, /* Stale NXDOMAIN Answer */
+    ANSWER_ERROR_NOT_RECURSIVE = 20,  /* "Not Authoritative": what a query without RD gets */
+    ANSWER_ERROR_NOT_SUPPORTED = 21,  /* Not Supported: such a type or class is not answered */
     ANSWER_ERROR_NO_AUTHORITY = 22,   /* No Reachable Authority */
     ANSWER_ERROR_NETWORK = 23,        /* Network Error */
     ANSWER_ERROR_SYNTHESIZED = 29,    /* Synthesized */

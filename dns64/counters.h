@@ -21,11 +21,13 @@
     X(JOINED, "joined", "answers", "Waited for a question that was under way for another client.")           \
     X(LOOKUPS, "lookups", "upstream", "Lookups handed to the resolver.")                                     \
     X(MALFORMED, "malformed", "refused", "Not a DNS query that can be read: FORMERR, or silence.")           \
-    X(RESPONSES, "responses", "refused", "Responses, or less than a header: not answered.")                  \
+    X(RESPONSES, "responses", "refused", "Responses, scraps, and what echo or chargen send: silence.")       \
     X(NOT_IMPLEMENTED, "not-implemented", "refused", "Another opcode than QUERY: NOTIMP.")                   \
     X(BAD_VERSION, "bad-version", "refused", "EDNS of a version above 0: BADVERS.")                          \
     X(REFUSED, "refused", "refused", "From an address that may not ask: REFUSED. See dns64.clients.")        \
-    X(REFUSED_TYPE, "refused-type", "refused", "ANY, a transfer, or a type that is no data: refused.")       \
+    X(REFUSED_TYPE, "refused-type", "refused", "A transfer, a type that is no data, or a class but IN.")     \
+    X(NOT_RECURSIVE, "not-recursive", "refused",                                                             \
+      "Without RD: REFUSED, since what is cached is nobody's news.")                                         \
     X(RATE_LIMITED, "rate-limited", "refused", "Over dns64.rate-limit.per-client: dropped, or truncated.")   \
     X(BOGUS, "bogus", "failures", "DNSSEC validation failed: SERVFAIL.")                                     \
     X(FAILED, "failed", "failures", "No server gave an answer: SERVFAIL.")                                   \

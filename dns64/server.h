@@ -59,8 +59,10 @@ struct server;
 
 /*
  * Opens sockets, which takes rights for ports below 1024, and reads the trust anchors. The rules become the
- * server's; they were sealed by their maker and are freed with `free_rules`. NULL with a sentence that names
- * the address or file and what to do.
+ * server's; they were sealed by their maker and are freed with `free_rules` once no question needs them, from
+ * any thread. NULL with a sentence that names the address or file and what to do; then the rules are still
+ * the caller's. With a server *error is empty, or a sentence that names an address that the machine has not
+ * got yet: it is answered on from the moment on which it has.
  */
 struct server *server_open(const struct server_options *options, struct server_rules *rules,
                            void (*free_rules)(struct server_rules *rules), char *error, size_t size);
@@ -68,7 +70,10 @@ struct server *server_open(const struct server_options *options, struct server_r
 /* Starts the threads. Returns 0 or an errno. */
 int server_start(struct server *server);
 
-/* Puts new rules in force, all workers having left the old ones, and empties the cache. */
+/*
+ * Puts new rules in force and empties the cache. When it returns, every query that comes is answered by the
+ * new rules; questions under way end by those with which they began, and their answers are not kept.
+ */
 void server_change(struct server *server, struct server_rules *rules);
 
 /* Sums over the workers; may be called while they run. */
@@ -82,7 +87,7 @@ struct server_state {
 };
 void server_look(const struct server *server, struct server_state *state);
 
-/* Bytes that a server takes, without libunbound's. */
+/* Bytes that a server takes, without libunbound's and without what TCP clients leave unread. */
 size_t server_memory(const struct server_options *options);
 
 /* Ends threads, closes sockets, frees everything. NULL is allowed. */
