@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The worker's side of a capture, its rings, and how it is taken from workers that run.
+ * The side of workers and guests of a capture, its rings, and how it is taken from those that run.
  *
- * A ring is `size` bytes, a power of two, and two positions that only grow: `written` by the worker, `read`
- * by the control plane. A record lies in one piece: one that would reach over the end of the memory starts at
- * its beginning, and the rest is marked as skipped.
+ * A ring is `size` bytes, a power of two, and two positions that only grow: `written` by its worker or guest,
+ * `read` by the control plane. A record lies in one piece: one that would reach over the end of the memory
+ * starts at its beginning, and the rest is marked as skipped.
  *
  * Translation overwrites a packet, and its verdict is known only afterwards. So if translated packets are
  * wanted, the first bytes of a burst are kept before it is translated; all others are still as they were
@@ -12,7 +12,8 @@
  *
  * Workers read the engine's list of captures. A worker that is about to makes its `turn` odd first, and even
  * when it is done. So who has taken a capture off the list may free it when every worker's turn was even, or
- * has changed, since.
+ * has changed, since. Guests do the same. Rings and turns stand in one order: the plane's workers, the
+ * control plane's, guests.
  */
 #include "engine/capture.h"
 
@@ -25,11 +26,13 @@
 
 enum {
     SKIPPED = UINT32_MAX, /* instead of `kept`: up to the end of the memory there is nothing */
+    THREADS_MAXIMUM = WORKERS_MAXIMUM + 1 + CAPTURE_GUESTS_MAXIMUM,
 };
 
 struct ring {
     uint8_t *bytes;
-    uint8_t *burst; /* the packets of the burst under way as received, `stride` bytes each */
+    uint64_t size;  /* of them */
+    uint8_t *burst; /* the packets of the burst under way as received, `stride` bytes each; NULL: a guest's */
     uint64_t number;
     uint64_t written, missed; /* atomic */
     uint64_t read __attribute__((aligned(64)));
@@ -41,10 +44,9 @@ struct capture {
     uint32_t stride; /* enough for what is recorded and for the addresses, which are looked at */
     bool stopped;
     size_t memory; /* bytes of all this */
-    uint64_t size; /* of a ring */
     uint32_t rings;
-    struct ring *next;                  /* where capture_next found its record */
-    uint64_t turn[WORKERS_MAXIMUM + 1]; /* of each worker when the capture was stopped */
+    struct ring *next;              /* where capture_next found its record */
+    uint64_t turn[THREADS_MAXIMUM]; /* of each worker and guest when the capture was stopped */
     struct ring ring[];
 };
 
@@ -65,49 +67,63 @@ static uint32_t most(uint32_t a, uint32_t b)
 
 /* --- rings ---------------------------------------------------------------------------------------- */
 
-static struct captured *record_in(const struct capture *capture, const struct ring *ring, uint64_t position)
+static struct captured *record_in(const struct ring *ring, uint64_t position)
 {
-    return (void *)(ring->bytes + (position & (capture->size - 1)));
+    return (void *)(ring->bytes + (position & (ring->size - 1)));
 }
 
-static void put(const struct capture *capture, struct ring *ring, const struct captured *head,
-                const uint8_t *bytes)
+/* Two parts, of which as much is recorded as head->kept says. */
+struct parts {
+    const uint8_t *first, *second;
+    uint32_t first_length;
+};
+
+static void put_parts(struct ring *ring, const struct captured *head, const struct parts *parts)
 {
     uint64_t need = round_up(sizeof(*head) + head->kept);
     uint64_t written = ring->written;
-    uint64_t rest = capture->size - (written & (capture->size - 1));
+    uint64_t rest = ring->size - (written & (ring->size - 1));
     uint64_t skip = rest < need ? rest : 0;
-    if (written + skip + need - atomic_load64(&ring->read) > capture->size) {
+    if (written + skip + need - atomic_load64(&ring->read) > ring->size) {
         atomic_count(&ring->missed, 1);
         return;
     }
     if (skip > 0)
-        record_in(capture, ring, written)->kept = SKIPPED;
-    struct captured *record = record_in(capture, ring, written + skip);
+        record_in(ring, written)->kept = SKIPPED;
+    struct captured *record = record_in(ring, written + skip);
+    uint32_t first = least(head->kept, parts->first_length);
     *record = *head;
-    __builtin_memcpy(record + 1, bytes, head->kept);
+    __builtin_memcpy(record + 1, parts->first, first);
+    if (head->kept > first)
+        __builtin_memcpy((uint8_t *)(record + 1) + first, parts->second, head->kept - first);
     atomic_store64(&ring->written, written + skip + need);
 }
 
+static void put(struct ring *ring, const struct captured *head, const uint8_t *bytes)
+{
+    const struct parts parts = {.first = bytes, .first_length = head->kept};
+    put_parts(ring, head, &parts);
+}
+
 /* The ring's first record; NULL: it is empty. */
-static const struct captured *first(const struct capture *capture, struct ring *ring)
+static const struct captured *first(struct ring *ring)
 {
     uint64_t read = ring->read;
     if (read == atomic_load64(&ring->written))
         return NULL;
-    const struct captured *record = record_in(capture, ring, read);
+    const struct captured *record = record_in(ring, read);
     if (record->kept != SKIPPED)
         return record;
-    read += capture->size - (read & (capture->size - 1));
+    read += ring->size - (read & (ring->size - 1));
     atomic_store64(&ring->read, read);
-    return record_in(capture, ring, read); /* what made the skip necessary was published with it */
+    return record_in(ring, read); /* what made the skip necessary was published with it */
 }
 
 const struct captured *capture_next(struct capture *capture)
 {
     const struct captured *oldest = NULL;
     for (uint32_t i = 0; i < capture->rings; i++) {
-        const struct captured *record = first(capture, &capture->ring[i]);
+        const struct captured *record = first(&capture->ring[i]);
         if (record != NULL && (oldest == NULL || record->time < oldest->time)) {
             oldest = record;
             capture->next = &capture->ring[i];
@@ -119,7 +135,7 @@ const struct captured *capture_next(struct capture *capture)
 void capture_release(struct capture *capture)
 {
     struct ring *ring = capture->next;
-    const struct captured *record = record_in(capture, ring, ring->read);
+    const struct captured *record = record_in(ring, ring->read);
     atomic_store64(&ring->read, ring->read + round_up(sizeof(*record) + record->kept));
 }
 
@@ -143,29 +159,39 @@ static uint64_t ring_size(uint32_t workers)
     return size;
 }
 
+static void make_rings(struct capture *capture, uint8_t *at, uint64_t size, uint32_t workers)
+{
+    for (uint32_t i = 0; i < capture->rings; i++) {
+        struct ring *ring = &capture->ring[i];
+        ring->bytes = at;
+        ring->size = i < workers ? size : CAPTURE_RING_MINIMUM;
+        at += ring->size;
+        if (i >= workers)
+            continue;
+        ring->burst = at;
+        at += (uint64_t)BURST_MAXIMUM * capture->stride;
+    }
+}
+
 static struct capture *make(const struct engine *engine, const struct capture_filter *filter)
 {
+    uint32_t workers = engine->workers + 1;
+    uint32_t guests = least(filter->guests, CAPTURE_GUESTS_MAXIMUM);
     uint64_t size = ring_size(engine->workers);
     uint64_t stride = round_up(most(filter->snap, sizeof(struct ipv6_header)));
-    uint64_t burst = BURST_MAXIMUM * stride;
-    uint32_t rings = engine->workers + 1;
-    size_t front = round_up(sizeof(struct capture) + rings * sizeof(struct ring));
-    size_t memory = front + rings * (size + burst);
+    size_t front = round_up(sizeof(struct capture) + (workers + guests) * sizeof(struct ring));
+    size_t memory =
+        front + workers * (size + BURST_MAXIMUM * stride) + (uint64_t)guests * CAPTURE_RING_MINIMUM;
     struct capture *capture = memory_map(memory);
     if (capture == NULL)
         return NULL;
     capture->filter = *filter;
     capture->memory = memory;
-    capture->size = size;
     capture->stride = (uint32_t)stride;
-    capture->rings = rings;
+    capture->rings = workers + guests;
     for (unsigned i = 0; i < VERDICT_COUNT; i++)
         capture->keeps |= filter->verdicts[i] && verdict_texts[i].class <= VERDICT_DIVIDED;
-    uint8_t *at = (uint8_t *)capture + front;
-    for (uint32_t i = 0; i < rings; i++, at += size + burst) {
-        capture->ring[i].bytes = at;
-        capture->ring[i].burst = at + size;
-    }
+    make_rings(capture, (uint8_t *)capture + front, size, workers);
     return capture;
 }
 
@@ -190,6 +216,19 @@ struct capture *capture_start(struct engine *engine, const struct capture_filter
     return capture;
 }
 
+static uint32_t threads_of(const struct engine *engine)
+{
+    return engine->workers + 1 + CAPTURE_GUESTS_MAXIMUM;
+}
+
+static uint64_t turn_of(const struct engine *engine, uint32_t thread)
+{
+    const uint64_t *turn = thread <= engine->workers
+                               ? &engine->worker[thread].capturing.turn
+                               : &engine->captures.guest[thread - engine->workers - 1].turn;
+    return __atomic_load_n(turn, __ATOMIC_SEQ_CST);
+}
+
 void capture_stop(struct engine *engine, struct capture *capture)
 {
     struct captures *captures = &engine->captures;
@@ -197,8 +236,8 @@ void capture_stop(struct engine *engine, struct capture *capture)
         if (captures->made[place] == capture)
             __atomic_store_n(&captures->running[place], NULL, __ATOMIC_SEQ_CST);
     __atomic_store_n(&captures->count, captures->count - 1, __ATOMIC_SEQ_CST);
-    for (uint32_t i = 0; i <= engine->workers; i++)
-        capture->turn[i] = __atomic_load_n(&engine->worker[i].capturing.turn, __ATOMIC_SEQ_CST);
+    for (uint32_t i = 0; i < threads_of(engine); i++)
+        capture->turn[i] = turn_of(engine, i);
     capture->stopped = true;
     capture_tidy(engine);
 }
@@ -207,11 +246,9 @@ static bool in_use(const struct engine *engine, const struct capture *capture)
 {
     if (!capture->stopped)
         return true;
-    for (uint32_t i = 0; i <= engine->workers; i++) {
-        uint64_t turn = capture->turn[i];
-        if (turn % 2 == 1 && turn == __atomic_load_n(&engine->worker[i].capturing.turn, __ATOMIC_SEQ_CST))
+    for (uint32_t i = 0; i < threads_of(engine); i++)
+        if (capture->turn[i] % 2 == 1 && capture->turn[i] == turn_of(engine, i))
             return true;
-    }
     return false;
 }
 
@@ -235,7 +272,7 @@ void capture_stop_all(struct engine *engine)
 
 uint32_t capture_count(const struct engine *engine)
 {
-    return engine->captures.count;
+    return __atomic_load_n(&engine->captures.count, __ATOMIC_RELAXED);
 }
 
 /* --- filters -------------------------------------------------------------------------------------- */
@@ -375,13 +412,13 @@ static void take(struct worker *worker, struct capture *capture, const struct pa
         !(translated && is_wanted(settings, &wanted, packet_data(packet), packet->length)))
         return;
     head.number = ring->number++;
-    put(capture, ring, &head, received);
+    put(ring, &head, received);
     if (verdict_texts[verdict].class != VERDICT_FORWARDED)
         return; /* pieces are recorded when they are handed out */
     head.kind = CAPTURE_RESULT;
     head.length = packet->length;
     head.kept = least(head.length, snap);
-    put(capture, ring, &head, packet_data(packet));
+    put(ring, &head, packet_data(packet));
 }
 
 void capture_burst_ends(struct worker *worker, const struct packet packets[], unsigned n,
@@ -431,7 +468,7 @@ static void record_apart(struct worker *worker, const struct packet *packet, enu
             continue;
         head.number = ring->number++;
         head.kept = least(head.length, capture->filter.snap);
-        put(capture, ring, &head, packet_data(packet));
+        put(ring, &head, packet_data(packet));
     }
 }
 
@@ -452,4 +489,60 @@ void capture_ended(struct worker *worker, const struct packet *packet, enum verd
     record_apart(worker, packet, verdict, CAPTURE_RECEIVED);
     if (!in_burst)
         leave(worker);
+}
+
+/* --- what guests do ------------------------------------------------------------------------------- */
+
+/* The settings in force stay whole until let_go: what worker_enter does for workers. */
+static const struct settings *hold(const struct engine *engine, struct guest *guest)
+{
+    const struct rules *rules;
+    do {
+        rules = __atomic_load_n(&engine->rules, __ATOMIC_ACQUIRE);
+        __atomic_store_n(&guest->holds, rules, __ATOMIC_RELAXED);
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    } while (rules != __atomic_load_n(&engine->rules, __ATOMIC_ACQUIRE));
+    return &rules->settings;
+}
+
+static void let_go(struct guest *guest)
+{
+    __atomic_store_n(&guest->holds, NULL, __ATOMIC_RELEASE);
+}
+
+static void take_message(struct capture *capture, const struct settings *settings,
+                         const struct capture_message *message, uint32_t thread)
+{
+    const struct parts parts = {
+        .first = message->head, .second = message->body, .first_length = message->head_length};
+    struct captured head = {.length = message->head_length + message->body_length,
+                            .time = message->time,
+                            .worker = (uint16_t)thread,
+                            .kind = CAPTURE_MESSAGE,
+                            .verdict = message->reason,
+                            .note = message->note};
+    if (thread >= capture->rings || (capture->filter.reasons >> message->reason & 1) == 0)
+        return;
+    struct wanted wanted = wanted_by(settings, &capture->filter);
+    if (!is_wanted(settings, &wanted, message->head, message->head_length))
+        return;
+    head.kept = least(head.length, capture->filter.snap);
+    head.number = capture->ring[thread].number++;
+    put_parts(&capture->ring[thread], &head, &parts);
+}
+
+void capture_message(struct engine *engine, const struct capture_message *message)
+{
+    if (capture_count(engine) == 0 || message->guest >= CAPTURE_GUESTS_MAXIMUM)
+        return;
+    struct guest *guest = &engine->captures.guest[message->guest];
+    __atomic_store_n(&guest->turn, guest->turn + 1, __ATOMIC_SEQ_CST);
+    const struct settings *settings = hold(engine, guest);
+    for (uint32_t c = 0; c < CAPTURES_MAXIMUM; c++) {
+        struct capture *capture = __atomic_load_n(&engine->captures.running[c], __ATOMIC_SEQ_CST);
+        if (capture != NULL)
+            take_message(capture, settings, message, engine->workers + 1 + message->guest);
+    }
+    let_go(guest);
+    __atomic_store_n(&guest->turn, guest->turn + 1, __ATOMIC_RELEASE);
 }

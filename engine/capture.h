@@ -8,6 +8,10 @@
  *     burst ends     filter; put into the own ring   ---->  capture_next, capture_release
  *     engine_pull    what the engine made            ---->
  *
+ *     guests
+ *     ------
+ *     capture_message  what they did not answer      ---->
+ *
  * A worker has a ring of its own in each capture, a queue of records of any length between two threads.
  * Nobody waits: into a full ring a record does not go, and is counted as missed. Without a capture a
  * burst costs one look at a word.
@@ -16,6 +20,10 @@
  * translated later or for another reason (ICMP errors, probes) makes one. A fragment that is held makes one
  * when it comes and another with what became of it: as handed out, or once more as received if it was
  * dropped. Super-packets and partial checksums are recorded as they are, uncut and unfinished.
+ *
+ * A guest is a thread that is no worker, for example one of the name service. What it shows never went
+ * through the engine, so it has no verdict but a reason, a number that only the guest understands; it has a
+ * ring of its own, too.
  */
 #ifndef ENGINE_CAPTURE_H
 #define ENGINE_CAPTURE_H
@@ -28,6 +36,9 @@ struct capture;
 struct capture_filter {
     bool verdicts[VERDICT_COUNT];
     bool probes; /* packets that the engine makes without having been asked by one */
+
+    uint32_t guests;  /* that there are rings for, numbered from 0; at most CAPTURE_GUESTS_MAXIMUM */
+    uint64_t reasons; /* of theirs, a bit each */
 
     /*
      * From or to this address, received or translated, under a prefix or mapped: an IPv4 host is found by its
@@ -43,8 +54,9 @@ struct capture_filter {
 
 enum capture_kind {
     CAPTURE_RECEIVED,
-    CAPTURE_RESULT, /* what the packet received became */
-    CAPTURE_MADE,   /* made by the engine, because of the verdict on another packet, or a probe */
+    CAPTURE_RESULT,  /* what the packet received became */
+    CAPTURE_MADE,    /* made by the engine, because of the verdict on another packet, or a probe */
+    CAPTURE_MESSAGE, /* shown by a guest */
 };
 
 /* A record; `kept` bytes of the packet follow. */
@@ -53,9 +65,10 @@ struct captured {
     uint32_t length; /* of the packet */
     nanoseconds time;
     uint64_t number; /* of the packet on this worker; a result has that of the packet received */
-    uint16_t worker;
+    uint16_t worker; /* the plane's, then the control plane's, then guests */
     uint8_t kind;
-    uint8_t verdict; /* VERDICT_COUNT: a probe */
+    uint8_t verdict; /* VERDICT_COUNT: a probe; of a message: its reason */
+    uint8_t note;    /* of a message: what else its guest says */
 };
 
 /* All of these are called from the control plane's thread. */
@@ -78,7 +91,20 @@ uint64_t capture_missed(const struct capture *capture);
 void capture_stop(struct engine *engine, struct capture *capture);
 void capture_tidy(struct engine *engine);
 
-/* How many are running. */
+/* How many are running. Any thread; a guest looks here first. */
 uint32_t capture_count(const struct engine *engine);
+
+/* What a guest shows: an IP packet in two parts, the first with all of the IP header. */
+struct capture_message {
+    nanoseconds time;
+    const uint8_t *head, *body;
+    uint32_t head_length, body_length;
+    uint32_t guest;
+    uint8_t reason; /* 0 to 63 */
+    uint8_t note;
+};
+
+/* Records it in each capture that wants it. Called from the guest's thread; waits for nobody. */
+void capture_message(struct engine *engine, const struct capture_message *message);
 
 #endif /* ENGINE_CAPTURE_H */

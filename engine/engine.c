@@ -122,6 +122,11 @@ bool engine_quiet(struct engine *engine)
         if ((holds != NULL && holds != current) || (holds_paths != NULL && holds_paths != paths))
             return false;
     }
+    for (uint32_t i = 0; i < CAPTURE_GUESTS_MAXIMUM; i++) {
+        const struct rules *holds = __atomic_load_n(&engine->captures.guest[i].holds, __ATOMIC_SEQ_CST);
+        if (holds != NULL && holds != current)
+            return false;
+    }
     return true;
 }
 

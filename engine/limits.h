@@ -69,7 +69,8 @@ enum {
 enum {
     CAPTURES_MAXIMUM = 4,             /* that run at once */
     CAPTURE_MEMORY = 8 << 20,         /* bytes of a capture's rings, the plane's workers together, ... */
-    CAPTURE_RING_MINIMUM = 512 << 10, /* ... but each has this many */
+    CAPTURE_RING_MINIMUM = 512 << 10, /* ... but each has this many, and so has each guest's */
+    CAPTURE_GUESTS_MAXIMUM = 64,      /* threads that are no workers and put messages into captures */
     CAPTURE_SNAP_DEFAULT = 2048,      /* bytes recorded of a packet: all that an Ethernet carries */
 };
 

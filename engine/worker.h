@@ -100,11 +100,18 @@ struct worker {
     struct waiting_line waiting;
 } __attribute__((aligned(64)));
 
-/* The captures that are running, and those that some worker may still be using. */
+/* A thread that is no worker, see engine/capture.h: what it uses of what may be replaced. */
+struct guest {
+    uint64_t turn;             /* atomic; as a worker's in struct capturing */
+    const struct rules *holds; /* atomic; as a worker's */
+} __attribute__((aligned(64)));
+
+/* The captures that are running, and those that some worker or guest may still be using. */
 struct captures {
     uint32_t count;                            /* atomic; running */
     struct capture *running[CAPTURES_MAXIMUM]; /* atomic */
     struct capture *made[CAPTURES_MAXIMUM];    /* not yet freed; used by the control plane alone */
+    struct guest guest[CAPTURE_GUESTS_MAXIMUM];
 };
 
 struct engine {

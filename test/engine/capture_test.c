@@ -94,8 +94,8 @@ static enum verdict receive(struct packet *packet)
 }
 
 /* The next record has this kind, verdict and contents; takes it. */
-static uint64_t expect(struct capture *capture, enum capture_kind kind, enum verdict verdict,
-                       const void *bytes, uint32_t length)
+static uint64_t expect(struct capture *capture, enum capture_kind kind, unsigned verdict, const void *bytes,
+                       uint32_t length)
 {
     const struct captured *record = capture_next(capture);
     assert_non_null(record);
@@ -398,6 +398,162 @@ static void test_rubbish(void **state)
     capture_stop(engine, some);
 }
 
+/* --- guests ----------------------------------------------------------------------------------------- */
+
+enum { GUESTS = 2, REASON = 5 };
+
+static struct capture_filter only_reason(unsigned reason)
+{
+    return (struct capture_filter){.guests = GUESTS, .reasons = 1ull << reason, .snap = CAPTURE_SNAP_DEFAULT};
+}
+
+/* A packet cut in two behind its IP header, which is what capture_message wants at least. */
+static struct capture_message message_of(const struct packet *packet, uint32_t guest)
+{
+    uint32_t header = packet_data(packet)[0] >> 4 == 6 ? 40 : 20;
+    return (struct capture_message){.time = now,
+                                    .head = packet_data(packet),
+                                    .head_length = header,
+                                    .body = packet_data(packet) + header,
+                                    .body_length = packet->length - header,
+                                    .guest = guest,
+                                    .reason = REASON,
+                                    .note = 77};
+}
+
+static void test_messages(void **state)
+{
+    (void)state;
+    struct packet packet = make6(UDP, 100);
+    struct capture_message message = message_of(&packet, 1);
+    capture_message(engine, &message);
+    struct capture *capture = start(only_reason(REASON)), *other = start(only_reason(REASON + 1));
+    struct capture *packets = start(only(VERDICT_TRANSLATED_6TO4));
+    expect_none(capture);
+    for (uint64_t i = 0; i < 3; i++) {
+        capture_message(engine, &message);
+        assert_int_equal(capture_next(capture)->worker, WORKERS + 1 + 1);
+        assert_int_equal(capture_next(capture)->note, 77);
+        assert_int_equal(capture_next(capture)->kept, 140);
+        assert_int_equal(expect(capture, CAPTURE_MESSAGE, REASON, packet_data(&packet), 140), i);
+    }
+    /* A guest that there is no ring for, and one that cannot be. */
+    message.guest = GUESTS;
+    capture_message(engine, &message);
+    message.guest = UINT32_MAX;
+    capture_message(engine, &message);
+    expect_none(capture);
+    expect_none(other);
+    expect_none(packets);
+    /* Packets are not for who wants messages. */
+    assert_int_equal(receive(&packet), VERDICT_TRANSLATED_6TO4);
+    expect_none(capture);
+    assert_int_equal(capture_missed(capture), 0);
+    capture_stop(engine, packets);
+    capture_stop(engine, other);
+    capture_stop(engine, capture);
+    assert_true(engine_quiet(engine));
+}
+
+static void test_only_the_first_bytes_of_messages(void **state)
+{
+    static const uint32_t snaps[] = {1, 39, 40, 41, 139, 140, 141};
+    (void)state;
+    for (unsigned i = 0; i < sizeof(snaps) / sizeof(snaps[0]); i++) {
+        struct capture_filter filter = only_reason(REASON);
+        filter.snap = snaps[i];
+        struct capture *capture = start(filter);
+        struct packet packet = make6(UDP, 100);
+        struct capture_message message = message_of(&packet, 0);
+        capture_message(engine, &message);
+        assert_int_equal(capture_next(capture)->kept, snaps[i] < 140 ? snaps[i] : 140);
+        expect(capture, CAPTURE_MESSAGE, REASON, packet_data(&packet), 140);
+        capture_stop(engine, capture);
+    }
+}
+
+/* Under a prefix or not, of either family, as with packets. */
+static void test_addresses_of_messages(void **state)
+{
+    static const struct {
+        const char *address;
+        bool six,
+            four; /* found from 2001:db8::5 to the remote's mapped address; from the remote to the pool */
+    } cases[] = {{"2001:db8::5", true, false},  {"2001:db8:64::198.51.100.7", true, true},
+                 {"198.51.100.7", true, true},  {"2001:db8:64::198.51.100.8", false, false},
+                 {"2001:db8::6", false, false}, {"198.51.100.8", false, false}};
+    (void)state;
+    for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct capture_filter filter = from_or_to(cases[i].address);
+        filter.guests = GUESTS;
+        filter.reasons = UINT64_MAX;
+        struct capture *capture = start(filter);
+        struct packet six = make6(UDP, 20);
+        struct capture_message message = message_of(&six, 0);
+        capture_message(engine, &message);
+        assert_int_equal(capture_next(capture) != NULL, cases[i].six);
+        if (cases[i].six)
+            capture_release(capture);
+        struct packet four = make4(UDP, 20);
+        message = message_of(&four, 0);
+        capture_message(engine, &message);
+        assert_int_equal(capture_next(capture) != NULL, cases[i].four);
+        capture_stop(engine, capture);
+    }
+}
+
+/* Settings that a guest is looking at are not given back before it is through. */
+static void test_a_guest_holds_the_settings(void **state)
+{
+    (void)state;
+    assert_true(engine_quiet(engine));
+    engine->captures.guest[3].holds = engine->rules;
+    assert_true(engine_quiet(engine));
+    engine->captures.guest[3].holds =
+        engine->rules == &engine->drafts[0] ? &engine->drafts[1] : engine->drafts;
+    assert_false(engine_quiet(engine));
+    engine->captures.guest[3].holds = NULL;
+    assert_true(engine_quiet(engine));
+}
+
+/* Nor is a capture freed that one is writing to. */
+static void test_a_guest_keeps_its_capture(void **state)
+{
+    (void)state;
+    struct capture *capture = start(only_reason(REASON));
+    engine->captures.guest[GUESTS - 1].turn++;
+    capture_stop(engine, capture);
+    assert_ptr_equal(engine->captures.made[0], capture);
+    capture_tidy(engine);
+    assert_ptr_equal(engine->captures.made[0], capture);
+    engine->captures.guest[GUESTS - 1].turn++;
+    capture_tidy(engine);
+    assert_null(engine->captures.made[0]);
+}
+
+static void test_a_full_ring_of_messages(void **state)
+{
+    (void)state;
+    struct capture *capture = start(only_reason(REASON));
+    uint64_t sent = 0, taken = 0;
+    for (unsigned round = 0; round < 3; round++) {
+        for (; capture_missed(capture) <= round * 10; sent++) {
+            struct packet packet = make6(UDP, 8 + (uint32_t)(sent * 37 % 1300));
+            struct capture_message message = message_of(&packet, 0);
+            capture_message(engine, &message);
+        }
+        for (const struct captured *record; (record = capture_next(capture)) != NULL; taken++) {
+            assert_int_equal(record->length, 48 + record->number * 37 % 1300);
+            for (uint32_t i = 8; i < record->length - 40; i++)
+                assert_int_equal(((const uint8_t *)(record + 1))[40 + i], (uint8_t)(i * 7 + 3));
+            capture_release(capture);
+        }
+        assert_int_equal(taken + capture_missed(capture), sent);
+        assert_true(taken > (round + 1) * 500u);
+    }
+    capture_stop(engine, capture);
+}
+
 /* --- rings ------------------------------------------------------------------------------------------ */
 
 static void test_a_full_ring_misses_and_goes_on(void **state)
@@ -488,6 +644,57 @@ static void *send_on(void *argument)
     return NULL;
 }
 
+static void *show_on(void *argument)
+{
+    uint8_t bytes[108] = {0};
+    put_ipv6(bytes, UDP, 68);
+    struct packet packet = {.buffer = bytes, .capacity = sizeof(bytes), .length = sizeof(bytes)};
+    struct capture_message message = message_of(&packet, *(const uint32_t *)argument);
+    while (!atomic_load(&stop_sending))
+        capture_message(engine, &message);
+    return NULL;
+}
+
+/* Guests, while captures come and go and so do settings. */
+static void test_while_guests_run(void **state)
+{
+    static const uint32_t numbers[GUESTS] = {0, 1};
+    pthread_t threads[GUESTS];
+    (void)state;
+    atomic_store(&stop_sending, false);
+    for (uint32_t i = 0; i < GUESTS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, show_on, (void *)(uintptr_t)&numbers[i]), 0);
+    for (unsigned round = 0; round < 100; round++) {
+        struct capture *capture = NULL;
+        uint64_t next[GUESTS] = {0};
+        struct capture_filter filter = only_reason(REASON);
+        filter.family = 6;
+        inet_pton(AF_INET6, "2001:db8::5", filter.address6.bytes);
+        while (capture == NULL) /* the one before may still be in use */
+            capture = capture_start(engine, &filter, error, sizeof(error));
+        for (unsigned records = 0; records < 100;) {
+            const struct captured *record = capture_next(capture);
+            if (record == NULL)
+                continue;
+            uint32_t guest = record->worker - WORKERS - 1u;
+            assert_true(guest < GUESTS);
+            if (capture_missed(capture) == 0)
+                assert_int_equal(record->number, next[guest]);
+            next[guest] = record->number + 1;
+            capture_release(capture);
+            records++;
+        }
+        assert_true(engine_replace_settings(engine, &settings, now, error, sizeof(error)));
+        while (!engine_quiet(engine))
+            continue;
+        capture_stop(engine, capture);
+    }
+    atomic_store(&stop_sending, true);
+    for (uint32_t i = 0; i < GUESTS; i++)
+        pthread_join(threads[i], NULL);
+    capture_tidy(engine);
+}
+
 /* Workers go on at full speed while captures are started, read and stopped. */
 static void test_while_workers_run(void **state)
 {
@@ -546,6 +753,13 @@ int main(void)
         TEST(test_addresses),
         TEST(test_mapped_addresses),
         TEST(test_rubbish),
+        TEST(test_messages),
+        TEST(test_only_the_first_bytes_of_messages),
+        TEST(test_addresses_of_messages),
+        TEST(test_a_guest_holds_the_settings),
+        TEST(test_a_guest_keeps_its_capture),
+        TEST(test_a_full_ring_of_messages),
+        TEST(test_while_guests_run),
         TEST(test_a_full_ring_misses_and_goes_on),
         TEST(test_so_many_and_no_more),
         TEST(test_a_burst_under_way_keeps_its_capture),
