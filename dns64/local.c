@@ -33,7 +33,7 @@ static const uint8_t reverse_170[] = "\003170\0010\0010\003192\7in-addr\4arpa";
 static const uint8_t reverse_171[] = "\003171\0010\0010\003192\7in-addr\4arpa";
 static const uint8_t resolver_arpa[] = "\10resolver\4arpa";
 
-/* RFC 8880 section 7.1 and 7.2, RFC 9462 section 4. */
+/* RFC 8880 sections 7.1 and 7.2, RFC 9462 section 4. rfc: 8880-7.1-k, 8880-7.2-a */
 static const struct zone zones[] = {
     {sizeof(ipv4only_arpa), ipv4only_arpa, .ipv4only = true, .whatever_cd = true},
     {sizeof(reverse_170), reverse_170, .pointer = true},
@@ -132,6 +132,7 @@ static enum local_kind make_negative(struct making *making, const struct zone *z
 
 /*** ipv4only.arpa ***/
 
+/* rfc: 8880-7.1-a, 7050-4-a */
 static enum local_kind make_ipv4(struct making *making)
 {
     begin(making, DNS_RCODE_NOERROR);
@@ -153,7 +154,10 @@ static bool reaches_well_known(const struct rules_prefix *prefix)
     return false;
 }
 
-/* Those of the view whose IPv4 addresses include the well-known ones; if there are none, the whole view. */
+/*
+ * Those of the view whose IPv4 addresses include the well-known ones; if there are none, the whole view.
+ * rfc: 7050-5.1-a
+ */
 static rules_view told_prefixes(const struct rules *rules, rules_view view)
 {
     rules_view told = 0;
@@ -168,6 +172,7 @@ static rules_view told_prefixes(const struct rules *rules, rules_view view)
  * section 3). Under 64:ff9b::/96, too: these addresses are not global, but nobody sends to them, and they are
  * what that section looks for. A host takes what it learns for a prefix of all IPv4 addresses (section 5.1),
  * so one that is for some of them only is not told, unless there is no other.
+ * rfc: 8880-7.1-b, 7050-3-a, 7050-5-a
  */
 static enum local_kind make_ipv6(struct making *making, const struct zone *zone, const struct rules *rules)
 {
@@ -205,6 +210,7 @@ static const struct zone *zone_of(const struct dns_name *name, bool *below)
     return NULL;
 }
 
+/* rfc: 8880-7.1-i, 8880-7.1-m, 8880-7.1-n, 8880-7.1-o, 8880-7.1-p */
 static enum local_kind answer_zone(struct making *making, const struct zone *zone, bool below,
                                    const struct rules *rules)
 {
@@ -245,6 +251,7 @@ static bool stands_for(const struct rules *rules, const struct ipv6_address *add
     return true;
 }
 
+/* rfc: 8880-7.2.1-a, 8880-7.2.1-b */
 static enum local_kind answer_reverse(struct making *making, const struct rules *rules,
                                       struct dns_name *target)
 {
@@ -260,6 +267,7 @@ static enum local_kind answer_reverse(struct making *making, const struct rules 
     return LOCAL_REVERSE;
 }
 
+/* A resolver without prefixes is none of DNS64, and one behind it may know better. rfc: 8880-7.1-j */
 enum local_kind local_answer(const struct inquiry_question *question, const struct rules *rules,
                              struct answer *answer, struct dns_name *target)
 {
@@ -268,7 +276,7 @@ enum local_kind local_answer(const struct inquiry_question *question, const stru
     struct making making;
     const struct zone *zone;
     bool below;
-    if (question->class != DNS_CLASS_IN || name->length < sizeof(arpa) ||
+    if (rules->prefix_count == 0 || question->class != DNS_CLASS_IN || name->length < sizeof(arpa) ||
         memcmp(name->wire + name->length - sizeof(arpa), arpa, sizeof(arpa)) != 0)
         return LOCAL_NONE;
     making.question = question;

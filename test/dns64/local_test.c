@@ -170,10 +170,12 @@ static const char *ask_with_cd(const char *name, uint16_t type)
 
 /*** ipv4only.arpa ***/
 
-/* RFC 7050 section 2.2, RFC 8880 section 7.1; TTL: RFC 7050 section 4. */
+/* RFC 7050 section 2.2, RFC 8880 section 7.1; TTL: RFC 7050 section 4. rfc: 8880-7.1-a, 8880-7.1-k, 7050-4-a
+ */
 static void the_well_known_name_has_its_two_ipv4_addresses(void **state)
 {
     (void)state;
+    add_prefix("64:ff9b::", 96);
     assert_string_equal(ask("ipv4only.arpa", DNS_TYPE_A),
                         "NOERROR; A 192.0.0.170 ttl 3600, A 192.0.0.171 ttl 3600");
     assert_int_equal(answer.ttl, 3600);
@@ -182,7 +184,8 @@ static void the_well_known_name_has_its_two_ipv4_addresses(void **state)
                         "NOERROR; A 192.0.0.170 ttl 3600, A 192.0.0.171 ttl 3600");
 }
 
-/* The example of RFC 7050 section 3.4: the prefixes in their order, and 64:ff9b::/96 as any other. */
+/* The example of RFC 7050 section 3.4: the prefixes in their order, and 64:ff9b::/96 as any other.
+ * rfc: 8880-7.1-b, 8880-7.1-i, 8880-7.1-m, 7050-3-a, 7050-5-a */
 static void it_has_addresses_under_each_prefix(void **state)
 {
     (void)state;
@@ -231,7 +234,8 @@ static void only_the_view_counts(void **state)
     assert_false(answer.synthesized);
 }
 
-/* RFC 6147 section 5.1.7 has A records checked against ranges; RFC 7050 section 5.1 tells why it matters. */
+/* RFC 6147 section 5.1.7 has A records checked against ranges; RFC 7050 section 5.1 tells why it matters.
+ * rfc: 7050-5.1-a */
 static void a_prefix_for_a_part_of_ipv4_is_not_told(void **state)
 {
     struct rules_prefix *part;
@@ -250,7 +254,7 @@ static void a_prefix_for_a_part_of_ipv4_is_not_told(void **state)
                         "AAAA 2001:db8:43::c000:aa ttl 600, AAAA 2001:db8:43::c000:ab ttl 600");
 }
 
-/* RFC 8880 section 7.1: "no error no answer" for all other types, NS and SOA among them. */
+/* RFC 8880 section 7.1: "no error no answer" for all other types, NS and SOA among them. rfc: 8880-7.1-o */
 static void other_types_are_empty(void **state)
 {
     static const uint16_t types[] = {DNS_TYPE_NS,     DNS_TYPE_SOA,   DNS_TYPE_PTR,   DNS_TYPE_CNAME,
@@ -265,6 +269,7 @@ static void other_types_are_empty(void **state)
     }
 }
 
+/* rfc: 8880-7.1-n */
 static void ds_is_resolved_the_usual_way(void **state)
 {
     (void)state;
@@ -274,6 +279,7 @@ static void ds_is_resolved_the_usual_way(void **state)
     assert_string_equal(ask("resolver.arpa", DNS_TYPE_DS), "none");
 }
 
+/* rfc: 8880-7.1-p */
 static void names_below_do_not_exist(void **state)
 {
     static const uint16_t types[] = {DNS_TYPE_A, DNS_TYPE_AAAA, DNS_TYPE_NS, DNS_TYPE_DS, DNS_TYPE_TXT};
@@ -322,6 +328,7 @@ static void exempt_names_do_not_concern_it(void **state)
 static void the_configured_negative_ttl_is_a_limit(void **state)
 {
     (void)state;
+    add_prefix("64:ff9b::", 96);
     rules.negative_ttl = 5;
     assert_string_equal(ask("ipv4only.arpa", DNS_TYPE_TXT),
                         "NOERROR / SOA of ipv4only.arpa. minimum 5 ttl 5");
@@ -348,6 +355,16 @@ static void sixteen_prefixes_fit(void **state)
     assert_memory_equal(message + answer.size - 16, &expected, 6);
 }
 
+/* rfc: 8880-7.1-j */
+static void without_prefixes_it_is_a_name_like_others(void **state)
+{
+    (void)state;
+    assert_string_equal(ask("ipv4only.arpa", DNS_TYPE_A), "none");
+    assert_string_equal(ask("ipv4only.arpa", DNS_TYPE_AAAA), "none");
+    assert_string_equal(ask("www.ipv4only.arpa", DNS_TYPE_A), "none");
+    assert_string_equal(ask("170.0.0.192.in-addr.arpa", DNS_TYPE_PTR), "none");
+}
+
 static void other_classes_are_not_ours(void **state)
 {
     struct inquiry_question question;
@@ -360,12 +377,13 @@ static void other_classes_are_not_ours(void **state)
 
 /*** Reverse names ***/
 
-/* RFC 8880 section 7.2 */
+/* rfc: 8880-7.2-a */
 static void reverse_names_of_the_well_known_addresses(void **state)
 {
     static const char *const names[] = {"170.0.0.192.in-addr.arpa", "171.0.0.192.in-addr.arpa"};
     char expected[128], below[64];
     (void)state;
+    add_prefix("64:ff9b::", 96);
     for (size_t i = 0; i < 2; i++) {
         assert_string_equal(ask(names[i], DNS_TYPE_PTR), "NOERROR; PTR ipv4only.arpa. ttl 3600");
         assert_int_equal(answer.ttl, 3600);
@@ -392,7 +410,7 @@ static const char *ask_pointer(const char *address)
     return ask(text, DNS_TYPE_PTR);
 }
 
-/* RFC 6147 section 5.3.1, with the examples of RFC 6052 section 2.4. */
+/* RFC 6147 section 5.3.1, with the examples of RFC 6052 section 2.4. rfc: 8880-7.2.1-a */
 static void pointers_lead_to_the_ipv4_address(void **state)
 {
     static const struct {
@@ -417,7 +435,7 @@ static void pointers_lead_to_the_ipv4_address(void **state)
     }
 }
 
-/* The well-known addresses are not looked up: RFC 8880 section 7.2.1. */
+/* The well-known addresses are not looked up: RFC 8880 section 7.2.1. rfc: 8880-7.2.1-b */
 static void pointers_of_the_well_known_addresses_are_answered(void **state)
 {
     static const char *const addresses[] = {
@@ -457,8 +475,8 @@ static void pointers_do_not_depend_on_the_view(void **state)
 static void the_well_known_prefix_always_counts(void **state)
 {
     (void)state;
-    assert_string_equal(ask_pointer("64:ff9b::198.51.100.1"), "reverse 1.100.51.198.in-addr.arpa.");
     add_prefix("2001:db8:64::", 96);
+    assert_string_equal(ask_pointer("64:ff9b::198.51.100.1"), "reverse 1.100.51.198.in-addr.arpa.");
     assert_string_equal(ask_pointer("64:ff9b::10.0.0.1"), "reverse 1.0.0.10.in-addr.arpa.");
     assert_string_equal(ask_pointer("64:ff9b:1::10.0.0.1"), "none");
 }
@@ -498,6 +516,7 @@ static void only_pointers_of_addresses_are_led_elsewhere(void **state)
 static void there_is_no_designated_resolver(void **state)
 {
     (void)state;
+    add_prefix("64:ff9b::", 96);
     assert_string_equal(ask("_dns.resolver.arpa", DNS_TYPE_SVCB),
                         "NOERROR / SOA of resolver.arpa. minimum 300 ttl 300");
     assert_string_equal(ask("resolver.arpa", DNS_TYPE_A),
@@ -520,6 +539,7 @@ int main(void)
         cmocka_unit_test_setup(exempt_names_do_not_concern_it, forget),
         cmocka_unit_test_setup(the_configured_negative_ttl_is_a_limit, forget),
         cmocka_unit_test_setup(sixteen_prefixes_fit, forget),
+        cmocka_unit_test_setup(without_prefixes_it_is_a_name_like_others, forget),
         cmocka_unit_test_setup(other_classes_are_not_ours, forget),
         cmocka_unit_test_setup(reverse_names_of_the_well_known_addresses, forget),
         cmocka_unit_test_setup(pointers_lead_to_the_ipv4_address, forget),

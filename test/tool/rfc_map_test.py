@@ -112,6 +112,12 @@ def test_a_test_in_python(tree):
     assert tree.page.read_text().count("[x_test.py](../test/netns/x_test.py): test_one |") == 3
 
 
+def test_a_scenario(tree):
+    scenario = f"# {TAG}1-2.3-a, 1-4-b\nscenario An answer\nask x\n"
+    tree("rfc-map", {**FILES, "test/vectors/some.txt": "", "test/dns64/scenarios/some.txt": scenario})
+    assert tree.page.read_text().count("[some.txt](../test/dns64/scenarios/some.txt): An answer |") == 3
+
+
 @pytest.mark.parametrize("file, old, new, complaint", [
     ("engine/a.c", "1-4-b", "1-4-c", "engine/a.c:12: 1-4-c stands in no list of doc/rfc"),
     ("engine/a.c", "1-2.3-a", "", "doc/rfc/rfc1.txt: 1-2.3-a has no function, and no reason (\"not: ...\")"),
