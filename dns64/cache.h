@@ -9,6 +9,9 @@
  * and no answer can crowd out more than its own size.
  *
  * The hash is keyed at random, since who chooses names should not choose buckets.
+ *
+ * The fast way from query to reply copies an answer once: cache_find into the reply's buffer, as the answer's
+ * `message`, then answer_reply in place.
  */
 #ifndef DNS64_CACHE_H
 #define DNS64_CACHE_H
@@ -18,7 +21,7 @@
 enum {
     CACHE_ANSWER_MAXIMUM = 4096, /* bytes; a longer one is not kept */
     CACHE_ANSWER_TYPICAL = 256,  /* bytes of ring for each entry */
-    CACHE_STALE_SECONDS = 86400, /* that an answer is kept beyond its TTL, RFC 8767 section 5 */
+    CACHE_STALE_SECONDS = 86400, /* that an answer can be found beyond its TTL, RFC 8767 section 5 */
 };
 
 struct cache;
@@ -26,31 +29,35 @@ struct cache;
 /* Bytes that a cache takes. */
 size_t cache_memory(uint32_t entries);
 
-/* NULL if memory is short. `entries` 0: nothing is ever found. */
+/* At most `entries` answers; with 0 nothing is ever found. NULL if memory is short. */
 struct cache *cache_create(uint32_t entries, const uint64_t key[2]);
 void cache_destroy(struct cache *cache);
 
 enum cache_found {
     CACHE_ABSENT,
     CACHE_FRESH,
-    CACHE_STALE, /* its TTL is over; only if stale ones are kept */
+    CACHE_STALE, /* its TTL is over, but not for long; NOERROR and NXDOMAIN only */
 };
 
 /*
- * Copies the answer to a question into `answer`, which has its buffer, and tells its age in seconds. `now` is
- * in seconds of a clock that does not jump. Any thread.
+ * Copies the answer to a question into `answer`, whose message has room for CACHE_ANSWER_MAXIMUM bytes, and
+ * tells its age in seconds. If ABSENT neither is touched. `now` is in seconds of a clock that does not jump;
+ * calls may disagree a little about it. Any thread.
  */
 enum cache_found cache_find(struct cache *cache, const struct inquiry_question *question, uint32_t now,
                             struct answer *answer, uint32_t *age);
 
-/* Keeps a copy, in place of an older one to the same question; not if its TTL is 0 or it is too long. */
+/*
+ * Keeps a copy, in place of an older one to the same question; not if its TTL is 0 or it is too long, or if
+ * its own question is another. Any thread.
+ */
 void cache_store(struct cache *cache, const struct inquiry_question *question, uint32_t now,
                  const struct answer *answer);
 
 /* Forgets everything: the rules have changed. */
 void cache_clear(struct cache *cache);
 
-/* What is in it. */
+/* What is in it, be it fresh or not. */
 struct cache_state {
     uint64_t answers, bytes; /* bytes of the answers with their heads */
 };
