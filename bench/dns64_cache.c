@@ -135,11 +135,12 @@ static size_t reply_to(const struct sent *sent, uint8_t *reply)
     struct answer_wish wish = {.udp_size = UDP_SIZE};
     if (dns_query_read(&query, sent->bytes, sent->size) != DNS_VERDICT_ANSWER)
         return 0;
-    question = (struct inquiry_question){.name = query.question.name,
-                                         .type = query.question.type,
-                                         .class = query.question.class,
-                                         .view = 1,
-                                         .dnssec_ok = query.edns.dnssec_ok};
+    dns_name_copy(&question.name, &query.question.name);
+    question.type = query.question.type;
+    question.class = query.question.class;
+    question.view = 1;
+    question.dnssec_ok = query.edns.dnssec_ok;
+    question.checking_disabled = query.header.checking_disabled;
     wish.limit = dns_query_udp_limit(&query, UDP_SIZE);
     if (cache_find(cache, &question, 1010, &answer, &wish.age) != CACHE_FRESH)
         return 0;

@@ -40,43 +40,44 @@ bool dns_header_read(struct dns_header *header, const uint8_t *bytes, size_t siz
     return true;
 }
 
-/* Appends a label without its terminating root; false if the name gets too long. */
-static bool append_label(struct dns_name *name, size_t *length, const uint8_t *label)
+/*
+ * The end of the labels that begin at `at`: the zero or the pointer behind them, or whatever is no label. It
+ * looks no further than a name can reach.
+ */
+static size_t behind_labels(const struct dns_reader *reader, size_t at)
 {
-    size_t n = 1u + label[0];
-    if (*length + n >= DNS_NAME_MAX)
-        return false;
-    memcpy(name->wire + *length, label, n);
-    *length += n;
-    return true;
+    size_t end = at + DNS_NAME_MAX < reader->size ? at + DNS_NAME_MAX : reader->size;
+    while (at < end && (uint8_t)(reader->bytes[at] - 1) < DNS_LABEL_MAX)
+        at += 1u + reader->bytes[at];
+    return at;
 }
 
 bool dns_reader_name(const struct dns_reader *reader, size_t *at, struct dns_name *name)
 {
-    size_t here = *at, run = here, behind = 0, length = 0;
+    size_t run = *at, behind = 0, length = 0;
     unsigned pointers = 0;
-    while (here < reader->size && reader->bytes[here] != 0) {
-        const uint8_t *label = reader->bytes + here;
-        if (label[0] <= DNS_LABEL_MAX) {
-            if (label[0] >= reader->size - here || !append_label(name, &length, label))
-                return false;
-            here += 1u + label[0];
-            continue;
+    for (;;) {
+        size_t here = behind_labels(reader, run), labels = here - run;
+        if (here >= reader->size || length + labels >= DNS_NAME_MAX)
+            return false;
+        memcpy(name->wire + length, reader->bytes + run, labels);
+        length += labels;
+        if (reader->bytes[here] == 0) {
+            behind = behind != 0 ? behind : here + 1;
+            break;
         }
-        if (label[0] < POINTER || reader->size - here < 2 || pointers++ == DNS_POINTERS_MAX)
+        if (reader->bytes[here] < POINTER || reader->size - here < 2 || pointers++ == DNS_POINTERS_MAX)
             return false;
         if (behind == 0)
             behind = here + 2;
-        here = number16(label) & 0x3fffu;
+        here = number16(reader->bytes + here) & 0x3fffu;
         if (here >= run || here < reader->first)
             return false;
         run = here;
     }
-    if (here >= reader->size)
-        return false;
     name->wire[length] = 0;
     name->length = (uint8_t)(length + 1);
-    *at = behind != 0 ? behind : here + 1;
+    *at = behind;
     return true;
 }
 
@@ -85,7 +86,7 @@ static bool read_question(struct dns_reader *reader, struct dns_question *questi
 {
     if (!dns_reader_name(reader, &reader->at, &question->asked) || reader->size - reader->at < 4)
         return false;
-    question->name = question->asked;
+    dns_name_copy(&question->name, &question->asked);
     dns_name_lower(&question->name);
     question->type = number16(reader->bytes + reader->at);
     question->class = number16(reader->bytes + reader->at + 2);

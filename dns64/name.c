@@ -60,10 +60,30 @@ bool dns_name_within(const struct dns_name *name, const struct dns_name *ancesto
            bytes_equal(name->wire + at, ancestor->wire, ancestor->length);
 }
 
+/* Eight bytes at once: letters in lower case, all others as they are. */
+static void lower_word(uint8_t *bytes)
+{
+    const uint64_t ones = 0x0101010101010101ull;
+    uint64_t word, low, letters;
+    memcpy(&word, bytes, sizeof(word));
+    low = word & 0x7f * ones;
+    /* The upper bit of each sum says that the byte is at least 'A', or beyond 'Z'; no sum carries over. */
+    letters = (low + (0x80 - 'A') * ones) & ~(low + (0x7f - 'Z') * ones) & ~word & 0x80 * ones;
+    word |= letters >> 2;
+    memcpy(bytes, &word, sizeof(word));
+}
+
 void dns_name_lower(struct dns_name *name)
 {
-    for (size_t i = 0; i < name->length; i++)
-        name->wire[i] = dns_lower(name->wire[i]);
+    size_t at = 0;
+    for (; at + 8 <= name->length; at += 8)
+        lower_word(name->wire + at);
+    /* What is lower case already stays as it is, so the last eight may overlap with those before. */
+    if (name->length >= 8)
+        lower_word(name->wire + name->length - 8);
+    else
+        for (; at < name->length; at++)
+            name->wire[at] = dns_lower(name->wire[at]);
 }
 
 uint64_t dns_name_hash(const struct dns_name *name, const uint64_t key[2])

@@ -43,6 +43,13 @@ bool dns_name_within(const struct dns_name *name, const struct dns_name *ancesto
 /* Makes the letters lower case. */
 void dns_name_lower(struct dns_name *name);
 
+/* A copy of the bytes that are used: most names are much shorter than their room. */
+WIRE_INLINE void dns_name_copy(struct dns_name *to, const struct dns_name *from)
+{
+    to->length = from->length;
+    __builtin_memcpy(to->wire, from->wire, from->length);
+}
+
 /*
  * SipHash-1-3 of the name in lower case under a secret key: equal names have equal hashes, and who does not
  * know the key cannot choose names that share a bucket.

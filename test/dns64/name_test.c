@@ -78,6 +78,28 @@ static void case_does_not_count(void **state)
 }
 
 /* The dot is no byte of a name: one label "a.b" is not the two labels "a" and "b". */
+/* Of names of every length, every byte at every place: 26 of them are letters that change (RFC 4343). */
+static void letters_of_ascii_and_nothing_else(void **state)
+{
+    (void)state;
+    for (unsigned length = 1; length <= DNS_NAME_MAX; length++)
+        for (unsigned shift = 0; shift < 256; shift++) {
+            struct dns_name name = {.length = (uint8_t)length}, copy;
+            for (unsigned i = 0; i < DNS_NAME_MAX; i++)
+                name.wire[i] = (uint8_t)(i * 7 + shift);
+            memset(&copy, 0xee, sizeof(copy));
+            dns_name_copy(&copy, &name);
+            dns_name_lower(&copy);
+            assert_int_equal(copy.length, length);
+            for (unsigned i = 0; i < DNS_NAME_MAX; i++) {
+                uint8_t byte = name.wire[i];
+                uint8_t expected = byte >= 'A' && byte <= 'Z' ? (uint8_t)(byte - 'A' + 'a') : byte;
+                if (copy.wire[i] != (i < length ? expected : 0xee))
+                    fail_msg("byte %u of %u: %u became %u", i, length, byte, copy.wire[i]);
+            }
+        }
+}
+
 static void labels_count(void **state)
 {
     struct dns_name one = name_of("a\\.b"), two = name_of("a.b");
@@ -268,6 +290,7 @@ int main(void)
         cmocka_unit_test(pointers_and_long_labels_are_no_flat_names),
         cmocka_unit_test(names_end_at_255_bytes),
         cmocka_unit_test(case_does_not_count),
+        cmocka_unit_test(letters_of_ascii_and_nothing_else),
         cmocka_unit_test(labels_count),
         cmocka_unit_test(ancestors_are_whole_labels),
         cmocka_unit_test(hashes_ignore_case_and_depend_on_the_key),
