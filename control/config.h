@@ -7,7 +7,7 @@
  * each error names file, line and column, what was found and what is allowed. Nothing is applied on error.
  *
  *     config_schema.c    the table of keys
- *     config_values.c    text <-> value for each type of key
+ *     config_values.c    text <-> value for each type of key; config_values_dns.c: those of dns64
  *     config_document.c  bytes -> YAML nodes
  *     config_parse.c     nodes -> struct, by the table
  *     config_check.c     what no single key can be blamed for
@@ -21,6 +21,8 @@
 #include <stdio.h>
 #include <sys/un.h>
 
+#include "control/config_values.h"
+#include "dns64/clients.h"
 #include "engine/settings.h"
 #include "engine/table.h"
 
@@ -51,6 +53,33 @@ struct config_ra {
     bool rdnss, default_route;
 };
 
+enum {
+    DNS64_LISTENS_MAXIMUM = 32,
+    DNS64_UPSTREAMS_MAXIMUM = 16,
+};
+
+/* The name service. What is absent is filled in by control/dns.c. */
+struct config_dns64 {
+    uint32_t listen_count;
+    struct config_endpoint listen[DNS64_LISTENS_MAXIMUM];
+    uint32_t upstream_count; /* 0: names are resolved from the root */
+    struct config_upstream upstream[DNS64_UPSTREAMS_MAXIMUM];
+    bool validate;
+    char trust_anchors[200]; /* empty: the distribution's */
+    uint32_t prefix_count;   /* 0: those of nat64, for everybody and everything */
+    struct rules_prefix prefixes[RULES_PREFIXES];
+    uint32_t excluded_count;
+    struct rules_network excluded[RULES_NETWORKS];
+    uint32_t name_count;
+    struct dns_name *names;
+    uint32_t cache_entries, negative_ttl;
+    uint32_t client_count; /* 0: loopback and the networks of this machine's links */
+    struct rules_network clients[CLIENTS_NETWORKS];
+    uint32_t rate;
+    uint32_t tcp_connections, tcp_idle;
+    bool serve_stale;
+};
+
 struct config {
     struct {
         enum plane_type type;
@@ -64,6 +93,7 @@ struct config {
     struct settings settings;
     uint32_t siit_count;
     struct config_siit siit[SIIT_INSTANCES_MAXIMUM];
+    struct config_dns64 *dns64; /* NULL: no name service */
     uint32_t ra_count;
     struct config_ra ra[RA_INTERFACES_MAXIMUM];
     struct geometry geometry; /* of the table: sums over the instances; counters if any of them counts */
@@ -110,9 +140,9 @@ void config_print(const struct config *config, FILE *out);
 /*
  * May a running daemon go from `old` to `new` by reload? Otherwise false, and *error names the first key
  * that needs a restart: "plane.name: needs restart". Reloadable: all of nat64 and siit within the geometry of
- * the table, and translation options. Both are as config_load returned them. On success the new geometry
- * becomes the old one, for the table stays: room for sessions, addresses and counts, once made, is there
- * until the restart, also while it is not used.
+ * the table, translation options, and who gets which answers of the name service. Both are as config_load
+ * returned them. On success the new geometry becomes the old one, for the table stays: room for sessions,
+ * addresses and counts, once made, is there until the restart, also while it is not used.
  */
 bool config_reloadable(const struct config *old, struct config *new, struct config_error *error);
 

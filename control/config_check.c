@@ -9,6 +9,7 @@
 #include "control/config_check.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -338,6 +339,47 @@ static bool check_advertised(const struct check *check)
     return true;
 }
 
+/* Behind what could synthesised addresses stand? */
+static bool check_synthesis(const struct check *check)
+{
+    static_assert((int)NAT64_INSTANCES_MAXIMUM <= (int)RULES_PREFIXES, "those of nat64 have room");
+    const struct config_dns64 *dns64 = check->config->dns64;
+    if (dns64->prefix_count == 0 && check->config->settings.nat64_count == 0)
+        return blame(
+            check, at("dns64.prefixes"),
+            "is missing or empty, and there is no entry of nat64 to take a prefix from; write at least "
+            "one entry with a prefix");
+    for (uint32_t i = 1; i < dns64->prefix_count; i++)
+        for (uint32_t j = 0; j < i; j++) {
+            const struct rfc6052_prefix *one = &dns64->prefixes[i].prefix,
+                                        *other = &dns64->prefixes[j].prefix;
+            if (one->length != other->length &&
+                (rfc6052_contains(one, &other->address) || rfc6052_contains(other, &one->address)))
+                return blame(check, at("dns64.prefixes[%u].prefix", i),
+                             "overlaps dns64.prefixes[%u].prefix; prefixes must be apart, or the same", j);
+        }
+    return true;
+}
+
+/* libunbound has one setting for all servers that it forwards to. */
+static bool check_upstream(const struct check *check)
+{
+    const struct config_dns64 *dns64 = check->config->dns64;
+    for (uint32_t i = 0; i < dns64->upstream_count; i++) {
+        const struct config_upstream *upstream = &dns64->upstream[i];
+        if (upstream->tls != dns64->upstream[0].tls)
+            return blame(check, at("dns64.upstream[%u]", i),
+                         "is %s and dns64.upstream[0] is %s; write tls:// before all of them or before none",
+                         upstream->tls ? "TLS" : "plain", upstream->tls ? "plain" : "TLS");
+        for (uint32_t j = 0; j < dns64->listen_count; j++)
+            if (upstream->at.port == dns64->listen[j].port &&
+                ipv6_equal(&upstream->at.address, &dns64->listen[j].address))
+                return blame(check, at("dns64.upstream[%u]", i),
+                             "is dns64.listen[%u], the name service itself; name another server", j);
+    }
+    return true;
+}
+
 bool config_check(const struct config *config, struct config_source *source, struct config_error *error)
 {
     static bool (*const checks[])(const struct check *check) = {
@@ -349,5 +391,5 @@ bool config_check(const struct config *config, struct config_source *source, str
     for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++)
         if (!checks[i](&check))
             return false;
-    return true;
+    return config->dns64 == NULL || (check_synthesis(&check) && check_upstream(&check));
 }

@@ -176,23 +176,27 @@ static bool read_group(struct reader *reader, const struct task *task)
     return true;
 }
 
-/* Makes room for a list's entries; its count follows entry by entry, so that a half-read list can be freed.
+/*
+ * A group that stands for a part of the program which need not be there. Empty braces are a group, too; its
+ * name alone is not.
  */
-static bool make_entries(const struct task *task, size_t count)
+static bool read_optional(struct reader *reader, const struct task *task)
 {
-    const struct config_key *list = task->key;
-    if (!list->allocated || count == 0)
+    const yaml_node_t *node = task->node;
+    bool plain =
+        node != NULL && node->type == YAML_SCALAR_NODE && node->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
+    if (node == NULL || (plain && value_is_null((const char *)node->data.scalar.value)))
         return true;
-    char *home = list->home == HOME_ENTRY ? task->place.entry : (void *)task->place.config;
-    void *entries = calloc(count, list->rule.size);
-    memcpy(home + list->offset, &entries, sizeof(entries));
-    return entries != NULL;
+    if (!config_allocate(task->key, &task->place, 1))
+        return complain(reader, node, "out of memory; free some and try again");
+    return read_group(reader, task);
 }
 
 static bool read_entries(struct reader *reader, const struct task *task, size_t count)
 {
     uint32_t *filled = config_list_count(task->key, &task->place);
-    if (!make_entries(task, count))
+    /* The count follows entry by entry, so that a half-read list can be freed. */
+    if (task->key->allocated && count != 0 && !config_allocate(task->key, &task->place, count))
         return complain(reader, task->node, "out of memory; free some and try again");
     for (*filled = 0; *filled < count; (*filled)++) {
         yaml_node_item_t item = task->node->data.sequence.items.start[*filled];
@@ -270,6 +274,79 @@ static bool read_words(struct reader *reader, const struct task *task)
     return true;
 }
 
+/* An entry is what no entry before it is. */
+static bool is_repeated(const struct task *task, uint32_t number)
+{
+    const char *entries = config_field(task->key, &task->place);
+    size_t size = task->key->rule.size;
+    for (uint32_t i = 0; i < number; i++)
+        if (memcmp(entries + i * size, entries + number * size, size) == 0)
+            return true;
+    return false;
+}
+
+static bool read_item(struct reader *reader, const struct task *task, const yaml_node_t *node)
+{
+    const struct value_rule *rule = &task->key->rule;
+    uint32_t *filled = config_list_count(task->key, &task->place);
+    const char *text = (const char *)node->data.scalar.value; /* if it is one */
+    char *entry = (char *)config_field(task->key, &task->place) + *filled * rule->size;
+    char expected[VALUE_TEXT_SIZE];
+    struct value_error why;
+    if (node->type != YAML_SCALAR_NODE) {
+        value_expected(rule->item, expected, sizeof(expected));
+        return complain(reader, node, "found a list or keys; expected %s", expected);
+    }
+    if (strlen(text) != node->data.scalar.length)
+        return complain(reader, node, "holds a zero byte; remove it");
+    if (!value_read(rule->item, text, node->data.scalar.style == YAML_PLAIN_SCALAR_STYLE, entry, &why))
+        return complain(reader, node, "%s", why.text);
+    if (is_repeated(task, *filled))
+        return complain(reader, node, "stands here twice; keep one");
+    (*filled)++;
+    return true;
+}
+
+/* A list of values without keys. */
+static bool read_scalars(struct reader *reader, const struct task *task)
+{
+    const struct value_rule *rule = &task->key->rule;
+    const yaml_node_t *node = task->node;
+    if (node->type == YAML_SCALAR_NODE && rule->nullable &&
+        value_is_null((const char *)node->data.scalar.value))
+        return true;
+    if (node->type != YAML_SEQUENCE_NODE)
+        return complain_kind(reader, task);
+    const yaml_node_item_t *items = node->data.sequence.items.start;
+    size_t count = (size_t)(node->data.sequence.items.top - items);
+    if (count < (size_t)rule->low)
+        return complain(reader, node, "is empty; leave it out for the default %s", task->key->fallback);
+    if (count > (size_t)rule->high)
+        return complain(reader, node, "has %zu entries; at most %u are allowed", count, (unsigned)rule->high);
+    if (task->key->allocated && count != 0 && !config_allocate(task->key, &task->place, count))
+        return complain(reader, node, "out of memory; free some and try again");
+    for (size_t i = 0; i < count; i++) {
+        size_t length = path_add(reader, "[%zu]", i);
+        if (!read_item(reader, task, yaml_document_get_node(&reader->source.document, items[i])))
+            return false;
+        path_cut(reader, length);
+    }
+    return true;
+}
+
+/* The default of such a list: null, [] or one entry in quotes or without. */
+static bool read_default_item(const struct task *task, struct value_error *why)
+{
+    char text[64];
+    const char *fallback = task->key->fallback;
+    size_t length = strlen(fallback), skipped = strncmp(fallback, "[\"", 2) == 0 ? 2 : 1;
+    if (value_is_null(fallback) || strcmp(fallback, "[]") == 0)
+        return true;
+    snprintf(text, sizeof(text), "%.*s", (int)(length - 2 * skipped), fallback + skipped);
+    *config_list_count(task->key, &task->place) = 1;
+    return value_read(task->key->rule.item, text, true, config_field(task->key, &task->place), why);
+}
+
 static bool read_default(struct reader *reader, const struct task *task)
 {
     const struct config_key *key = task->key;
@@ -279,21 +356,24 @@ static bool read_default(struct reader *reader, const struct task *task)
         value_expected(&key->rule, expected, sizeof(expected));
         return complain(reader, task->around, "is missing; expected %s", expected);
     }
-    if (!value_read(&key->rule, key->fallback, true, config_field(key, &task->place), &why))
-        return complain(reader, task->around, "%s", why.text);
-    return true;
+    bool read = key->rule.type == VALUE_SCALARS
+                    ? read_default_item(task, &why)
+                    : value_read(&key->rule, key->fallback, true, config_field(key, &task->place), &why);
+    return read || complain(reader, task->around, "%s", why.text);
 }
 
 static bool read_key(struct reader *reader, const struct task *task)
 {
     if (task->key->rule.type == VALUE_GROUP)
-        return read_group(reader, task);
+        return task->key->allocated ? read_optional(reader, task) : read_group(reader, task);
     if (task->key->rule.type == VALUE_LIST)
         return read_list(reader, task);
     if (task->node == NULL)
         return read_default(reader, task);
     if (task->key->rule.type == VALUE_WORDS)
         return read_words(reader, task);
+    if (task->key->rule.type == VALUE_SCALARS)
+        return read_scalars(reader, task);
     return read_scalar(reader, task, task->node);
 }
 
@@ -423,5 +503,8 @@ void config_free(struct config *config)
         free(config->settings.nat64[i].pool);
         free(config->settings.nat64[i].statics);
     }
+    if (config->dns64 != NULL)
+        free(config->dns64->names);
+    free(config->dns64);
     free(config);
 }

@@ -43,6 +43,37 @@ static void print_list(struct printer *printer, const struct config_key *list,
     }
 }
 
+/* On one line: "[a, b]". */
+static void print_scalars(struct printer *printer, const struct config_key *key,
+                          const struct config_place *place)
+{
+    char text[VALUE_TEXT_SIZE];
+    uint32_t count = *config_list_count(key, place);
+    const char *entries = config_field(key, place);
+    if (count == 0) {
+        fputs(key->rule.nullable ? " null\n" : " []\n", printer->out);
+        return;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        value_format(key->rule.item, entries + i * key->rule.size, text);
+        fprintf(printer->out, "%s%s", i == 0 ? " [" : ", ", text);
+    }
+    fputs("]\n", printer->out);
+}
+
+static void print_group(struct printer *printer, const struct config_key *group,
+                        const struct config_place *place)
+{
+    if (group->allocated && config_field(group, place) == NULL) {
+        fputs(" null\n", printer->out);
+        return;
+    }
+    fputs("\n", printer->out);
+    printer->depth++;
+    print_keys(printer, group, place);
+    printer->depth--;
+}
+
 static void print_keys(struct printer *printer, const struct config_key *parent,
                        const struct config_place *place)
 {
@@ -52,12 +83,11 @@ static void print_keys(struct printer *printer, const struct config_key *parent,
             continue;
         print_name(printer, key);
         if (key->rule.type == VALUE_GROUP) {
-            fputs("\n", printer->out);
-            printer->depth++;
-            print_keys(printer, key, place);
-            printer->depth--;
+            print_group(printer, key, place);
         } else if (key->rule.type == VALUE_LIST) {
             print_list(printer, key, place);
+        } else if (key->rule.type == VALUE_SCALARS) {
+            print_scalars(printer, key, place);
         } else {
             value_format(&key->rule, config_field(key, place), text);
             fprintf(printer->out, " %s\n", text);
@@ -131,6 +161,28 @@ static bool same_list(struct comparison *comparison, const struct config_key *li
     return same || differs(comparison);
 }
 
+static bool same_scalars(struct comparison *comparison, const struct config_key *key)
+{
+    uint32_t count = *config_list_count(key, &comparison->old);
+    if (key->live && comparison->differences == NULL)
+        return true;
+    bool same = count == *config_list_count(key, &comparison->new) &&
+                (count == 0 || memcmp(config_field(key, &comparison->old),
+                                      config_field(key, &comparison->new), count * key->rule.size) == 0);
+    return same || differs(comparison);
+}
+
+/* Of a group that only one of the two has, it is the whole that differs. */
+static bool same_group(struct comparison *comparison, const struct config_key *group)
+{
+    if (group->allocated) {
+        const void *old = config_field(group, &comparison->old), *new = config_field(group, &comparison->new);
+        if (old == NULL || new == NULL)
+            return old == new || differs(comparison);
+    }
+    return same_keys(comparison, group);
+}
+
 static bool same_value(struct comparison *comparison, const struct config_key *key)
 {
     char old[VALUE_TEXT_SIZE], new[VALUE_TEXT_SIZE];
@@ -149,9 +201,11 @@ static bool same_keys(struct comparison *comparison, const struct config_key *pa
         snprintf(comparison->path + length, sizeof(comparison->path) - length, "%s%s", length == 0 ? "" : ".",
                  config_key_name(key));
         if (key->rule.type == VALUE_GROUP)
-            same = same_keys(comparison, key);
+            same = same_group(comparison, key);
         else if (key->rule.type == VALUE_LIST)
             same = same_list(comparison, key);
+        else if (key->rule.type == VALUE_SCALARS)
+            same = same_scalars(comparison, key);
         else if (key->rule.type != VALUE_REFUSED)
             same = same_value(comparison, key);
         if (!same)

@@ -10,6 +10,7 @@
 
 #include <assert.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "dns64/advertisement.h"
@@ -26,6 +27,7 @@ static const char *const filterings[] = {"endpoint-independent", "address-depend
 static const char *const non_global[] = {"refuse", "translate", NULL};
 static const char *const transports[] = {
     [TRANSPORT_TCP] = "tcp", [TRANSPORT_UDP] = "udp", [TRANSPORT_ICMP] = "icmp", NULL};
+static const char *const validation[] = {"off", "validate", NULL};
 static_assert(sizeof(transports) / sizeof(transports[0]) == TRANSPORT_COUNT + 1, "each transport has a name");
 
 #define SIZE_OF(type, member) sizeof(((type *)0)->member)
@@ -34,6 +36,9 @@ static_assert(sizeof(transports) / sizeof(transports[0]) == TRANSPORT_COUNT + 1,
 #define IN_POOL(member)       .home = HOME_ENTRY, .offset = offsetof(struct pool_range, member)
 #define IN_SIIT(member)       .home = HOME_ENTRY, .offset = offsetof(struct config_siit, member)
 #define IN_STATIC(member)     .home = HOME_ENTRY, .offset = offsetof(struct static_binding, member)
+#define IN_DNS64(member)      .home = HOME_DNS64, .offset = offsetof(struct config_dns64, member)
+#define DNS64_COUNT(member)   .count_offset = offsetof(struct config_dns64, member)
+#define IN_PREFIX(member)     .home = HOME_ENTRY, .offset = offsetof(struct rules_prefix, member)
 #define IN_RA(member)         .home = HOME_ENTRY, .offset = offsetof(struct config_ra, member)
 #define GROUP                 .rule = {.type = VALUE_GROUP}
 #define NUMBER(lowest, highest)                                                                              \
@@ -56,6 +61,9 @@ static_assert(sizeof(transports) / sizeof(transports[0]) == TRANSPORT_COUNT + 1,
              .size = sizeof(uint32_t),                                                                       \
              .nullable = true}
 
+#define SCALARS(each, lowest, highest)                                                                       \
+    .rule = {.type = VALUE_SCALARS, .low = (lowest), .high = (highest), .size = (each).size, .item = &(each)}
+
 enum {
     DURATION_MAXIMUM = LIFETIME_MAXIMUM,
     TCP_MINIMUM_SECONDS = 10,  /* our own: laboratories want to see sessions end */
@@ -70,7 +78,20 @@ enum {
     EAM_ENTRIES_MAXIMUM = 65536,     /* more belong in a file of their own */
     STATIC_ENTRIES_MAXIMUM = 4096,   /* a new binding goes through them all */
     SUBSCRIBER_PREFIX_SHORTEST = 32, /* with fewer bits whole providers would be one subscriber */
+    CACHE_ENTRIES_MAXIMUM = 10000000,
+    NEGATIVE_TTL_MAXIMUM = 86400, /* RFC 2308 section 5: more than a day is too long */
+    CLIENT_RATE_MAXIMUM = 1000000,
+    CONNECTIONS_MAXIMUM = 100000,
+    CONNECTION_IDLE_MAXIMUM = 3600,
 };
+
+/* Entries of the lists of dns64. */
+static const struct value_rule listened = {.type = VALUE_LISTEN, .size = sizeof(struct config_endpoint)};
+static const struct value_rule upstream = {.type = VALUE_UPSTREAM, .size = sizeof(struct config_upstream)};
+static const struct value_rule network = {.type = VALUE_NETWORK, .size = sizeof(struct rules_network)};
+static const struct value_rule network6 = {.type = VALUE_NETWORK6, .size = sizeof(struct rules_network)};
+static const struct value_rule network4 = {.type = VALUE_NETWORK4, .size = sizeof(struct rules_network)};
+static const struct value_rule domain = {.type = VALUE_DOMAIN, .size = sizeof(struct dns_name)};
 
 const struct config_key config_root = {.path = "", GROUP, .help = "the whole file"};
 
@@ -387,6 +408,120 @@ const struct config_key config_keys[] = {
      .fallback = "16MiB",
      .help = "of fragments held"},
 
+    {.path = "dns64",
+     .rule = {.type = VALUE_GROUP, .nullable = true, .size = sizeof(struct config_dns64)},
+     IN_CONFIG(dns64),
+     .allocated = true,
+     .fallback = "null",
+     .help = "the name service; null: none"},
+    {.path = "dns64.listen",
+     SCALARS(listened, 1, DNS64_LISTENS_MAXIMUM),
+     IN_DNS64(listen),
+     DNS64_COUNT(listen_count),
+     .fallback = "[\"[::1]:53\"]",
+     .help = "addresses and ports at which queries are answered"},
+    {.path = "dns64.upstream",
+     SCALARS(upstream, 0, DNS64_UPSTREAMS_MAXIMUM),
+     IN_DNS64(upstream),
+     DNS64_COUNT(upstream_count),
+     .fallback = "[]",
+     .help = "resolvers to ask; without any names are resolved from the root"},
+    {.path = "dns64.dnssec",
+     .rule = {.type = VALUE_WORD, .words = validation, .size = SIZE_OF(struct config_dns64, validate)},
+     IN_DNS64(validate),
+     .fallback = "validate",
+     .help = "whether signatures are checked"},
+    {.path = "dns64.trust-anchors",
+     .rule = {.type = VALUE_PATH, .nullable = true, .size = SIZE_OF(struct config_dns64, trust_anchors)},
+     IN_DNS64(trust_anchors),
+     .fallback = "null",
+     .help = "the file of keys that signatures are checked against; null: the distribution's"},
+    {.path = "dns64.prefixes",
+     .rule = {.type = VALUE_LIST, .high = RULES_PREFIXES, .size = sizeof(struct rules_prefix)},
+     IN_DNS64(prefixes),
+     DNS64_COUNT(prefix_count),
+     .live = true,
+     .fallback = "[]",
+     .help = "under which addresses are synthesised; without any those of nat64"},
+    {.path = "dns64.prefixes[].prefix",
+     .rule = {.type = VALUE_PREFIX, .size = sizeof(struct rfc6052_prefix)},
+     IN_PREFIX(prefix),
+     .help = "the IPv6 prefix behind which IPv4 addresses stand"},
+    {.path = "dns64.prefixes[].clients",
+     SCALARS(network, 1, RULES_NETWORKS),
+     IN_PREFIX(clients),
+     .count_offset = offsetof(struct rules_prefix, client_count),
+     .fallback = "[\"::/0\"]",
+     .help = "for whom; ::/0 is everybody, those with IPv4 too"},
+    {.path = "dns64.prefixes[].ipv4",
+     SCALARS(network4, 1, RULES_NETWORKS),
+     IN_PREFIX(ipv4),
+     .count_offset = offsetof(struct rules_prefix, ipv4_count),
+     .fallback = "[0.0.0.0/0]",
+     .help = "IPv4 addresses that are reached under it"},
+    {.path = "dns64.exclude-aaaa",
+     SCALARS(network6, 0, RULES_NETWORKS),
+     IN_DNS64(excluded),
+     DNS64_COUNT(excluded_count),
+     .live = true,
+     .fallback = "[\"::ffff:0:0/96\"]",
+     .help = "AAAA records that count as absent"},
+    {.path = "dns64.exclude-names",
+     SCALARS(domain, 0, RULES_NAMES),
+     IN_DNS64(names),
+     DNS64_COUNT(name_count),
+     .allocated = true,
+     .live = true,
+     .fallback = "[]",
+     .help = "names that are never synthesised, nor those below them"},
+    {.path = "dns64.cache", GROUP, .help = "finished answers that are kept"},
+    {.path = "dns64.cache.entries",
+     NUMBER(0, CACHE_ENTRIES_MAXIMUM),
+     IN_DNS64(cache_entries),
+     .fallback = "100000",
+     .help = "how many"},
+    {.path = "dns64.cache.negative-ttl",
+     .rule = {.type = VALUE_DURATION, .low = 0, .high = NEGATIVE_TTL_MAXIMUM},
+     IN_DNS64(negative_ttl),
+     .live = true,
+     .fallback = "300s",
+     .help = "for how long at most, if there is no such name or no such data"},
+    {.path = "dns64.clients",
+     .rule = {.type = VALUE_SCALARS,
+              .nullable = true,
+              .low = 1,
+              .high = CLIENTS_NETWORKS,
+              .size = sizeof(struct rules_network),
+              .item = &network},
+     IN_DNS64(clients),
+     DNS64_COUNT(client_count),
+     .live = true,
+     .fallback = "null",
+     .help = "who may ask; null: loopback and the networks of this machine's links"},
+    {.path = "dns64.rate-limit", GROUP, .help = "against floods"},
+    {.path = "dns64.rate-limit.per-client",
+     NUMBER(0, CLIENT_RATE_MAXIMUM),
+     IN_DNS64(rate),
+     .live = true,
+     .fallback = "1000",
+     .help = "answers a second to each IPv6 /64 and each IPv4 address; 0: no limit"},
+    {.path = "dns64.tcp", GROUP, .help = "connections of clients"},
+    {.path = "dns64.tcp.connections",
+     NUMBER(1, CONNECTIONS_MAXIMUM),
+     IN_DNS64(tcp_connections),
+     .fallback = "1000",
+     .help = "at the same time, in all"},
+    {.path = "dns64.tcp.idle",
+     .rule = {.type = VALUE_DURATION, .low = 1, .high = CONNECTION_IDLE_MAXIMUM},
+     IN_DNS64(tcp_idle),
+     .fallback = "10s",
+     .help = "after which one is closed"},
+    {.path = "dns64.serve-stale",
+     BOOLEAN,
+     IN_DNS64(serve_stale),
+     .fallback = "false",
+     .help = "answer with what was true a while ago if nobody can be asked"},
+
     {.path = "ra",
      .rule = {.type = VALUE_LIST, .high = RA_INTERFACES_MAXIMUM, .size = sizeof(struct config_ra)},
      IN_CONFIG(ra),
@@ -468,18 +603,32 @@ const char *config_key_name(const struct config_key *key)
     return dot == NULL ? key->path : dot + 1;
 }
 
+/* The struct that the key's field is in. */
+static char *home_of(const struct config_key *key, const struct config_place *place)
+{
+    if (key->home == HOME_ENTRY)
+        return place->entry;
+    return key->home == HOME_DNS64 ? (void *)place->config->dns64 : (void *)place->config;
+}
+
 void *config_field(const struct config_key *key, const struct config_place *place)
 {
-    char *home = key->home == HOME_ENTRY ? place->entry : (void *)place->config;
+    char *home = home_of(key, place);
     if (key->home == HOME_PARALLEL)
         return home + key->offset + place->instance * key->rule.size;
     return key->allocated ? *(void **)(void *)(home + key->offset) : home + key->offset;
 }
 
+bool config_allocate(const struct config_key *key, const struct config_place *place, size_t count)
+{
+    void *room = calloc(count, key->rule.size);
+    memcpy(home_of(key, place) + key->offset, &room, sizeof(room));
+    return room != NULL;
+}
+
 uint32_t *config_list_count(const struct config_key *list, const struct config_place *place)
 {
-    char *home = list->home == HOME_ENTRY ? place->entry : (void *)place->config;
-    return (uint32_t *)(void *)(home + list->count_offset);
+    return (uint32_t *)(void *)(home_of(list, place) + list->count_offset);
 }
 
 struct config_place config_list_entry(const struct config_key *list, const struct config_place *place,

@@ -13,6 +13,7 @@
 enum key_home {
     HOME_CONFIG,   /* in struct config */
     HOME_ENTRY,    /* in the entry of the list that the key is in */
+    HOME_DNS64,    /* in what config.dns64 points to */
     HOME_PARALLEL, /* in an array of struct config with one element for each nat64 entry */
 };
 
@@ -20,9 +21,9 @@ struct config_key {
     const char *path; /* "nat64[].pool[].ports"; [] stands for each entry of a list */
     struct value_rule rule;
     enum key_home home;
-    size_t offset;        /* of the field; of a list: of its entries or of the pointer to them */
+    size_t offset; /* of the field; of a list: of its entries or of the pointer to them; likewise a group */
     size_t count_offset;  /* of a list: of the uint32_t that counts its entries */
-    bool allocated;       /* a list whose entries stand behind a pointer */
+    bool allocated;       /* a list whose entries, or a group whose keys, stand behind a pointer */
     bool live;            /* a running daemon can change it; of a list: with all that is in it */
     const char *fallback; /* the default, as it would be written; NULL: none, the key must be there */
     const char *help;
@@ -59,8 +60,13 @@ const struct config_key *config_next_child(const struct config_key *parent,
 /* The key's last name: "ports". */
 const char *config_key_name(const struct config_key *key);
 
-/* The field of a key that has a value, or of a list the first of its entries. */
+/* The field of a key that has a value, of a list the first of its entries, of an allocated group its struct
+ * or NULL. */
 void *config_field(const struct config_key *key, const struct config_place *place);
+
+/* Makes room for the entries of a list, or the group, that stands behind a pointer; false: memory is short.
+ */
+bool config_allocate(const struct config_key *key, const struct config_place *place, size_t count);
 
 uint32_t *config_list_count(const struct config_key *list, const struct config_place *place);
 

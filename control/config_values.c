@@ -5,6 +5,7 @@
  * refused is named together with what would be taken.
  *
  * The functions stand in pairs, read_TYPE and format_TYPE; the table at the end joins them to the types.
+ * Those of the name service are in config_values_dns.c.
  */
 #include "control/config_values.h"
 
@@ -16,17 +17,9 @@
 #include <string.h>
 #include <strings.h>
 
+#include "control/config_values_input.h"
 #include "engine/settings.h"
 #include "wire/ipv4.h"
-
-enum { ADDRESS_TEXT_SIZE = INET6_ADDRSTRLEN };
-
-/* A value on its way in. */
-struct input {
-    const struct value_rule *rule;
-    const char *text;
-    struct value_error *error;
-};
 
 const char *value_quote(const char *text, char *out)
 {
@@ -43,7 +36,7 @@ const char *value_quote(const char *text, char *out)
     return out;
 }
 
-__attribute__((format(printf, 2, 3))) static bool refuse(const struct input *input, const char *format, ...)
+bool value_refuse(const struct input *input, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
@@ -52,11 +45,11 @@ __attribute__((format(printf, 2, 3))) static bool refuse(const struct input *inp
     return false;
 }
 
-static bool unexpected(const struct input *input)
+bool value_unexpected(const struct input *input)
 {
     char quoted[VALUE_QUOTE_SIZE], expected[VALUE_TEXT_SIZE];
     value_expected(input->rule, expected, sizeof(expected));
-    return refuse(input, "found %s; expected %s", value_quote(input->text, quoted), expected);
+    return value_refuse(input, "found %s; expected %s", value_quote(input->text, quoted), expected);
 }
 
 /* Fields of 1, 2 or 4 bytes, of either sign. */
@@ -82,11 +75,7 @@ static int64_t load_integer(const void *at, size_t size)
     return word;
 }
 
-/*
- * Reads a decimal number at *text and steps over it. At most nine digits, which no key exceeds, and no
- * leading zeroes, which YAML 1.1 takes for octal.
- */
-static bool scan_number(const char **text, uint32_t *number)
+bool value_scan_number(const char **text, uint32_t *number)
 {
     const char *at = *text;
     uint32_t value = 0;
@@ -105,8 +94,9 @@ static bool read_number(const struct input *input, void *at)
 {
     const char *text = input->text;
     uint32_t number;
-    if (!scan_number(&text, &number) || *text != 0 || number < input->rule->low || number > input->rule->high)
-        return unexpected(input);
+    if (!value_scan_number(&text, &number) || *text != 0 || number < input->rule->low ||
+        number > input->rule->high)
+        return value_unexpected(input);
     store_integer(at, input->rule->size, number);
     return true;
 }
@@ -129,7 +119,7 @@ static bool read_word(const struct input *input, void *at)
 {
     int place = find_word(input->rule, input->text, strlen(input->text));
     if (place < 0)
-        return unexpected(input);
+        return value_unexpected(input);
     store_integer(at, input->rule->size, place);
     return true;
 }
@@ -143,9 +133,9 @@ static bool add_word(const struct input *input, const char *text, size_t length,
 {
     int place = find_word(input->rule, text, length);
     if (place < 0)
-        return unexpected(input);
+        return value_unexpected(input);
     if ((*set & 1u << place) != 0)
-        return refuse(input, "%s is named twice; once is enough", input->rule->words[place]);
+        return value_refuse(input, "%s is named twice; once is enough", input->rule->words[place]);
     *set = (uint8_t)(*set | 1u << place);
     return true;
 }
@@ -187,7 +177,7 @@ static bool scan_duration(const char *text, uint64_t *seconds)
     *seconds = 0;
     while (*text != 0) {
         uint32_t number;
-        if (!scan_number(&text, &number))
+        if (!value_scan_number(&text, &number))
             return false;
         while (next < 3 && units[next].letter != *text)
             next++;
@@ -204,7 +194,7 @@ static bool read_duration(const struct input *input, void *at)
     uint64_t seconds;
     if (!scan_duration(input->text, &seconds) || seconds < (uint64_t)input->rule->low ||
         seconds > (uint64_t)input->rule->high)
-        return unexpected(input);
+        return value_unexpected(input);
     store_integer(at, sizeof(uint32_t), (int64_t)seconds);
     return true;
 }
@@ -237,18 +227,18 @@ static bool read_size(const struct input *input, void *at)
 {
     const char *text = input->text;
     uint32_t number;
-    if (!scan_number(&text, &number))
-        return unexpected(input);
+    if (!value_scan_number(&text, &number))
+        return value_unexpected(input);
     for (size_t i = 0; i < sizeof(size_units) / sizeof(size_units[0]); i++) {
         uint64_t bytes = (uint64_t)number * size_units[i].bytes;
         if (strcmp(text, size_units[i].name) != 0)
             continue;
         if (bytes < (uint64_t)input->rule->low || bytes > (uint64_t)input->rule->high)
-            return unexpected(input);
+            return value_unexpected(input);
         store_integer(at, sizeof(uint32_t), (int64_t)bytes);
         return true;
     }
-    return unexpected(input);
+    return value_unexpected(input);
 }
 
 /* In the largest unit that leaves no rest. */
@@ -270,7 +260,7 @@ static bool store_string(const struct input *input, char *at)
 {
     size_t length = strlen(input->text);
     if (length >= input->rule->size)
-        return refuse(input, "has %zu bytes; at most %zu are allowed", length, input->rule->size - 1);
+        return value_refuse(input, "has %zu bytes; at most %zu are allowed", length, input->rule->size - 1);
     memset(at, 0, input->rule->size);
     memcpy(at, input->text, length);
     return true;
@@ -280,10 +270,10 @@ static bool store_string(const struct input *input, char *at)
 static bool read_name(const struct input *input, void *at)
 {
     if (!isalnum((unsigned char)input->text[0]))
-        return unexpected(input);
+        return value_unexpected(input);
     for (const char *text = input->text; *text != 0; text++)
         if (!isalnum((unsigned char)*text) && strchr("_.-", *text) == NULL)
-            return unexpected(input);
+            return value_unexpected(input);
     return store_string(input, at);
 }
 
@@ -303,33 +293,37 @@ static bool read_path(const struct input *input, void *at)
 {
     size_t length = strlen(input->text);
     if (input->text[0] != '/' || input->text[length - 1] == '/')
-        return unexpected(input);
+        return value_unexpected(input);
     for (size_t i = 0; i < length; i++)
         if (input->text[i] < 0x20 || input->text[i] >= 0x7f)
-            return unexpected(input);
+            return value_unexpected(input);
     return store_string(input, at);
+}
+
+void value_format_quoted(const char *text, char *out)
+{
+    size_t length = 0;
+    out[length++] = '"';
+    for (; *text != 0 && length < VALUE_TEXT_SIZE - 4; text++) {
+        if (*text == '"' || *text == '\\')
+            out[length++] = '\\';
+        out[length++] = *text;
+    }
+    snprintf(out + length, VALUE_TEXT_SIZE - length, "\"");
 }
 
 static void format_path(const struct value_rule *rule, const void *at, char *out)
 {
     const char *path = at;
-    size_t length = 0;
     (void)rule;
     if (strspn(path, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/_.-") == strlen(path)) {
         snprintf(out, VALUE_TEXT_SIZE, "%s", path);
         return;
     }
-    out[length++] = '"';
-    for (; *path != 0 && length < VALUE_TEXT_SIZE - 4; path++) {
-        if (*path == '"' || *path == '\\')
-            out[length++] = '\\';
-        out[length++] = *path;
-    }
-    snprintf(out + length, VALUE_TEXT_SIZE - length, "\"");
+    value_format_quoted(path, out);
 }
 
-/* Splits ADDRESS/LENGTH; without a slash *length is `whole`. */
-static bool split_length(const char *text, char *address, uint32_t *length, uint32_t whole)
+bool value_split_length(const char *text, char *address, uint32_t *length, uint32_t whole)
 {
     const char *slash = strchr(text, '/');
     size_t size = slash == NULL ? strlen(text) : (size_t)(slash - text);
@@ -338,10 +332,10 @@ static bool split_length(const char *text, char *address, uint32_t *length, uint
     memcpy(address, text, size);
     address[size] = 0;
     *length = whole;
-    return slash == NULL || (slash++, scan_number(&slash, length) && *slash == 0 && *length <= whole);
+    return slash == NULL || (slash++, value_scan_number(&slash, length) && *slash == 0 && *length <= whole);
 }
 
-static struct ipv6_address mask_address(struct ipv6_address address, uint32_t length)
+struct ipv6_address value_mask_address(struct ipv6_address address, uint32_t length)
 {
     for (uint32_t bit = length; bit < 128; bit++)
         address.bytes[bit / 8] = (uint8_t)(address.bytes[bit / 8] & ~(0x80u >> bit % 8));
@@ -360,26 +354,28 @@ static bool read_prefix(const struct input *input, void *at)
     char text[ADDRESS_TEXT_SIZE], masked_text[ADDRESS_TEXT_SIZE];
     struct ipv6_address address, masked;
     uint32_t length;
-    if (!split_length(input->text, text, &length, 128) || inet_pton(AF_INET6, text, address.bytes) != 1)
-        return unexpected(input);
+    if (!value_split_length(input->text, text, &length, 128) || inet_pton(AF_INET6, text, address.bytes) != 1)
+        return value_unexpected(input);
     if (strchr(input->text, '/') == NULL)
-        return refuse(input, "%s has no length; allowed are /32 /40 /48 /56 /64 /96", text);
+        return value_refuse(input, "%s has no length; allowed are /32 /40 /48 /56 /64 /96", text);
     if (!rfc6052_length_valid(length))
-        return refuse(input, "a prefix of length /%" PRIu32 "; allowed are /32 /40 /48 /56 /64 /96", length);
-    masked = mask_address(address, length);
+        return value_refuse(input, "a prefix of length /%" PRIu32 "; allowed are /32 /40 /48 /56 /64 /96",
+                            length);
+    masked = value_mask_address(address, length);
     print_ipv6(&masked, masked_text);
     if (!ipv6_equal(&address, &masked))
-        return refuse(input, "%s has bits set beyond /%" PRIu32 "; write %s/%" PRIu32, text, length,
-                      masked_text, length);
+        return value_refuse(input, "%s has bits set beyond /%" PRIu32 "; write %s/%" PRIu32, text, length,
+                            masked_text, length);
     if (address.bytes[8] != 0)
-        return refuse(input,
-                      "bits 64 to 71 of %s are not zero, as RFC 6052 section 2.2 asks; choose another /96",
-                      text);
+        return value_refuse(
+            input, "bits 64 to 71 of %s are not zero, as RFC 6052 section 2.2 asks; choose another /96",
+            text);
     if (address.bytes[0] == 0xff || ipv6_is_link_local(&address) || load_be16(address.bytes) == 0)
-        return refuse(input,
-                      "%s is not a prefix of unicast addresses that can be routed; choose one of your own "
-                      "network, or 64:ff9b::/96",
-                      input->text);
+        return value_refuse(
+            input,
+            "%s is not a prefix of unicast addresses that can be routed; choose one of your own "
+            "network, or 64:ff9b::/96",
+            input->text);
     *(struct rfc6052_prefix *)at = (struct rfc6052_prefix){.address = address, .length = (uint8_t)length};
     return true;
 }
@@ -397,9 +393,9 @@ static void format_prefix(const struct value_rule *rule, const void *at, char *o
 static bool read_host6(const struct input *input, const char *text, struct ipv6_address *address)
 {
     if (inet_pton(AF_INET6, text, address->bytes) != 1)
-        return unexpected(input);
+        return value_unexpected(input);
     if (ipv6_illegal_source(address) || ipv6_is_link_local(address))
-        return refuse(
+        return value_refuse(
             input,
             "%s is unspecified, loopback, link-local or multicast; expected the unicast address of a "
             "host",
@@ -410,9 +406,9 @@ static bool read_host6(const struct input *input, const char *text, struct ipv6_
 static bool read_host4(const struct input *input, const char *text, be32 *address)
 {
     if (inet_pton(AF_INET, text, address) != 1)
-        return unexpected(input);
+        return value_unexpected(input);
     if (ipv4_illegal_source(*address))
-        return refuse(
+        return value_refuse(
             input,
             "%s is in 0.0.0.0/8, loopback, link-local, multicast or reserved; expected a unicast address",
             text);
@@ -456,18 +452,19 @@ static bool read_block(const struct input *input, void *at)
     char text[ADDRESS_TEXT_SIZE], masked[ADDRESS_TEXT_SIZE];
     uint32_t length;
     be32 address;
-    if (!split_length(input->text, text, &length, 32) || inet_pton(AF_INET, text, &address) != 1)
-        return unexpected(input);
+    if (!value_split_length(input->text, text, &length, 32) || inet_pton(AF_INET, text, &address) != 1)
+        return value_unexpected(input);
     if (length < POOL_BLOCK_SHORTEST)
-        return refuse(input, "a block of length /%" PRIu32 "; allowed are /%d to /32", length,
-                      POOL_BLOCK_SHORTEST);
+        return value_refuse(input, "a block of length /%" PRIu32 "; allowed are /%d to /32", length,
+                            POOL_BLOCK_SHORTEST);
     uint32_t inside = (uint32_t)((1ull << (32 - length)) - 1);
     if ((from_be32(address) & inside) != 0) {
         print_ipv4(to_be32(from_be32(address) & ~inside), masked);
-        return refuse(input,
-                      "%s has bits set beyond /%" PRIu32 "; write %s/%" PRIu32 " for the block, %s for the "
-                      "one address",
-                      text, length, masked, length, text);
+        return value_refuse(input,
+                            "%s has bits set beyond /%" PRIu32 "; write %s/%" PRIu32
+                            " for the block, %s for the "
+                            "one address",
+                            text, length, masked, length, text);
     }
     if (!read_host4(input, text, &address))
         return false;
@@ -494,13 +491,14 @@ static bool read_mapped6(const struct input *input, void *at)
     char text[ADDRESS_TEXT_SIZE], masked_text[ADDRESS_TEXT_SIZE];
     struct ipv6_address masked;
     uint32_t length;
-    if (!split_length(input->text, text, &length, 128) || inet_pton(AF_INET6, text, mapping->ipv6.bytes) != 1)
-        return unexpected(input);
-    masked = mask_address(mapping->ipv6, length);
+    if (!value_split_length(input->text, text, &length, 128) ||
+        inet_pton(AF_INET6, text, mapping->ipv6.bytes) != 1)
+        return value_unexpected(input);
+    masked = value_mask_address(mapping->ipv6, length);
     print_ipv6(&masked, masked_text);
     if (!ipv6_equal(&mapping->ipv6, &masked))
-        return refuse(input, "%s has bits set beyond /%" PRIu32 "; write %s/%" PRIu32, text, length,
-                      masked_text, length);
+        return value_refuse(input, "%s has bits set beyond /%" PRIu32 "; write %s/%" PRIu32, text, length,
+                            masked_text, length);
     mapping->length6 = (uint8_t)length;
     return true;
 }
@@ -520,13 +518,13 @@ static bool read_mapped4(const struct input *input, void *at)
     struct eam *mapping = at;
     char text[ADDRESS_TEXT_SIZE], masked[ADDRESS_TEXT_SIZE];
     uint32_t length;
-    if (!split_length(input->text, text, &length, 32) || inet_pton(AF_INET, text, &mapping->ipv4) != 1)
-        return unexpected(input);
+    if (!value_split_length(input->text, text, &length, 32) || inet_pton(AF_INET, text, &mapping->ipv4) != 1)
+        return value_unexpected(input);
     uint32_t inside = (uint32_t)((1ull << (32 - length)) - 1);
     if ((from_be32(mapping->ipv4) & inside) != 0) {
         print_ipv4(to_be32(from_be32(mapping->ipv4) & ~inside), masked);
-        return refuse(input, "%s has bits set beyond /%" PRIu32 "; write %s/%" PRIu32, text, length, masked,
-                      length);
+        return value_refuse(input, "%s has bits set beyond /%" PRIu32 "; write %s/%" PRIu32, text, length,
+                            masked, length);
     }
     mapping->length4 = (uint8_t)length;
     return true;
@@ -546,15 +544,16 @@ static bool read_ports(const struct input *input, void *at)
     struct pool_range *range = at;
     const char *text = input->text;
     uint32_t low, high;
-    if (!scan_number(&text, &low))
-        return unexpected(input);
+    if (!value_scan_number(&text, &low))
+        return value_unexpected(input);
     high = low;
-    if (*text == '-' && (text++, !scan_number(&text, &high)))
-        return unexpected(input);
+    if (*text == '-' && (text++, !value_scan_number(&text, &high)))
+        return value_unexpected(input);
     if (*text != 0 || low == 0 || low > UINT16_MAX || high > UINT16_MAX)
-        return unexpected(input);
+        return value_unexpected(input);
     if (low > high)
-        return refuse(input, "%s begins above its end; write %" PRIu32 "-%" PRIu32, input->text, high, low);
+        return value_refuse(input, "%s begins above its end; write %" PRIu32 "-%" PRIu32, input->text, high,
+                            low);
     range->low = (uint16_t)low;
     range->high = (uint16_t)high;
     return true;
@@ -571,7 +570,7 @@ static void format_ports(const struct value_rule *rule, const void *at, char *ou
 static bool scan_port(const char *text, be16 *port)
 {
     uint32_t number;
-    if (!scan_number(&text, &number) || *text != 0 || number == 0 || number > UINT16_MAX)
+    if (!value_scan_number(&text, &number) || *text != 0 || number == 0 || number > UINT16_MAX)
         return false;
     *port = to_be16((uint16_t)number);
     return true;
@@ -583,10 +582,10 @@ static bool read_endpoint6(const struct input *input, void *at)
     char text[ADDRESS_TEXT_SIZE];
     const char *end = strchr(input->text, ']');
     if (input->text[0] != '[' || end == NULL || end[1] != ':' || !scan_port(end + 2, &binding->port6))
-        return unexpected(input);
+        return value_unexpected(input);
     size_t length = (size_t)(end - input->text - 1);
     if (length >= sizeof(text))
-        return unexpected(input);
+        return value_unexpected(input);
     memcpy(text, input->text + 1, length);
     text[length] = 0;
     return read_host6(input, text, &binding->ipv6);
@@ -607,7 +606,7 @@ static bool read_endpoint4(const struct input *input, void *at)
     char text[ADDRESS_TEXT_SIZE];
     const char *end = strchr(input->text, ':');
     if (end == NULL || !scan_port(end + 1, &binding->port4) || end - input->text >= (ptrdiff_t)sizeof(text))
-        return unexpected(input);
+        return value_unexpected(input);
     memcpy(text, input->text, (size_t)(end - input->text));
     text[end - input->text] = 0;
     return read_host4(input, text, &binding->ipv4);
@@ -629,6 +628,7 @@ static const struct {
 } types[] = {
     [VALUE_GROUP] = {.expected = "keys with values below it"},
     [VALUE_LIST] = {.expected = "a list of entries with keys, each begun by '-'"},
+    [VALUE_SCALARS] = {.expected = NULL},
     [VALUE_NUMBER] = {read_number, format_number, NULL},
     [VALUE_WORD] = {read_word, format_word, NULL},
     [VALUE_WORDS] = {read_words, format_words, NULL},
@@ -651,6 +651,19 @@ static const struct {
     [VALUE_ENDPOINT4] = {read_endpoint4, format_endpoint4,
                          "an IPv4 address and a port (icmp: an identifier) from 1 to 65535 in quotes, such "
                          "as \"192.0.2.2:80\""},
+    [VALUE_NETWORK] = {value_read_network, value_format_network,
+                       "a network or an address, such as \"2001:db8::/32\" or 192.0.2.0/24"},
+    [VALUE_NETWORK6] = {value_read_network, value_format_network,
+                        "an IPv6 network or address, such as \"2001:db8::/32\""},
+    [VALUE_NETWORK4] = {value_read_network, value_format_network,
+                        "an IPv4 network or address, such as 192.0.2.0/24"},
+    [VALUE_LISTEN] = {value_read_listen, value_format_listen,
+                      "an address of this machine, with a port or without, such as \"[2001:db8::53]:53\" or "
+                      "192.0.2.53"},
+    [VALUE_UPSTREAM] = {value_read_upstream, value_format_upstream,
+                        "ADDRESS, ADDRESS:PORT or \"tls://ADDRESS:PORT#NAME\", such as 192.0.2.53, "
+                        "\"[2001:db8::53]:53\" or \"tls://192.0.2.53#dns.example\""},
+    [VALUE_DOMAIN] = {value_read_domain, value_format_domain, "a domain name, such as legacy.example."},
 };
 
 /* "one of auto, tun", "true or false", "a list of tcp, udp, icmp". */
@@ -687,10 +700,19 @@ static void expected_size(const struct value_rule *rule, char *out, size_t size)
     snprintf(out, size, "a size from %s to %s, such as 512KiB or 16MiB", low, high);
 }
 
+static void expected_scalars(const struct value_rule *rule, char *out, size_t size)
+{
+    int length = snprintf(out, size, "a list in [ ], each entry ");
+    if (length > 0 && (size_t)length < size)
+        value_expected(rule->item, out + length, size - (size_t)length);
+}
+
 void value_expected(const struct value_rule *rule, char *out, size_t size)
 {
     if (types[rule->type].expected != NULL)
         snprintf(out, size, "%s", types[rule->type].expected);
+    else if (rule->type == VALUE_SCALARS)
+        expected_scalars(rule, out, size);
     else if (rule->type == VALUE_NUMBER)
         snprintf(out, size, "a number from %" PRId64 " to %" PRId64, rule->low, rule->high);
     else if (rule->type == VALUE_DURATION)
@@ -706,7 +728,7 @@ void value_expected(const struct value_rule *rule, char *out, size_t size)
         snprintf(out + length, size - length, ", or null");
 }
 
-static bool is_null(const char *text)
+bool value_is_null(const char *text)
 {
     return text[0] == 0 || strcmp(text, "~") == 0 || strcmp(text, "null") == 0 || strcmp(text, "Null") == 0 ||
            strcmp(text, "NULL") == 0;
@@ -717,11 +739,11 @@ bool value_read(const struct value_rule *rule, const char *text, bool plain, voi
 {
     const struct input input = {.rule = rule, .text = text, .error = error};
     char expected[VALUE_TEXT_SIZE];
-    if (!plain || !is_null(text))
+    if (!plain || !value_is_null(text))
         return types[rule->type].read(&input, at);
     if (!rule->nullable) {
         value_expected(rule, expected, sizeof(expected));
-        return refuse(&input, "has no value; expected %s", expected);
+        return value_refuse(&input, "has no value; expected %s", expected);
     }
     if (rule->type == VALUE_NUMBER)
         store_integer(at, rule->size, rule->null);

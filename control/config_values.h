@@ -13,9 +13,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "wire/ipv6.h"
+
 enum value_type {
     VALUE_GROUP,     /* keys below it; no value of its own */
     VALUE_LIST,      /* entries with keys */
+    VALUE_SCALARS,   /* [a, b]: a list of values that have no keys, each by the rule `item` */
     VALUE_REFUSED,   /* a key, or as KEY=WORD a value, that is known and not available */
     VALUE_NUMBER,    /* decimal -> an integer of `size` bytes */
     VALUE_WORD,      /* one of `words` -> its place in them, an integer of `size` bytes */
@@ -33,6 +36,12 @@ enum value_type {
     VALUE_PORTS,     /* 1024-65535, 80 -> struct pool_range, low and high */
     VALUE_ENDPOINT6, /* "[2001:db8::5]:80" -> struct static_binding, ipv6 and port6 */
     VALUE_ENDPOINT4, /* "192.0.2.2:80" -> struct static_binding, ipv4 and port4 */
+    VALUE_NETWORK,   /* 192.0.2.0/24, 2001:db8::/32, an address -> struct rules_network */
+    VALUE_NETWORK6,  /* the same, IPv6 only */
+    VALUE_NETWORK4,  /* the same, IPv4 only */
+    VALUE_LISTEN,    /* "[2001:db8::53]:53", 192.0.2.53 -> struct config_endpoint */
+    VALUE_UPSTREAM,  /* 192.0.2.53, "tls://192.0.2.53:853#dns.example" -> struct config_upstream */
+    VALUE_DOMAIN,    /* legacy.example. -> struct dns_name, in lower case */
 };
 
 struct value_rule {
@@ -41,17 +50,32 @@ struct value_rule {
     int64_t null; /* what `null` stores in a number; an address becomes all zero */
     int64_t
         low; /* of a number, of a duration in seconds, of a size in bytes, of the count of a list's entries */
-    int64_t high;             /* likewise */
-    const char *why;          /* where the lower end of the range comes from, or NULL */
-    size_t size;              /* of the field, or of an entry of a list, in bytes */
-    const char *const *words; /* ended by NULL */
+    int64_t high;                  /* likewise */
+    const char *why;               /* where the lower end of the range comes from, or NULL */
+    size_t size;                   /* of the field, or of an entry of a list, in bytes */
+    const char *const *words;      /* ended by NULL */
+    const struct value_rule *item; /* of VALUE_SCALARS */
 };
 
 enum {
-    VALUE_TEXT_SIZE = 256,  /* of the text of any value but a long path, with the final zero */
+    VALUE_TEXT_SIZE = 1312, /* of the text of any value, with the final zero: a name all in escapes */
     VALUE_ERROR_SIZE = 320, /* of a sentence about a value */
     POOL_BLOCK_SHORTEST =
         20, /* a block of pool addresses is /20 to /32: the table has 4096 addresses at most */
+};
+
+/* Values of the name service. IPv4 addresses stand in IPv6 ones, ::ffff:0:0/96. */
+struct config_endpoint {
+    struct ipv6_address address;
+    uint16_t port;
+};
+
+enum { CONFIG_TLS_NAME_SIZE = 254 }; /* of a host's name as text, without the dot at the end */
+
+struct config_upstream {
+    struct config_endpoint at;
+    bool tls;
+    char name[CONFIG_TLS_NAME_SIZE]; /* in its certificate; empty without TLS */
 };
 
 struct value_error {
@@ -67,6 +91,9 @@ bool value_read(const struct value_rule *rule, const char *text, bool plain, voi
 
 /* Writes the field as it would be read, quoted where YAML asks for it; `out` has VALUE_TEXT_SIZE bytes. */
 void value_format(const struct value_rule *rule, const void *at, char *out);
+
+/* True for the words by which YAML says that there is no value. */
+bool value_is_null(const char *text);
 
 /* Writes what the rule allows, "a number from 1 to 64", into `out` of `size` bytes. */
 void value_expected(const struct value_rule *rule, char *out, size_t size);

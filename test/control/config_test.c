@@ -296,6 +296,70 @@ static void test_advertisements(void **state)
     config_free(config);
 }
 
+static void test_name_service(void **state)
+{
+    struct config *config = parse(smallest);
+    (void)state;
+    assert_null(config->dns64);
+    config_free(config);
+    config = parse("nat64: [{prefix: 64:ff9b::/96, pool: [{address: 192.0.2.1}]}]\ndns64: {}\n");
+    const struct config_dns64 *dns64 = config->dns64;
+    const uint8_t loopback[16] = {[15] = 1}, mapped[16] = {[10] = 0xff, [11] = 0xff};
+    assert_int_equal(dns64->listen_count, 1);
+    assert_memory_equal(dns64->listen[0].address.bytes, loopback, 16);
+    assert_int_equal(dns64->listen[0].port, 53);
+    assert_int_equal(dns64->upstream_count, 0);
+    assert_true(dns64->validate);
+    assert_string_equal(dns64->trust_anchors, "");
+    assert_int_equal(dns64->prefix_count, 0);
+    assert_int_equal(dns64->excluded_count, 1); /* RFC 6147 section 5.1.4 */
+    assert_memory_equal(dns64->excluded[0].address.bytes, mapped, 16);
+    assert_int_equal(dns64->excluded[0].length, 96);
+    assert_int_equal(dns64->name_count, 0);
+    assert_int_equal(dns64->cache_entries, 100000);
+    assert_int_equal(dns64->negative_ttl, 300);
+    assert_int_equal(dns64->client_count, 0);
+    assert_int_equal(dns64->rate, 1000);
+    assert_int_equal(dns64->tcp_connections, 1000);
+    assert_int_equal(dns64->tcp_idle, 10);
+    assert_false(dns64->serve_stale);
+    config_free(config);
+}
+
+static void test_name_service_for_some(void **state)
+{
+    struct config *config = parse(
+        "nat64: [{prefix: 64:ff9b::/96, pool: [{address: 192.0.2.1}]}]\n"
+        "dns64:\n"
+        "  upstream: [\"tls://192.0.2.53#dns.example\"]\n"
+        "  dnssec: off\n"
+        "  prefixes: [{prefix: 2001:db8:64::/96, ipv4: [10.0.0.0/8, 192.0.2.1]}, {prefix: 64:ff9b::/96}]\n"
+        "  exclude-names: [b.example, A.Example]\n"
+        "  clients: [\"2001:db8::/32\"]\n");
+    const struct config_dns64 *dns64 = config->dns64;
+    struct dns_name name;
+    (void)state;
+    assert_int_equal(dns64->upstream_count, 1);
+    assert_true(dns64->upstream[0].tls);
+    assert_int_equal(dns64->upstream[0].at.port, 853);
+    assert_string_equal(dns64->upstream[0].name, "dns.example");
+    assert_false(dns64->validate);
+    assert_int_equal(dns64->prefix_count, 2);
+    assert_int_equal(dns64->prefixes[0].prefix.address.bytes[5], 0x64);
+    assert_int_equal(dns64->prefixes[0].ipv4_count, 2);
+    assert_int_equal(dns64->prefixes[0].ipv4[0].length, 96 + 8);
+    assert_int_equal(dns64->prefixes[0].ipv4[1].length, 128);
+    assert_int_equal(dns64->prefixes[0].client_count, 1);
+    assert_int_equal(dns64->prefixes[0].clients[0].length, 0);
+    assert_int_equal(dns64->prefixes[1].ipv4[0].length, 96);
+    assert_int_equal(dns64->name_count, 2);
+    assert_true(dns_name_parse(&name, "a.example."));
+    assert_memory_equal(dns64->names[1].wire, name.wire, name.length);
+    assert_int_equal(dns64->client_count, 1);
+    assert_int_equal(dns64->clients[0].length, 32);
+    config_free(config);
+}
+
 static void assert_load_fails(const char *path, const char *reason)
 {
     struct config_error error = {""};
@@ -434,6 +498,54 @@ static void test_reloadable(void **state)
     assert_change("  - {name: b, prefix: 2001:db8:2::/96, pool: [{address: 192.0.2.3}]}\n", "", NULL);
     assert_change("translation: {", "ra: [{interface: lan0}]\ntranslation: {", "ra: needs restart");
     assert_change("user: isthmus", "socket: /run/x", "control.socket: needs restart");
+    assert_change("user: isthmus", "user: isthmus}\ndns64: {", "dns64: needs restart");
+}
+
+/* From one name service to another. */
+static void assert_dns64_change(const char *one, const char *other, const char *message, const char *named)
+{
+    char text[1024], paths[1024] = "";
+    struct config_error error = {""};
+    struct config *configs[2];
+    struct config_differences differences;
+    for (int i = 0; i < 2; i++) {
+        snprintf(text, sizeof(text), "%sdns64: {%s}\n", before, i == 0 ? one : other);
+        configs[i] = parse(text);
+    }
+    config_compare(configs[0], configs[1], &differences);
+    for (uint32_t i = 0; i < differences.count; i++)
+        snprintf(paths + strlen(paths), sizeof(paths) - strlen(paths), "%s ", differences.path[i]);
+    assert_string_equal(paths, named);
+    assert_int_equal(config_reloadable(configs[0], configs[1], &error), message == NULL);
+    assert_string_equal(error.text, message == NULL ? "" : message);
+    config_free(configs[0]);
+    config_free(configs[1]);
+}
+
+static void test_reloadable_name_service(void **state)
+{
+    (void)state;
+    assert_dns64_change("", "", NULL, "");
+    assert_dns64_change("", "prefixes: [{prefix: 2001:db8:64::/96}]", NULL, "dns64.prefixes ");
+    assert_dns64_change("prefixes: [{prefix: 2001:db8:64::/96}]",
+                        "prefixes: [{prefix: 2001:db8:64::/96, clients: [\"::1\"], ipv4: [10.0.0.0/8]}]",
+                        NULL, "dns64.prefixes[0].clients dns64.prefixes[0].ipv4 ");
+    assert_dns64_change("exclude-names: [a, b]", "exclude-names: [a, c], exclude-aaaa: []", NULL,
+                        "dns64.exclude-aaaa dns64.exclude-names ");
+    assert_dns64_change("", "cache: {negative-ttl: 1m}, clients: [\"::1\"], rate-limit: {per-client: 7}",
+                        NULL, "dns64.cache.negative-ttl dns64.clients dns64.rate-limit.per-client ");
+    assert_dns64_change("", "listen: [\"::2\"]", "dns64.listen: needs restart", "dns64.listen ");
+    assert_dns64_change("upstream: [192.0.2.53]", "upstream: [192.0.2.53, 192.0.2.54]",
+                        "dns64.upstream: needs restart", "dns64.upstream ");
+    assert_dns64_change("", "dnssec: off", "dns64.dnssec: needs restart", "dns64.dnssec ");
+    assert_dns64_change("", "trust-anchors: /x", "dns64.trust-anchors: needs restart",
+                        "dns64.trust-anchors ");
+    assert_dns64_change("", "cache: {entries: 1}", "dns64.cache.entries: needs restart",
+                        "dns64.cache.entries ");
+    assert_dns64_change("", "tcp: {idle: 1s}", "dns64.tcp.idle: needs restart", "dns64.tcp.idle ");
+    assert_dns64_change("", "tcp: {connections: 1}", "dns64.tcp.connections: needs restart",
+                        "dns64.tcp.connections ");
+    assert_dns64_change("", "serve-stale: true", "dns64.serve-stale: needs restart", "dns64.serve-stale ");
 }
 
 /* Replaces the first `old` of `before`, and tells the keys that differ. */
@@ -587,11 +699,14 @@ int main(void)
         cmocka_unit_test(test_geometry_is_the_sum),
         cmocka_unit_test(test_counters_and_subscribers),
         cmocka_unit_test(test_advertisements),
+        cmocka_unit_test(test_name_service),
+        cmocka_unit_test(test_name_service_for_some),
         cmocka_unit_test(test_files_that_cannot_be_read),
         cmocka_unit_test(test_size_ceiling),
         cmocka_unit_test(test_every_truncation),
         cmocka_unit_test(test_long_messages_stay_whole),
         cmocka_unit_test(test_reloadable),
+        cmocka_unit_test(test_reloadable_name_service),
         cmocka_unit_test(test_differences_are_named),
         cmocka_unit_test(test_counters_need_room),
         cmocka_unit_test(test_manual_page_covers_the_keys),
