@@ -84,7 +84,68 @@ static void prefixes_that_nothing_translates(void **state)
     assert_warnings_of_ra(nat64, "{interface: a}, {interface: b, pref64: 2001:db8:1::/64}", both);
     assert_warnings_of_ra(mapped, "{interface: a, rdnss: false}",
                           "ra[0] announces nothing, for there is no entry of nat64: set ra[0].pref64\n");
-    assert_warnings_of_ra(mapped, "{interface: a, rdnss: false, default-route: true}, {interface: b}", "");
+    assert_warnings_of_ra(mapped, "{interface: a, rdnss: false, default-route: true}", "");
+    assert_warnings_of_ra(mapped, "{interface: a, rdnss: true}",
+                          "ra[0] announces nothing, for there is no entry of nat64: set ra[0].pref64\n");
+}
+
+/* The warnings about this name service, beside a translator and advertisements. */
+static void assert_warnings_of_dns64(const char *dns64, const char *expected)
+{
+    char text[512], said[1024] = "", sentence[256];
+    struct config_error error = {""};
+    snprintf(text, sizeof(text),
+             "nat64: [{prefix: 2001:db8:1::/96, pool: [{address: 192.0.2.1}]}]\n"
+             "siit: [{prefix: 2001:db8:2::/96}]\n"
+             "ra: [{interface: lan0, rdnss: false}, {interface: lan1}]\ndns64: {%s}\n",
+             dns64);
+    struct config *config = config_parse("x", text, strlen(text), &error);
+    assert_string_equal(error.text, "");
+    for (unsigned position = 0; config_warning(config, &position, sentence);)
+        snprintf(said + strlen(said), sizeof(said) - strlen(said), "%s\n", sentence);
+    assert_string_equal(said, expected);
+    config_free(config);
+}
+
+static void name_services_of_which_others_have_the_prefix(void **state)
+{
+    (void)state;
+    assert_warnings_of_dns64("listen: [\"2001:db8::53\"],"
+                             "prefixes: [{prefix: 2001:db8:2::/96}, {prefix: 2001:db8:1::/96}]",
+                             "");
+    assert_warnings_of_dns64("listen: [\"2001:db8::53\"],"
+                             "prefixes: [{prefix: 2001:db8:1::/96}, {prefix: 2001:db8:3::/96}]",
+                             "dns64.prefixes[1].prefix is that of no entry of nat64 or siit: hosts will send "
+                             "there what another machine has to translate\n");
+}
+
+static void name_services_for_everybody(void **state)
+{
+    static const char everybody[] =
+        "dns64.clients lets everybody ask: strangers can use this machine to flood others with answers, "
+        "unless a firewall keeps them out; name your own networks there\n";
+    (void)state;
+    assert_warnings_of_dns64("listen: [\"::\"], clients: [\"::1\", \"::/0\"]", everybody);
+    assert_warnings_of_dns64("listen: [\"::1\", \"2001:db8::53\"], clients: [\"::1\", 0.0.0.0/0]", everybody);
+    assert_warnings_of_dns64("listen: [\"::\"], clients: [\"2000::/3\", 10.0.0.0/8]", "");
+    assert_warnings_of_dns64("listen: [\"::\"]", "");
+}
+
+static void name_services_that_hosts_are_not_told_of(void **state)
+{
+    static const char untold[] =
+        "ra[1].rdnss is true, and dns64.listen has no IPv6 address with port 53 that "
+        "hosts could be told of: add one, or \"[::]:53\"\n";
+    char both[512];
+    (void)state;
+    assert_warnings_of_dns64("", untold);
+    assert_warnings_of_dns64("listen: [\"127.0.0.2\", 192.0.2.53, \"[2001:db8::53]:5353\"]", untold);
+    assert_warnings_of_dns64("listen: [\"127.0.0.2\", \"2001:db8::53\"]", "");
+    snprintf(both, sizeof(both),
+             "dns64.listen[1] is a loopback address that is not in dns64.clients: this machine's own queries "
+             "will be refused; add it there\n%s",
+             untold);
+    assert_warnings_of_dns64("listen: [\"::1\", 127.0.0.1], clients: [\"::1\", \"2001:db8::/32\"]", both);
 }
 
 int main(void)
@@ -93,6 +154,9 @@ int main(void)
         cmocka_unit_test(what_the_rfcs_forbid_is_warned_of),
         cmocka_unit_test(what_they_allow_is_not),
         cmocka_unit_test(prefixes_that_nothing_translates),
+        cmocka_unit_test(name_services_of_which_others_have_the_prefix),
+        cmocka_unit_test(name_services_for_everybody),
+        cmocka_unit_test(name_services_that_hosts_are_not_told_of),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
