@@ -94,6 +94,18 @@ VALUE(counter_count, struct counter_record, line_number(line, r->count))
 VALUE(counter_sentence, struct counter_record, line_string(line, r->sentence))
 VALUE(counter_clause, struct counter_record, line_string(line, r->clause))
 
+VALUE(latency_from, struct latency_record, line_number(line, r->from))
+VALUE(latency_lookups, struct latency_record, line_number(line, r->lookups))
+
+static void latency_below(struct json_line *line, const void *record)
+{
+    const struct latency_record *r = record;
+    if (r->below != 0)
+        line_number(line, r->below);
+    else
+        line_text(line, "null");
+}
+
 static const struct column status_rows[] = {
     {"ready", "ready", false, status_ready},
     {"version", "version", false, status_version},
@@ -159,6 +171,19 @@ static const struct column activity_rows[] = {
     {"sentence", "meaning", false, counter_sentence},
 };
 
+static const struct column dns_rows[] = {
+    {"name", "name service", false, counter_name},
+    {"count", "count", true, counter_count},
+    {"class", "of", false, counter_class},
+    {"sentence", "meaning", false, counter_sentence},
+};
+
+static const struct column latency_rows[] = {
+    {"from_ms", "took ms from", true, latency_from},
+    {"below_ms", "to below", true, latency_below},
+    {"lookups", "lookups", true, latency_lookups},
+};
+
 #define COUNT(rows) (sizeof(rows) / sizeof((rows)[0]))
 #define COLUMNS(rows)                                                                                        \
     {                                                                                                        \
@@ -174,6 +199,8 @@ const struct columns binding_columns = COLUMNS(binding_rows);
 const struct columns pool_columns = COLUMNS(pool_rows);
 const struct columns verdict_columns = COLUMNS(verdict_rows);
 const struct columns activity_columns = COLUMNS(activity_rows);
+const struct columns dns_columns = COLUMNS(dns_rows);
+const struct columns latency_columns = COLUMNS(latency_rows);
 
 size_t columns_line(const struct columns *columns, const void *record, char *text, size_t size)
 {

@@ -49,6 +49,10 @@ struct counter_record {
     uint64_t packets, bytes; /* of a verdict */
     uint64_t count;          /* of anything else */
 };
+struct latency_record {
+    uint64_t from, below; /* milliseconds; below 0: without an end */
+    uint64_t lookups;
+};
 
 extern const struct columns status_columns;   /* of struct status; shown as one line each */
 extern const struct columns session_columns;  /* of struct entry_record */
@@ -56,6 +60,8 @@ extern const struct columns binding_columns;  /* of struct entry_record */
 extern const struct columns pool_columns;     /* of struct pool_record */
 extern const struct columns verdict_columns;  /* of struct counter_record */
 extern const struct columns activity_columns; /* of struct counter_record: what is no verdict */
+extern const struct columns dns_columns;      /* of struct counter_record: of the name service */
+extern const struct columns latency_columns;  /* of struct latency_record */
 
 /*
  * Writes a JSON object with the columns of the record, in their order, and a newline into `text`. Returns

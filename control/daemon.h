@@ -23,6 +23,7 @@
 #include "plane/tun/tun.h"
 
 struct daemon;
+struct server; /* dns64/server.h */
 
 /* What answers on the control socket; the rooms above the daemon provide it. */
 struct daemon_service {
@@ -58,8 +59,9 @@ struct daemon {
     struct tun *tun;
     struct table_file *table;
     struct engine *engine;
-    uint32_t workers; /* of the plane */
-    int listener;     /* the control socket, until the service has it */
+    struct server *dns_server; /* NULL: no dns64 in the configuration */
+    uint32_t workers;          /* of the plane, and of the name service */
+    int listener;              /* the control socket, until the service has it */
     void *service;
     nanoseconds started;
     bool device_left; /* by an earlier run, so that it may be taken over */

@@ -15,6 +15,7 @@
 #include <time.h>
 
 #include "control/daemon.h"
+#include "control/dns_capture.h"
 #include "control/pcapng.h"
 #include "control/version.h"
 #include "engine/capture.h"
@@ -39,7 +40,7 @@ struct stream {
 
 /* --- what is asked for ---------------------------------------------------------------------------- */
 
-/* Adds one verdict, or all of a class; false: there is no such name. */
+/* Adds one verdict or reason of the name service, or all of a class; false: there is no such name. */
 static bool add_verdict(struct capture_filter *filter, const char *name)
 {
     static const char *const classes[] = {
@@ -47,7 +48,9 @@ static bool add_verdict(struct capture_filter *filter, const char *name)
         [VERDICT_DIVIDED] = "forwarded",   [VERDICT_HELD] = "held",
         [VERDICT_REFUSED] = "refused",     [VERDICT_DROPPED] = "dropped",
     };
-    bool found = false;
+    uint64_t reasons = dns_capture_reasons(name);
+    bool found = reasons != 0;
+    filter->reasons |= reasons;
     for (unsigned i = 0; i < VERDICT_COUNT; i++) {
         if (strcmp(name, verdict_texts[i].name) == 0 || strcmp(name, classes[verdict_texts[i].class]) == 0)
             found = filter->verdicts[i] = true;
@@ -60,6 +63,7 @@ static bool read_verdicts(const char *list, struct capture_filter *filter, char 
     if (list == NULL) {
         memset(filter->verdicts, true, sizeof(filter->verdicts));
         filter->probes = true;
+        filter->reasons = UINT64_MAX;
         return true;
     }
     while (true) {
@@ -72,8 +76,7 @@ static bool read_verdicts(const char *list, struct capture_filter *filter, char 
                     *at = '?';
             snprintf(error, size,
                      "there is no verdict %s; isthmus show counters --all lists them, and forwarded, held, "
-                     "refused "
-                     "and dropped mean all of their class",
+                     "refused, dropped and dns mean all of their class",
                      name);
             return false;
         }
@@ -132,6 +135,10 @@ static void set_wall(struct stream *stream)
 
 static void comment(const struct captured *record, char *text, size_t size)
 {
+    if (record->kind == CAPTURE_MESSAGE) {
+        dns_capture_comment(record, text, size);
+        return;
+    }
     if (record->verdict >= VERDICT_COUNT) {
         snprintf(text, size,
                  "Made by isthmus: a probe that asks whether an idle connection still lives. "
@@ -156,7 +163,8 @@ static void put_record(struct stream *stream, const struct captured *record)
                                          .length = record->length,
                                          .kept = record->kept,
                                          .bytes = (const uint8_t *)(record + 1),
-                                         .outbound = record->kind != CAPTURE_RECEIVED,
+                                         .outbound =
+                                             record->kind == CAPTURE_RESULT || record->kind == CAPTURE_MADE,
                                          .queue = record->worker,
                                          .number = (uint64_t)record->worker << 48 | record->number,
                                          .comment = text};
@@ -234,10 +242,12 @@ void answer_capture(void *context, struct http_reply *reply)
     struct capture_filter filter;
     char error[256], text[sizeof(error) + 32];
     struct stream *stream = NULL;
+    const struct daemon *daemon = context;
     reply->status = STATUS_BAD_REQUEST;
     if (read_filter(reply, &filter, error, sizeof(error))) {
+        filter.guests = daemon->dns_server != NULL ? daemon->workers : 0;
         reply->status = STATUS_UNAVAILABLE;
-        stream = start_stream(context, &filter, error, sizeof(error));
+        stream = start_stream(daemon, &filter, error, sizeof(error));
     }
     if (stream == NULL) {
         snprintf(text, sizeof(text), "{\"error\": \"%s\"}\n", error);

@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 #include "control/daemon.h"
+#include "control/dns_capture.h"
 #include "control/pcapng.h"
 #include "engine/capture.h"
 
@@ -55,13 +56,13 @@ static struct pool_range pool;
 static struct sockaddr_un address = {.sun_family = AF_UNIX};
 
 /* An answer as it comes in; HTTP/1.0, which has no chunks. */
-struct answer {
+struct response {
     int fd;
     size_t length, body; /* bytes so far; those of the header */
     char text[ANSWER_MAXIMUM];
 };
 
-static struct answer *left_open;
+static struct response *left_open;
 
 static int open_api(void **state)
 {
@@ -113,9 +114,9 @@ static int close_api(void **state)
     return status;
 }
 
-static struct answer *ask(const char *path)
+static struct response *ask(const char *path)
 {
-    struct answer *answer = calloc(1, sizeof(*answer));
+    struct response *answer = calloc(1, sizeof(*answer));
     char request[512];
     assert_non_null(answer);
     answer->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -125,14 +126,14 @@ static struct answer *ask(const char *path)
     return answer;
 }
 
-static void hang_up(struct answer *answer)
+static void hang_up(struct response *answer)
 {
     close(answer->fd);
     free(answer);
 }
 
 /* Reads until there are so many bytes of the body. */
-static const char *read_body(struct answer *answer, size_t bytes)
+static const char *read_body(struct response *answer, size_t bytes)
 {
     for (int i = 0; i < TURNS && (answer->body == 0 || answer->length - answer->body < bytes); i++) {
         uv_run(&fixture.loop, UV_RUN_NOWAIT);
@@ -157,7 +158,7 @@ static uint32_t number_at(const char *bytes)
 }
 
 /* The block at `position` of the body, of this type; moves the position behind it. */
-static const char *expect_block(struct answer *answer, uint32_t type, size_t *position)
+static const char *expect_block(struct response *answer, uint32_t type, size_t *position)
 {
     assert_int_equal(number_at(read_body(answer, *position + 8) + *position), type);
     size_t length = number_at(read_body(answer, *position + 8) + *position + 4);
@@ -167,9 +168,9 @@ static const char *expect_block(struct answer *answer, uint32_t type, size_t *po
     return block;
 }
 
-static struct answer *begin(const char *path, size_t *position)
+static struct response *begin(const char *path, size_t *position)
 {
-    struct answer *answer = ask(path);
+    struct response *answer = ask(path);
     *position = 0;
     expect_block(answer, PCAPNG_SECTION, position);
     expect_block(answer, PCAPNG_INTERFACE, position);
@@ -205,7 +206,7 @@ static void test_packets_come_as_they_are_made(void **state)
 {
     size_t position;
     (void)state;
-    struct answer *answer = begin("/v1/capture", &position);
+    struct response *answer = begin("/v1/capture", &position);
     for (int i = 0; i < 3; i++) {
         receive_echo_request(64);
         const char *block = expect_block(answer, PCAPNG_PACKET, &position);
@@ -235,7 +236,7 @@ static void test_a_client_that_goes_ends_it(void **state)
     size_t position;
     (void)state;
     run_until_captures(0);
-    struct answer *answer = begin("/v1/capture", &position);
+    struct response *answer = begin("/v1/capture", &position);
     assert_int_equal(capture_count(fixture.engine), 1);
     hang_up(answer);
     run_until_captures(0);
@@ -245,9 +246,9 @@ static void test_filters(void **state)
 {
     size_t position;
     (void)state;
-    struct answer *refused =
+    struct response *refused =
         begin("/v1/capture?verdict=no-binding,refused&address=2001%3adb8::9&snaplen=40", &position);
-    struct answer *other = begin("/v1/capture?address=192.0.2.99", &position);
+    struct response *other = begin("/v1/capture?address=192.0.2.99", &position);
     size_t other_position = position;
     receive_echo_request(64);
     receive_echo_request(1);
@@ -269,9 +270,56 @@ static void test_filters(void **state)
     run_until_captures(0);
 }
 
+/* Queries that the name service refuses, and what is asked for with them or without. */
+static void test_messages_to_the_name_service(void **state)
+{
+    static const uint8_t bytes[17] = "not much of a DNS";
+    const struct sockaddr_in6 from = {.sin6_port = to_be16(40000), .sin6_addr.s6_addr = {0x20, 1, [15] = 9}};
+    const struct sockaddr_in6 to = {.sin6_port = to_be16(53), .sin6_addr.s6_addr = {0x20, 1, [15] = 53}};
+    struct server_seen seen = {
+        .reason = DNS64_MALFORMED, .from = &from, .to = &to, .bytes = bytes, .size = 17};
+    const struct {
+        const char *path;
+        bool malformed;
+    } cases[] = {{"/v1/capture", true},
+                 {"/v1/capture?verdict=dropped,dns-refused", false},
+                 {"/v1/capture?verdict=refused&address=2001::9", true}};
+    struct response *answers[3];
+    size_t positions[3];
+    (void)state;
+    fixture.dns_server = (struct server *)&fixture; /* that there is one is all that is looked at */
+    for (unsigned i = 0; i < 3; i++)
+        answers[i] = begin(cases[i].path, &positions[i]);
+    struct response *none = begin("/v1/capture?verdict=dns&address=2001::8", &positions[0]);
+    size_t end = positions[0];
+    dns_capture_seen(fixture.engine, &seen);
+    seen.reason = DNS64_REFUSED;
+    seen.tcp = true;
+    dns_capture_seen(fixture.engine, &seen);
+    for (unsigned i = 0; i < 3; i++) {
+        size_t position = 0;
+        expect_block(answers[i], PCAPNG_SECTION, &position);
+        expect_block(answers[i], PCAPNG_INTERFACE, &position);
+        if (cases[i].malformed) {
+            const char *block = expect_block(answers[i], PCAPNG_PACKET, &position);
+            assert_int_equal(number_at(block + 20), 40 + 8 + 17);
+            assert_memory_equal(block + 28 + 48, bytes, sizeof(bytes));
+            expect_comment(block, 68, "dns-malformed: Not a DNS query");
+        }
+        const char *block = expect_block(answers[i], PCAPNG_PACKET, &position);
+        expect_comment(block, 68, "dns-refused: ");
+        hang_up(answers[i]);
+    }
+    read_body(none, end);
+    assert_int_equal(none->length - none->body, end);
+    hang_up(none);
+    run_until_captures(0);
+    fixture.dns_server = NULL;
+}
+
 static void expect_error(const char *path, const char *status, const char *sentence)
 {
-    struct answer *answer = ask(path);
+    struct response *answer = ask(path);
     json_t *object = json_loads(read_body(answer, 2), JSON_DISABLE_EOF_CHECK, NULL);
     assert_non_null(strstr(answer->text, status));
     assert_non_null(object);
@@ -296,7 +344,7 @@ static void test_mistakes(void **state)
 
 static void test_as_many_as_may_be(void **state)
 {
-    struct answer *answers[CAPTURES_MAXIMUM];
+    struct response *answers[CAPTURES_MAXIMUM];
     size_t position;
     (void)state;
     for (unsigned i = 0; i < CAPTURES_MAXIMUM; i++)
@@ -313,7 +361,7 @@ static void test_misses_are_said(void **state)
     size_t position;
     uint64_t missed = 0, packets = 0;
     (void)state;
-    struct answer *answer = begin("/v1/capture?verdict=translated-6to4", &position);
+    struct response *answer = begin("/v1/capture?verdict=translated-6to4", &position);
     for (int i = 0; i < 100000; i++)
         receive_echo_request(64);
     while (missed == 0 || missed + packets < 200000) {
@@ -350,6 +398,7 @@ int main(void)
         cmocka_unit_test(test_packets_come_as_they_are_made),
         cmocka_unit_test(test_a_client_that_goes_ends_it),
         cmocka_unit_test(test_filters),
+        cmocka_unit_test(test_messages_to_the_name_service),
         cmocka_unit_test(test_mistakes),
         cmocka_unit_test(test_as_many_as_may_be),
         cmocka_unit_test(test_misses_are_said),
