@@ -4,96 +4,28 @@ import json
 import os
 import shutil
 import signal
-import struct
 import subprocess
 
 import nat64
 import pytest
+from captures import INBOUND, OUTBOUND, Capture, packets, running, tshark
 from conftest import configure, counter, python, settings, start
 from namespace import wait_until
 
 pytestmark = pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
 
-FIELDS = ("frame.comment", "frame.packet_flags_direction", "frame.len", "frame.cap_len", "ipv6.src", "ipv6.dst",
-          "ip.src", "ip.dst", "icmpv6.type", "icmp.type", "frame.time_epoch")
 SEND_UDP = """import socket, sys
 address, port = sys.argv[1:]
 udp = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
 udp.connect((address, int(port)))
 udp.send(b"hello")
 """
-INBOUND, OUTBOUND = "0x00000001", "0x00000002"
 
 
 def sentences(daemon):
     """The comment of a packet received, by its verdict."""
     return {row["name"]: f"{row['name']}: {row['sentence']}" + (f" ({row['clause']})" if row["clause"] else "")
             for row in daemon.show("counters") if "packets" in row}
-
-
-def tshark(path, *arguments):
-    done = subprocess.run(["tshark", "-n", "-r", path, *arguments], capture_output=True, text=True, check=False,
-                          timeout=60)
-    assert done.returncode == 0 and "malformed" not in done.stderr.lower(), done.stderr
-    return done.stdout
-
-
-def packets(path):
-    """One dictionary a packet of the file."""
-    text = tshark(path, "-T", "fields", "-E", "occurrence=f", "-E", "separator=/t",
-                  *(word for field in FIELDS for word in ("-e", field)))
-    return [dict(zip(FIELDS, line.split("\t"))) for line in text.splitlines()]
-
-
-def running(daemon):
-    return daemon.show("status")[0]["captures"]
-
-
-class Capture:
-    """`isthmus capture` under way; it has begun when this is made."""
-
-    def __init__(self, daemon, *arguments, name="capture.pcapng"):
-        self.path = daemon.lab.path(name)
-        self.said_path = self.path + ".said"
-        with open(self.said_path, "w") as said:
-            self.process = daemon.lab.gateway.start(
-                [daemon.program, "capture", "-w", self.path, *arguments], stdout=said, stderr=said)
-        wait_until(lambda: "capturing" in self.said() or self.process.poll() is not None, "the capture to begin")
-
-    def said(self):
-        with open(self.said_path) as file:
-            return file.read()
-
-    def blocks(self):
-        """The types and bytes of the blocks in the file so far."""
-        with open(self.path, "rb") as file:
-            data = file.read()
-        position = 0
-        while position + 12 <= len(data):
-            block, length = struct.unpack_from("=II", data, position)
-            if position + length <= len(data):
-                yield block, data[position:position + length]
-            position += length
-
-    def count(self):
-        return sum(block == 6 for block, _ in self.blocks())
-
-    def missed(self):
-        """What the last block of statistics says."""
-        return max((struct.unpack_from("=Q", data, 24)[0] for block, data in self.blocks() if block == 5), default=0)
-
-    def wait(self, count):
-        """Ends it when it has so many packets; returns them."""
-        wait_until(lambda: self.count() >= count, f"{count} packets")
-        return self.end()
-
-    def end(self):
-        """Ctrl-C; returns the packets."""
-        self.process.send_signal(signal.SIGINT)
-        assert self.process.wait(5) == 0, self.said()
-        rows = packets(self.path)
-        assert f"{len(rows)} packet{'' if len(rows) == 1 else 's'} captured\n" in self.said()
-        return rows
 
 
 # What the kernel itself says on the device (router solicitations) is dropped as not-ours.
