@@ -19,6 +19,7 @@
 
 #include <unbound-event.h>
 
+#include "dns64/message.h"
 #include "dns64/resolver_context.h"
 
 struct slot {
@@ -81,14 +82,18 @@ static void give_back(struct slot *slot)
 }
 
 /*
- * What libunbound says. With an rcode there is nothing in the buffer to look at; without one there is a
- * message, which may have an rcode of its own: NXDOMAIN is none of those that libunbound speaks of.
+ * What libunbound says. With an rcode of its own, which is SERVFAIL, there is nothing in the buffer to look
+ * at; without one there is a message. Whatever other error the servers give, REFUSED or FORMERR, has become
+ * SERVFAIL; for a few seconds the same failure comes from the cache, and then as a message.
  */
-static struct looked_up result_of(int rcode, const void *message, int size, int security)
+static struct looked_up result_of(int rcode, const uint8_t *message, int size, int security)
 {
-    if (rcode != 0 || message == NULL || size <= 0)
-        return (struct looked_up){.state = LOOKUP_FAILED};
     static const enum lookup_state states[] = {LOOKUP_INSECURE, LOOKUP_BOGUS, LOOKUP_SECURE};
+    struct dns_header header;
+    if (rcode != 0 || message == NULL || size < 0 || !dns_header_read(&header, message, (size_t)size))
+        return (struct looked_up){.state = LOOKUP_FAILED};
+    if (header.rcode == DNS_RCODE_SERVFAIL && states[security] != LOOKUP_BOGUS)
+        return (struct looked_up){.state = LOOKUP_FAILED};
     return (struct looked_up){.state = states[security], .message = message, .size = (size_t)size};
 }
 

@@ -1,337 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/*
- * The resolver against a name server in the same loop, on a loopback port of its own, that does what the
- * first label of the name says. It counts what it is asked.
- */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <arpa/inet.h>
-#include <cmocka.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
-
-#include "dns64/message.h"
-#include "dns64/resolver.h"
-
-/*** The stand-in ***/
-
-struct server {
-    struct event_base *base;
-    int udp, tcp;
-    uint16_t port;
-    struct event *on_udp, *on_tcp;
-    bool down;          /* hears nothing */
-    unsigned questions; /* asked by UDP */
-    unsigned streams;   /* asked by TCP */
-    struct dns_name last;
-};
-
-struct reply {
-    struct server *server;
-    struct event *later;
-    struct sockaddr_in to;
-    size_t size;
-    uint8_t bytes[DNS_MESSAGE_MAX];
-};
-
-static void name_of(struct dns_name *name, const char *text)
-{
-    assert_true(dns_name_parse(name, text));
-}
-
-static void write_soa(struct dns_writer *writer)
-{
-    struct dns_name owner;
-    name_of(&owner, "lab.example.");
-    uint8_t rdata[22] = {0};
-    rdata[21] = 60; /* two root names and five numbers, of which the last is the minimum */
-    dns_writer_section(writer, DNS_AUTHORITY);
-    dns_writer_record(writer, &(struct dns_data){.owner = &owner,
-                                                 .rdata = rdata,
-                                                 .type = DNS_TYPE_SOA,
-                                                 .class = DNS_CLASS_IN,
-                                                 .rdata_length = sizeof rdata,
-                                                 .ttl = 60});
-}
-
-static void write_address(struct dns_writer *writer, const struct dns_query *query, uint8_t last)
-{
-    uint8_t rdata[4] = {192, 0, 2, last};
-    dns_writer_record(writer, &(struct dns_data){.owner = &query->question.asked,
-                                                 .rdata = rdata,
-                                                 .type = DNS_TYPE_A,
-                                                 .class = DNS_CLASS_IN,
-                                                 .rdata_length = sizeof rdata,
-                                                 .ttl = 300});
-}
-
-static bool label_is(const struct dns_query *query, const char *label)
-{
-    const uint8_t *wire = query->question.name.wire;
-    return wire[0] == strlen(label) && memcmp(wire + 1, label, wire[0]) == 0;
-}
-
-/* The answer, or 0 if there is none. */
-static size_t answer(const struct dns_query *query, bool by_udp, uint8_t *bytes)
-{
-    static const struct {
-        const char *label;
-        uint16_t rcode;
-    } rcodes[] = {{"nxdomain", DNS_RCODE_NXDOMAIN},
-                  {"servfail", DNS_RCODE_SERVFAIL},
-                  {"refused", DNS_RCODE_REFUSED},
-                  {"notimp", DNS_RCODE_NOTIMP},
-                  {"formerr", DNS_RCODE_FORMERR}};
-    if (label_is(query, "silent"))
-        return 0;
-    uint16_t rcode = DNS_RCODE_NOERROR;
-    for (size_t i = 0; i < sizeof rcodes / sizeof *rcodes; i++) {
-        if (label_is(query, rcodes[i].label))
-            rcode = rcodes[i].rcode;
-    }
-    struct dns_writer writer;
-    dns_writer_reply(&writer, bytes, DNS_MESSAGE_MAX, query, rcode, 1232);
-    if (rcode == DNS_RCODE_NOERROR && query->question.type == DNS_TYPE_A) {
-        unsigned count = label_is(query, "long") ? 200 : 1;
-        for (unsigned i = 0; i < count; i++)
-            write_address(&writer, query, (uint8_t)(i + 1));
-    } else if (rcode == DNS_RCODE_NOERROR || rcode == DNS_RCODE_NXDOMAIN) {
-        write_soa(&writer);
-    }
-    size_t size = dns_writer_finish(&writer);
-    if (by_udp && label_is(query, "long")) { /* only the header and the question, cut short */
-        dns_writer_reply(&writer, bytes, 512, query, rcode, 1232);
-        size = dns_writer_finish(&writer);
-        bytes[2] |= 0x02;
-    }
-    return size;
-}
-
-static void send_later(evutil_socket_t socket, short what, void *argument)
-{
-    struct reply *reply = argument;
-    (void)socket;
-    (void)what;
-    sendto(reply->server->udp, reply->bytes, reply->size, 0, (struct sockaddr *)&reply->to, sizeof reply->to);
-    if (reply->later != NULL)
-        event_free(reply->later);
-    free(reply);
-}
-
-static void on_datagram(evutil_socket_t socket, short what, void *argument)
-{
-    struct server *server = argument;
-    uint8_t bytes[2048];
-    struct reply *reply = calloc(1, sizeof *reply);
-    socklen_t length = sizeof reply->to;
-    (void)what;
-    ssize_t size = recvfrom(socket, bytes, sizeof bytes, 0, (struct sockaddr *)&reply->to, &length);
-    struct dns_query query;
-    if (size < 0 || server->down || dns_query_read(&query, bytes, (size_t)size) != DNS_VERDICT_ANSWER) {
-        free(reply);
-        return;
-    }
-    server->questions++;
-    server->last = query.question.name;
-    reply->server = server;
-    reply->size = answer(&query, true, reply->bytes);
-    if (reply->size == 0) {
-        free(reply);
-        return;
-    }
-    if (label_is(&query, "slow")) {
-        reply->later = evtimer_new(server->base, send_later, reply);
-        evtimer_add(reply->later, &(struct timeval){.tv_usec = 300 * 1000});
-        return;
-    }
-    if (label_is(&query, "forged")) { /* before the right one comes one whose id is another */
-        reply->bytes[0] ^= 0x55;
-        reply->bytes[reply->size - 15] = 66;
-        sendto(server->udp, reply->bytes, reply->size, 0, (struct sockaddr *)&reply->to, sizeof reply->to);
-        reply->size = answer(&query, true, reply->bytes);
-    }
-    send_later(socket, what, reply);
-}
-
-/* One question a connection, which waits for nobody: the whole of it is there when it is accepted, or soon.
- */
-static void on_connection(evutil_socket_t socket, short what, void *argument)
-{
-    struct server *server = argument;
-    (void)what;
-    int peer = accept(socket, NULL, NULL);
-    if (peer < 0)
-        return;
-    struct timeval patience = {.tv_sec = 1};
-    setsockopt(peer, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    uint8_t bytes[2 + DNS_MESSAGE_MAX];
-    struct dns_query query;
-    ssize_t size = recv(peer, bytes, sizeof bytes, 0);
-    if (size > 2 && dns_query_read(&query, bytes + 2, (size_t)size - 2) == DNS_VERDICT_ANSWER) {
-        server->streams++;
-        size_t length = answer(&query, false, bytes + 2);
-        bytes[0] = (uint8_t)(length >> 8);
-        bytes[1] = (uint8_t)length;
-        assert_int_equal(send(peer, bytes, length + 2, 0), (ssize_t)length + 2);
-    }
-    close(peer);
-}
-
-static int bound(int type, uint16_t port)
-{
-    int socket_ = socket(AF_INET, type | SOCK_CLOEXEC, 0);
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(port)};
-    int on = 1;
-    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    setsockopt(socket_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (bind(socket_, (struct sockaddr *)&at, sizeof at) == 0)
-        return socket_;
-    close(socket_);
-    return -1;
-}
-
-/* The same port for both; another try if the one that UDP got is taken for TCP. */
-static void listen_on_loopback(struct server *server)
-{
-    for (int i = 0; i < 20; i++) {
-        struct sockaddr_in at;
-        socklen_t length = sizeof at;
-        server->udp = bound(SOCK_DGRAM, 0);
-        assert_int_equal(getsockname(server->udp, (struct sockaddr *)&at, &length), 0);
-        server->port = ntohs(at.sin_port);
-        server->tcp = bound(SOCK_STREAM, server->port);
-        if (server->tcp >= 0 && listen(server->tcp, 16) == 0)
-            return;
-        close(server->udp);
-    }
-    fail_msg("no port is free on the loopback interface");
-}
-
-static void server_start(struct server *server, struct event_base *base)
-{
-    *server = (struct server){.base = base};
-    listen_on_loopback(server);
-    server->on_udp = event_new(base, server->udp, EV_READ | EV_PERSIST, on_datagram, server);
-    server->on_tcp = event_new(base, server->tcp, EV_READ | EV_PERSIST, on_connection, server);
-    event_add(server->on_udp, NULL);
-    event_add(server->on_tcp, NULL);
-}
-
-static void server_stop(struct server *server)
-{
-    event_free(server->on_udp);
-    event_free(server->on_tcp);
-    close(server->udp);
-    close(server->tcp);
-}
-
-/*** A resolver that forwards to it ***/
-
-struct fixture {
-    struct event_base *base;
-    struct server server;
-    struct resolver *resolver;
-};
-
-/* What came of a lookup, and how often. */
-struct outcome {
-    struct fixture *fixture;
-    unsigned calls;
-    enum lookup_state state;
-    struct dns_header header;
-    unsigned addresses;
-    be32 address; /* the first */
-    bool soa;
-};
-
-static void keep(void *context, const struct looked_up *result)
-{
-    struct outcome *outcome = context;
-    outcome->calls++;
-    outcome->state = result->state;
-    struct dns_reader reader;
-    struct dns_question question;
-    struct dns_record record;
-    if (result->message == NULL)
-        return;
-    assert_true(dns_reader_open(&reader, result->message, result->size, &outcome->header, &question));
-    while (dns_reader_next(&reader, &record) == DNS_NEXT_RECORD) {
-        be32 address;
-        if (dns_record_ipv4(&reader, &record, &address) && outcome->addresses++ == 0)
-            outcome->address = address;
-        outcome->soa |= record.type == DNS_TYPE_SOA;
-    }
-}
-
-static struct lookup lookup_of(const char *name, uint16_t type)
-{
-    struct lookup lookup = {.type = type, .class = DNS_CLASS_IN};
-    name_of(&lookup.name, name);
-    return lookup;
-}
-
-static void ask(struct fixture *fixture, const struct lookup *lookup, unsigned patience,
-                struct outcome *outcome)
-{
-    *outcome = (struct outcome){.fixture = fixture};
-    resolver_ask(fixture->resolver, lookup, patience, keep, outcome);
-}
-
-static uint64_t milliseconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
-static void run_for(struct fixture *fixture, unsigned time)
-{
-    struct timeval wait = {.tv_sec = time / 1000, .tv_usec = time % 1000 * 1000};
-    event_base_loopexit(fixture->base, &wait);
-    event_base_dispatch(fixture->base);
-}
-
-static void wait_for(const struct outcome *outcome, unsigned at_most)
-{
-    uint64_t end = milliseconds() + at_most;
-    while (outcome->calls == 0 && milliseconds() < end)
-        run_for(outcome->fixture, 5);
-}
-
-static struct outcome resolve(struct fixture *fixture, const char *name, uint16_t type)
-{
-    struct outcome outcome;
-    struct lookup lookup = lookup_of(name, type);
-    ask(fixture, &lookup, 5000, &outcome);
-    wait_for(&outcome, 6000);
-    assert_int_equal(outcome.calls, 1);
-    return outcome;
-}
-
-static struct resolver_options options_to(uint16_t port)
-{
-    struct resolver_options options = {.upstream_count = 1, .memory = 8u << 20};
-    snprintf(options.upstreams[0], RESOLVER_TEXT, "127.0.0.1@%u", port);
-    return options;
-}
-
-static void open_resolver(struct fixture *fixture, const struct resolver_options *options)
-{
-    char error[512] = "";
-    fixture->resolver = resolver_open(fixture->base, options, error, sizeof error);
-    if (fixture->resolver == NULL)
-        fail_msg("%s", error);
-}
+/* Lookups of the resolver, without validation, against a server that does what its questions say. */
+#include "test/dns64/stand_in.h"
 
 static int set_up(void **state)
 {
@@ -370,10 +39,329 @@ static void addresses_and_the_cache(void **state)
     assert_int_equal(fixture->server.questions, questions);
 }
 
+/* Empty answers come with their SOA, the second time too: RFC 6147 section 5.1.7 takes a TTL from it. */
+static void answers_without_data(void **state)
+{
+    struct fixture *fixture = *state;
+    for (int i = 0; i < 2; i++) {
+        struct outcome outcome = resolve(fixture, "a.lab.example.", DNS_TYPE_AAAA);
+        assert_int_equal(outcome.state, LOOKUP_INSECURE);
+        assert_int_equal(outcome.header.rcode, DNS_RCODE_NOERROR);
+        assert_true(outcome.soa);
+        outcome = resolve(fixture, "nxdomain.lab.example.", DNS_TYPE_AAAA);
+        assert_int_equal(outcome.state, LOOKUP_INSECURE);
+        assert_int_equal(outcome.header.rcode, DNS_RCODE_NXDOMAIN);
+        assert_true(outcome.soa);
+    }
+}
+
+/* The second time it is in the cache, as a message that nobody gets to see. */
+static void errors_of_the_server(void **state)
+{
+    static const char *const names[] = {"servfail.lab.example.", "refused.lab.example.",
+                                        "notimp.lab.example.", "formerr.lab.example."};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        for (int again = 0; again < 2; again++)
+            assert_int_equal(resolve(*state, names[i], DNS_TYPE_A).state, LOOKUP_FAILED);
+    }
+}
+
+static void truncated_answers_come_by_tcp(void **state)
+{
+    struct fixture *fixture = *state;
+    struct outcome outcome = resolve(fixture, "long.lab.example.", DNS_TYPE_A);
+    assert_int_equal(outcome.state, LOOKUP_INSECURE);
+    assert_int_equal(outcome.addresses, 200);
+    assert_false(outcome.header.truncated);
+    assert_int_equal(fixture->server.streams, 1);
+}
+
+static void forged_answers_are_not_heard(void **state)
+{
+    struct outcome outcome = resolve(*state, "forged.lab.example.", DNS_TYPE_A);
+    assert_int_equal(outcome.state, LOOKUP_INSECURE);
+    assert_int_equal(outcome.addresses, 1);
+    assert_int_equal(from_be32(outcome.address), 0xc0000201);
+}
+
+/* The deadline ends the wait, not the lookup: what it finds is there for the next who asks. */
+static void slow_answers_are_kept(void **state)
+{
+    struct fixture *fixture = *state;
+    struct lookup lookup = lookup_of("slow.lab.example.", DNS_TYPE_A);
+    struct outcome outcome, again;
+    uint64_t start = milliseconds();
+    ask(fixture, &lookup, 100, &outcome);
+    assert_int_equal(outcome.calls, 0);
+    wait_for(&outcome, 1000);
+    assert_in_range(milliseconds() - start, 80, 250);
+    assert_int_equal(outcome.state, LOOKUP_TIMEOUT);
+    run_for(fixture, 400);
+    assert_int_equal(outcome.calls, 1);
+    unsigned questions = fixture->server.questions;
+    ask(fixture, &lookup, 100, &again);
+    assert_int_equal(again.calls, 1);
+    assert_int_equal(again.addresses, 1);
+    assert_int_equal(fixture->server.questions, questions);
+}
+
+/* Two who ask the same at the same time are both answered, by one question. */
+static void lookups_of_the_same(void **state)
+{
+    struct fixture *fixture = *state;
+    struct lookup lookup = lookup_of("slow.lab.example.", DNS_TYPE_A);
+    struct outcome one, two;
+    ask(fixture, &lookup, 100, &one);
+    ask(fixture, &lookup, 2000, &two);
+    wait_for(&two, 1000);
+    assert_int_equal(one.calls, 1);
+    assert_int_equal(one.state, LOOKUP_TIMEOUT);
+    assert_int_equal(two.calls, 1);
+    assert_int_equal(two.addresses, 1);
+    assert_int_equal(fixture->server.questions, 1);
+}
+
+/* Asks for the address when the empty answer comes, as an inquiry does, from within. */
+static void ask_on(void *context, const struct looked_up *result)
+{
+    struct outcome *outcome = context;
+    struct lookup next = lookup_of("a.lab.example.", DNS_TYPE_A);
+    assert_int_equal(result->state, LOOKUP_INSECURE);
+    resolver_ask(outcome->fixture->resolver, &next, 1000, keep, outcome);
+}
+
+static void asking_from_within(void **state)
+{
+    struct fixture *fixture = *state;
+    struct lookup first = lookup_of("a.lab.example.", DNS_TYPE_AAAA);
+    for (int i = 0; i < 2; i++) { /* the second time all is in the cache */
+        struct outcome outcome = {.fixture = fixture};
+        resolver_ask(fixture->resolver, &first, 1000, ask_on, &outcome);
+        wait_for(&outcome, 1000);
+        assert_int_equal(outcome.calls, 1);
+        assert_int_equal(outcome.addresses, 1);
+    }
+    assert_int_equal(fixture->server.questions, 2);
+}
+
+/* Dots, backslashes, spaces, zeroes: a name reaches the server as it is. */
+static void all_bytes(void **state)
+{
+    struct fixture *fixture = *state;
+    for (unsigned byte = 0; byte < 256; byte++) {
+        if (byte != dns_lower((uint8_t)byte))
+            continue; /* the same name as with the small letter */
+        struct lookup lookup = lookup_of("three.bytes.lab.example.", DNS_TYPE_A);
+        lookup.name.wire[2] = (uint8_t)byte;
+        lookup.name.wire[4] = (uint8_t)byte;
+        struct outcome outcome;
+        ask(fixture, &lookup, 1000, &outcome);
+        wait_for(&outcome, 1000);
+        assert_int_equal(outcome.addresses, 1);
+        assert_true(dns_name_equal(&fixture->server.last, &lookup.name));
+    }
+}
+
+/* The longest name, of bytes that are four characters each as text. */
+static void the_longest_name(void **state)
+{
+    struct fixture *fixture = *state;
+    struct lookup lookup = {.type = DNS_TYPE_A, .class = DNS_CLASS_IN, .name.length = DNS_NAME_MAX};
+    static const uint8_t lengths[] = {63, 63, 63, 61};
+    size_t at = 0;
+    for (size_t i = 0; i < sizeof lengths; i++) {
+        lookup.name.wire[at] = lengths[i];
+        memset(lookup.name.wire + at + 1, i % 2 ? 0xff : 0, lengths[i]);
+        at += 1u + lengths[i];
+    }
+    struct outcome outcome;
+    ask(fixture, &lookup, 1000, &outcome);
+    wait_for(&outcome, 1000);
+    assert_int_equal(outcome.addresses, 1);
+    assert_true(dns_name_equal(&fixture->server.last, &lookup.name));
+}
+
+/* The root's name servers: the shortest name. */
+static void the_root(void **state)
+{
+    struct outcome outcome = resolve(*state, ".", DNS_TYPE_A);
+    assert_int_equal(outcome.addresses, 1);
+}
+
+/* As many as there are slots, of which none ends: one more is refused, and closing calls nobody. */
+static void too_many(void **state)
+{
+    struct fixture *fixture = *state;
+    struct outcome *outcomes = calloc(RESOLVER_LOOKUPS, sizeof *outcomes), one_more;
+    char name[64];
+    for (unsigned i = 0; i < RESOLVER_LOOKUPS; i++) {
+        snprintf(name, sizeof name, "silent.%u.lab.example.", i);
+        struct lookup lookup = lookup_of(name, DNS_TYPE_A);
+        ask(fixture, &lookup, 200, &outcomes[i]);
+    }
+    struct lookup lookup = lookup_of("a.lab.example.", DNS_TYPE_A);
+    ask(fixture, &lookup, 200, &one_more);
+    assert_int_equal(one_more.calls, 1);
+    assert_int_equal(one_more.state, LOOKUP_BUSY);
+    run_for(fixture, 100);
+    for (unsigned i = 0; i < RESOLVER_LOOKUPS; i++)
+        assert_int_equal(outcomes[i].calls, 0);
+    run_for(fixture, 300);
+    for (unsigned i = 0; i < RESOLVER_LOOKUPS; i++) {
+        assert_int_equal(outcomes[i].calls, 1);
+        assert_int_equal(outcomes[i].state, LOOKUP_TIMEOUT);
+    }
+    resolver_close(fixture->resolver); /* with all of them in libunbound still */
+    fixture->resolver = NULL;
+    for (unsigned i = 0; i < RESOLVER_LOOKUPS; i++)
+        assert_int_equal(outcomes[i].calls, 1);
+    free(outcomes);
+}
+
+static void closing_with_one_under_way(void **state)
+{
+    struct fixture *fixture = *state;
+    struct outcome outcome;
+    struct lookup lookup = lookup_of("slow.lab.example.", DNS_TYPE_A);
+    ask(fixture, &lookup, 1000, &outcome);
+    run_for(fixture, 20);
+    assert_int_equal(fixture->server.questions, 1);
+    resolver_close(fixture->resolver);
+    fixture->resolver = NULL;
+    run_for(fixture, 400);
+    assert_int_equal(outcome.calls, 0);
+}
+
+static bool reaches_the_server(struct fixture *fixture, const char *name)
+{
+    unsigned questions = fixture->server.questions;
+    resolve(fixture, name, DNS_TYPE_PTR);
+    return fixture->server.questions > questions;
+}
+
+/* What the upstream may know, and what is nobody's business but the host's. */
+static void names_with_a_meaning(void **state)
+{
+    static const char *const forwarded[] = {
+        "1.2.0.10.in-addr.arpa.",  "1.1.168.192.in-addr.arpa.",  "a.test.",    "b.home.arpa.",
+        "1.0.0.0.0.d.f.ip6.arpa.", "1.100.51.198.in-addr.arpa.", "c.example.", "d.local."};
+    static const char *const kept[] = {"localhost.", "e.localhost.", "1.0.0.127.in-addr.arpa.", "f.onion.",
+                                       "g.invalid."};
+    for (size_t i = 0; i < sizeof forwarded / sizeof *forwarded; i++) {
+        if (!reaches_the_server(*state, forwarded[i]))
+            fail_msg("%s did not reach the upstream", forwarded[i]);
+    }
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) {
+        if (reaches_the_server(*state, kept[i]))
+            fail_msg("%s reached the upstream", kept[i]);
+    }
+}
+
+/* Of two upstreams one has nothing at its port: that is heard at once. */
+static void an_upstream_that_is_not_there(void **state)
+{
+    struct fixture *fixture = *state;
+    struct resolver_options options = options_to(fixture->server.port);
+    int closed = bound(SOCK_DGRAM, 0);
+    struct sockaddr_in at;
+    socklen_t length = sizeof at;
+    getsockname(closed, (struct sockaddr *)&at, &length);
+    close(closed);
+    options.upstream_count = 2;
+    snprintf(options.upstreams[1], RESOLVER_TEXT, "127.0.0.1@%u", ntohs(at.sin_port));
+    resolver_close(fixture->resolver);
+    open_resolver(fixture, &options);
+    uint64_t start = milliseconds();
+    for (unsigned i = 0; i < 20; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "%u.lab.example.", i);
+        assert_int_equal(resolve(fixture, name, DNS_TYPE_A).addresses, 1);
+    }
+    printf("# %u ms\n", (unsigned)(milliseconds() - start));
+    assert_in_range(milliseconds() - start, 0, 2000);
+}
+
+static void refused(struct fixture *fixture, const struct resolver_options *options, const char *expected)
+{
+    char error[512] = "";
+    assert_null(resolver_open(fixture->base, options, error, sizeof error));
+    if (strstr(error, expected) == NULL)
+        fail_msg("\"%s\" does not say \"%s\"", error, expected);
+    printf("# %s\n", error);
+}
+
+static void what_is_wrong_is_said(void **state)
+{
+    struct fixture *fixture = *state;
+    struct resolver_options options = options_to(53);
+    char file[] = "/tmp/isthmus-anchors-XXXXXX";
+    int descriptor = mkstemp(file);
+    options.validate = true;
+    snprintf(options.trust_anchors, sizeof options.trust_anchors, "%s", "/nonexistent/root.key");
+    refused(fixture, &options, "/nonexistent/root.key cannot be used: No such file");
+    snprintf(options.trust_anchors, sizeof options.trust_anchors, "%s", file);
+    refused(fixture, &options, "it has no DS or DNSKEY record");
+    dprintf(descriptor, "; . IN DS in a comment\n");
+    refused(fixture, &options, "it has no DS or DNSKEY record");
+    dprintf(descriptor, "lab.example. IN DS this is no key\n");
+    refused(fixture, &options, file);
+    close(descriptor);
+    unlink(file);
+    options = options_to(53);
+    snprintf(options.upstreams[0], RESOLVER_TEXT, "dns.example");
+    refused(fixture, &options, "dns.example");
+}
+
+/* One server is down for a while, and is asked again soon after it is back. */
+static void a_server_that_was_down(void **state)
+{
+    struct fixture *fixture = *state;
+    struct outcome outcome;
+    char name[64];
+    assert_int_equal(resolve(fixture, "a.lab.example.", DNS_TYPE_A).addresses, 1);
+    fixture->server.down = true;
+    uint64_t start = milliseconds();
+    for (unsigned i = 0; milliseconds() - start < 3000; i++) {
+        snprintf(name, sizeof name, "down.%u.lab.example.", i);
+        struct lookup lookup = lookup_of(name, DNS_TYPE_A);
+        ask(fixture, &lookup, 1000, &outcome);
+        wait_for(&outcome, 1500);
+        assert_int_equal(outcome.calls, 1);
+        assert_int_equal(outcome.addresses, 0);
+        run_for(fixture, 50);
+    }
+    fixture->server.down = false;
+    start = milliseconds();
+    for (unsigned i = 0; outcome.addresses == 0 && milliseconds() - start < 20000; i++) {
+        snprintf(name, sizeof name, "up.%u.lab.example.", i);
+        struct lookup lookup = lookup_of(name, DNS_TYPE_A);
+        ask(fixture, &lookup, 1000, &outcome);
+        wait_for(&outcome, 1500);
+        run_for(fixture, 50);
+    }
+    assert_in_range(milliseconds() - start, 0, 8000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(addresses_and_the_cache, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(answers_without_data, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(errors_of_the_server, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(truncated_answers_come_by_tcp, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(forged_answers_are_not_heard, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(slow_answers_are_kept, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(lookups_of_the_same, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(asking_from_within, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(all_bytes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_longest_name, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_root, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(names_with_a_meaning, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_upstream_that_is_not_there, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_wrong_is_said, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(too_many, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(closing_with_one_under_way, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_server_that_was_down, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
