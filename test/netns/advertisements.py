@@ -173,6 +173,7 @@ def mtu_option(mtu):
 
 
 def _frame(source, destination, hop_limit, message):
+    """To a multicast address of the link layer, whatever the destination: nobody refuses that."""
     header = struct.pack("!IHBB", 6 << 28, len(message), 58, hop_limit) + source + destination
     return b"\x33\x33" + destination[12:] + bytes.fromhex("020000000009") + b"\x86\xdd" + header + message
 
