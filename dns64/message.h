@@ -201,7 +201,7 @@ enum dns_verdict {
 struct dns_query {
     struct dns_header header;
     struct dns_question question;
-    struct dns_edns edns; /* `present` only if the record is sound */
+    struct dns_edns edns; /* if the record is not sound, `present` and nothing else: the reply has one, too */
     bool has_question;    /* it could be read, so that a reply can repeat it, an error too */
 };
 

@@ -263,9 +263,12 @@ static enum dns_verdict read_query_records(struct dns_query *query, struct dns_r
     while ((next = dns_reader_next(reader, &record)) == DNS_NEXT_RECORD) {
         if (record.type != DNS_TYPE_OPT)
             continue;
-        /* There is one at most, RFC 6891 section 6.1.1. */
-        if (query->edns.present || !dns_record_edns(reader, &record, &query->edns))
+        /* There is one at most, RFC 6891 section 6.1.1. One that is wrong is answered with one (section 7).
+         */
+        if (query->edns.present || !dns_record_edns(reader, &record, &query->edns)) {
+            query->edns = (struct dns_edns){.present = true};
             return DNS_VERDICT_FORMERR;
+        }
     }
     if (next == DNS_NEXT_MALFORMED || reader->at != reader->size)
         return DNS_VERDICT_FORMERR;

@@ -283,6 +283,7 @@ static void edns_of_another_version_is_badvers(void **state)
     assert_int_equal(edns.version, 0);
 }
 
+/* With FORMERR, and an OPT record to tell it from ignorance of EDNS (RFC 6891 section 7). */
 static void wrong_edns_is_refused(void **state)
 {
     static const struct {
@@ -297,7 +298,9 @@ static void wrong_edns_is_refused(void **state)
         add_opt(1232, 0, wrong[i].options, wrong[i].length);
         assert_int_equal(read_query(&query), DNS_VERDICT_FORMERR);
         assert_true(query.has_question);
-        assert_false(query.edns.present);
+        assert_true(query.edns.present);
+        assert_false(query.edns.dnssec_ok);
+        assert_int_equal(query.edns.udp_size, 0);
     }
     begin(0, 1, 0, 0, 2); /* two of them */
     add_question();
@@ -308,6 +311,7 @@ static void wrong_edns_is_refused(void **state)
     add_question();
     ADD_RECORD("\300\14", DNS_TYPE_OPT, 0, "");
     assert_int_equal(read_query(&query), DNS_VERDICT_FORMERR);
+    assert_true(query.edns.present);
     for (unsigned section = 0; section < 2; section++) { /* not in the additional section */
         begin(0, 1, section == 0, section == 1, 0);
         add_question();
