@@ -19,27 +19,27 @@ struct words {
     uint64_t high, low;
 };
 
+static uint64_t word_at(const uint8_t *bytes)
+{
+    uint64_t word;
+    memcpy(&word, bytes, sizeof(word));
+    return __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? __builtin_bswap64(word) : word;
+}
+
 static struct words words_of(const struct ipv6_address *address)
 {
-    const uint8_t *at = address->bytes;
-    return (struct words){
-        .high = (uint64_t)from_be32(load_be32(at)) << 32 | from_be32(load_be32(at + 4)),
-        .low = (uint64_t)from_be32(load_be32(at + 8)) << 32 | from_be32(load_be32(at + 12)),
-    };
+    return (struct words){.high = word_at(address->bytes), .low = word_at(address->bytes + 8)};
 }
 
-/* A word of which the first `length` bits are set, 0 to 64. */
-static uint64_t leading(unsigned length)
-{
-    return length == 0 ? 0 : ~0ull << (64 - length);
-}
-
+/* Most networks are told from an address by the first bits of it, without a look at the rest. */
 static bool contains(const struct rules_network *network, struct words address)
 {
-    struct words first = words_of(&network->address);
-    unsigned high = network->length < 64 ? network->length : 64;
-    return (((first.high ^ address.high) & leading(high)) |
-            ((first.low ^ address.low) & leading(network->length - high))) == 0;
+    uint64_t high = word_at(network->address.bytes) ^ address.high;
+    unsigned length = network->length;
+    if (length < 64)
+        return length == 0 || high >> (64 - length) == 0;
+    return high == 0 &&
+           (length == 64 || (word_at(network->address.bytes + 8) ^ address.low) >> (128 - length) == 0);
 }
 
 static bool any_contains(const struct rules_network *networks, uint32_t count, struct words address)
