@@ -6,7 +6,7 @@
 #   make demo       the main job on real traffic, in a lab of network namespaces; KEEP=1 leaves the lab up
 #   make check      the checkers: includes, ceilings, format, words, sources, RFC map, BPF, clang-tidy
 #   make fuzz       every fuzz target for SECONDS=60
-#   make stress     many threads on one session table, under the thread sanitizer, for SECONDS=600
+#   make stress     many threads on what they share, under the thread sanitizer, for SECONDS=600 each
 #   make simulate   networks with bad wires on a virtual clock, from SEEDS=200 seeds of EXCHANGES=1000 each
 #   make bench      benchmarks as ratios; ONLY=engine, table, instructions, tun or dns64 for one of them
 #   make install    DESTDIR=, prefix=/usr/local, sysconfdir=/etc
@@ -52,8 +52,9 @@ fuzz:
 stress: SECONDS = 600
 stress:
 	@tool/install-packages build test
-	@tool/build $(BUILD) table_stress_threads
+	@tool/build $(BUILD) table_stress_threads sharing_stress_threads
 	@$(BUILD)/table_stress_threads $(SECONDS)
+	@$(BUILD)/sharing_stress_threads $(SECONDS)
 
 simulate:
 	@tool/install-packages build test
