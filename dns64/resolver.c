@@ -21,6 +21,7 @@
 
 #include "dns64/message.h"
 #include "dns64/resolver_context.h"
+#include "dns64/tls_relay.h"
 
 struct slot {
     struct resolver *resolver;
@@ -35,7 +36,9 @@ enum { NONE = RESOLVER_LOOKUPS };
 
 struct resolver {
     struct event_base *base;
-    struct resolver_options options;
+    struct resolver_options options; /* with TLS the upstreams are the relays */
+    struct tls_trust *trust;
+    struct tls_relay *relays[RESOLVER_UPSTREAMS];
     struct ub_ctx *checked;   /* with the validator, if there is any */
     struct ub_ctx *unchecked; /* without; NULL until it is needed */
     bool closing;
@@ -161,6 +164,23 @@ void resolver_ask(struct resolver *resolver, const struct lookup *lookup, unsign
     }
 }
 
+/* Puts a relay before each upstream. */
+static bool relay_upstreams(struct resolver *resolver, char *error, size_t size)
+{
+    struct resolver_options *options = &resolver->options;
+    resolver->trust = tls_trust_open(error, size);
+    if (resolver->trust == NULL)
+        return false;
+    for (uint32_t i = 0; i < options->upstream_count; i++) {
+        resolver->relays[i] =
+            tls_relay_open(resolver->base, resolver->trust, options->upstreams[i], error, size);
+        if (resolver->relays[i] == NULL)
+            return false;
+        snprintf(options->upstreams[i], RESOLVER_TEXT, "127.0.0.1@%u", tls_relay_port(resolver->relays[i]));
+    }
+    return true;
+}
+
 struct resolver *resolver_open(struct event_base *base, const struct resolver_options *options, char *error,
                                size_t size)
 {
@@ -173,9 +193,11 @@ struct resolver *resolver_open(struct event_base *base, const struct resolver_op
     resolver->options = *options;
     for (uint32_t i = 0; i < RESOLVER_LOOKUPS; i++)
         resolver->slots[i].next = i + 1;
-    resolver->checked = resolver_context_open(base, options, options->validate, error, size);
+    bool ready = options->upstream_count == 0 || !options->tls || relay_upstreams(resolver, error, size);
+    if (ready)
+        resolver->checked = resolver_context_open(base, &resolver->options, options->validate, error, size);
     if (resolver->checked == NULL) {
-        free(resolver);
+        resolver_close(resolver);
         return NULL;
     }
     return resolver;
@@ -188,6 +210,9 @@ void resolver_close(struct resolver *resolver)
     resolver->closing = true;
     resolver_context_close(resolver->checked);
     resolver_context_close(resolver->unchecked);
+    for (uint32_t i = 0; i < RESOLVER_UPSTREAMS; i++)
+        tls_relay_close(resolver->relays[i]);
+    tls_trust_close(resolver->trust);
     for (uint32_t i = 0; i < RESOLVER_LOOKUPS; i++) {
         if (resolver->slots[i].deadline != NULL)
             event_free(resolver->slots[i].deadline);

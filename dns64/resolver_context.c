@@ -153,10 +153,22 @@ static void set_family(struct making *making, const char *name, int family)
         close(probe);
 }
 
+/* The name behind an address is for TLS, which is not libunbound's business. */
+static void add_upstream(struct making *making, const char *upstream)
+{
+    char address[RESOLVER_TEXT];
+    snprintf(address, sizeof address, "%.*s", (int)strcspn(upstream, "#"), upstream);
+    if (ub_ctx_set_fwd(making->context, address) == 0 || making->failed)
+        return;
+    making->failed = true;
+    snprintf(making->error, making->size, "upstream %s is no address: write ADDRESS or ADDRESS@PORT",
+             upstream);
+}
+
 static void set_upstreams(struct making *making, const struct resolver_options *options)
 {
     for (uint32_t i = 0; i < options->upstream_count; i++)
-        check(making, options->upstreams[i], ub_ctx_set_fwd(making->context, options->upstreams[i]));
+        add_upstream(making, options->upstreams[i]);
     if (options->upstream_count > 0)
         set_all(making, forwarding, COUNT(forwarding));
     else

@@ -202,7 +202,7 @@ static inline int bound(int type, uint16_t port)
 static inline void listen_on_loopback(struct server *server)
 {
     for (int i = 0; i < 20; i++) {
-        struct sockaddr_in at;
+        struct sockaddr_in at = {0};
         socklen_t length = sizeof at;
         server->udp = bound(SOCK_DGRAM, 0);
         assert_int_equal(getsockname(server->udp, (struct sockaddr *)&at, &length), 0);
