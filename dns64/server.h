@@ -73,8 +73,9 @@ int server_start(struct server *server);
 /*
  * Puts new rules in force and empties the cache. When it returns, every query that comes is answered by the
  * new rules; questions under way end by those with which they began, and their answers are not kept.
+ * Returns 0, or an errno: then the old rules stay, and the new ones are still the caller's.
  */
-void server_change(struct server *server, struct server_rules *rules);
+int server_change(struct server *server, struct server_rules *rules);
 
 /* Sums over the workers; may be called while they run. */
 void server_count(const struct server *server, struct dns64_counters *counters);
