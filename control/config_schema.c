@@ -61,8 +61,9 @@ static_assert(sizeof(transports) / sizeof(transports[0]) == TRANSPORT_COUNT + 1,
              .size = sizeof(uint32_t),                                                                       \
              .nullable = true}
 
-#define SCALARS(each, lowest, highest)                                                                       \
-    .rule = {.type = VALUE_SCALARS, .low = (lowest), .high = (highest), .size = (each).size, .item = &(each)}
+#define SCALARS(each, entry, lowest, highest)                                                                \
+    .rule = {                                                                                                \
+        .type = VALUE_SCALARS, .low = (lowest), .high = (highest), .size = sizeof(entry), .item = &(each)}
 
 enum {
     DURATION_MAXIMUM = LIFETIME_MAXIMUM,
@@ -86,12 +87,12 @@ enum {
 };
 
 /* Entries of the lists of dns64. */
-static const struct value_rule listened = {.type = VALUE_LISTEN, .size = sizeof(struct config_endpoint)};
-static const struct value_rule upstream = {.type = VALUE_UPSTREAM, .size = sizeof(struct config_upstream)};
-static const struct value_rule network = {.type = VALUE_NETWORK, .size = sizeof(struct rules_network)};
-static const struct value_rule network6 = {.type = VALUE_NETWORK6, .size = sizeof(struct rules_network)};
-static const struct value_rule network4 = {.type = VALUE_NETWORK4, .size = sizeof(struct rules_network)};
-static const struct value_rule domain = {.type = VALUE_DOMAIN, .size = sizeof(struct dns_name)};
+static const struct value_rule listened = {.type = VALUE_LISTEN};
+static const struct value_rule upstream = {.type = VALUE_UPSTREAM};
+static const struct value_rule network = {.type = VALUE_NETWORK};
+static const struct value_rule network6 = {.type = VALUE_NETWORK6};
+static const struct value_rule network4 = {.type = VALUE_NETWORK4};
+static const struct value_rule domain = {.type = VALUE_DOMAIN};
 
 const struct config_key config_root = {.path = "", GROUP, .help = "the whole file"};
 
@@ -415,13 +416,13 @@ const struct config_key config_keys[] = {
      .fallback = "null",
      .help = "the name service; null: none"},
     {.path = "dns64.listen",
-     SCALARS(listened, 1, DNS64_LISTENS_MAXIMUM),
+     SCALARS(listened, struct config_endpoint, 1, DNS64_LISTENS_MAXIMUM),
      IN_DNS64(listen),
      DNS64_COUNT(listen_count),
      .fallback = "[\"[::1]:53\"]",
      .help = "addresses and ports at which queries are answered"},
     {.path = "dns64.upstream",
-     SCALARS(upstream, 0, DNS64_UPSTREAMS_MAXIMUM),
+     SCALARS(upstream, struct config_upstream, 0, DNS64_UPSTREAMS_MAXIMUM),
      IN_DNS64(upstream),
      DNS64_COUNT(upstream_count),
      .fallback = "[]",
@@ -448,26 +449,26 @@ const struct config_key config_keys[] = {
      IN_PREFIX(prefix),
      .help = "the IPv6 prefix behind which IPv4 addresses stand"},
     {.path = "dns64.prefixes[].clients",
-     SCALARS(network, 1, RULES_NETWORKS),
+     SCALARS(network, struct rules_network, 1, RULES_NETWORKS),
      IN_PREFIX(clients),
      .count_offset = offsetof(struct rules_prefix, client_count),
      .fallback = "[\"::/0\"]",
      .help = "for whom; ::/0 is everybody, those with IPv4 too"},
     {.path = "dns64.prefixes[].ipv4",
-     SCALARS(network4, 1, RULES_NETWORKS),
+     SCALARS(network4, struct rules_network, 1, RULES_NETWORKS),
      IN_PREFIX(ipv4),
      .count_offset = offsetof(struct rules_prefix, ipv4_count),
      .fallback = "[0.0.0.0/0]",
      .help = "IPv4 addresses that are reached under it"},
     {.path = "dns64.exclude-aaaa",
-     SCALARS(network6, 0, RULES_NETWORKS),
+     SCALARS(network6, struct rules_network, 0, RULES_NETWORKS),
      IN_DNS64(excluded),
      DNS64_COUNT(excluded_count),
      .live = true,
      .fallback = "[\"::ffff:0:0/96\"]",
      .help = "AAAA records that count as absent"},
     {.path = "dns64.exclude-names",
-     SCALARS(domain, 0, RULES_NAMES),
+     SCALARS(domain, struct dns_name, 0, RULES_NAMES),
      IN_DNS64(names),
      DNS64_COUNT(name_count),
      .allocated = true,
