@@ -9,7 +9,6 @@ enum {
     TYPE_SIG = 24,
     TYPE_KEY = 25,
     TYPE_NXT = 30,
-    TYPE_DS = 43,
     TYPE_DNSKEY = 48,
     TYPE_NSEC3PARAM = 51,
 };
@@ -20,7 +19,7 @@ static bool is_dnssec(uint16_t type)
     case TYPE_SIG:
     case TYPE_KEY:
     case TYPE_NXT:
-    case TYPE_DS:
+    case DNS_TYPE_DS:
     case DNS_TYPE_RRSIG:
     case DNS_TYPE_NSEC:
     case TYPE_DNSKEY:

@@ -21,9 +21,10 @@
  *
  * Each `lookup` is what must be asked now, and what comes of it: secure, insecure, bogus, failed, timeout or
  * busy. FAULT is truncated (TC), cut (the last bytes are missing) or astray (it answers another question).
- * `reply` must be what there is then, in every respect that is named above: without the word it is not secure.
- * The extended error is 29 if synthesised, otherwise 0, unless it says so; the TTL is that for which the answer
- * may be kept, and checked where it is given. The records that follow are all there are, in their order.
+ * `reply` must be what there is then, in every respect that is named above: without the word it is not
+ * secure. The extended error is 29 if synthesised, otherwise 0, unless it says so; the TTL is that for which
+ * the answer may be kept, and checked where it is given. The records that follow are all there are, in their
+ * order.
  *
  * RECORD is described in test/dns64/zone_text.h. What is expected is written from the RFCs, not taken from
  * the program.
@@ -55,7 +56,7 @@ struct run {
     struct inquiry_question question;
 
     struct looked_up result; /* of the lookup that is being described */
-    bool cut;
+    bool truncated, cut;
     struct dns_writer upstream;
     struct answer answer;
     struct dns_reader reader; /* of the answer: what was expected so far */
@@ -244,6 +245,8 @@ static void continue_inquiry(struct run *run)
     run->phase = PHASE_QUERY;
     if (run->result.state <= LOOKUP_SECURE) {
         run->result.size = dns_writer_finish(&run->upstream) - (run->cut ? 3 : 0);
+        if (run->truncated)
+            upstream_bytes[2] |= DNS_FLAG_TRUNCATED >> 8;
         /* In memory of exactly its size, which is gone after. */
         exact = malloc(run->result.size);
         if (exact == NULL)
@@ -274,14 +277,13 @@ static void open_response(struct run *run, const struct dns_name *name, uint16_t
     struct dns_header header = {.response = true, .recursion_available = true, .authoritative = true};
     struct dns_name asked = *name;
     char *option;
-    bool truncated = false;
-    run->cut = false;
+    run->truncated = run->cut = false;
     while ((option = word(rest)) != NULL) {
         int rcode = place_of(option, rcodes);
         if (rcode >= 0)
             header.rcode = (uint16_t)rcode;
         else if (strcmp(option, "truncated") == 0)
-            truncated = true;
+            run->truncated = true;
         else if (strcmp(option, "cut") == 0)
             run->cut = true;
         else if (strcmp(option, "astray") == 0)
@@ -290,7 +292,6 @@ static void open_response(struct run *run, const struct dns_name *name, uint16_t
             malformed(run, "lookup NAME TYPE [unchecked] STATE [RCODE] [truncated|cut|astray]");
     }
     dns_writer_open(&run->upstream, upstream_bytes, sizeof(upstream_bytes), &header);
-    run->upstream.truncated = truncated;
     dns_writer_question(&run->upstream, &asked, type, run->question.class);
 }
 

@@ -13,10 +13,22 @@ static const struct {
     const char *name;
     uint16_t type;
 } types[] = {
-    {"A", DNS_TYPE_A},         {"NS", DNS_TYPE_NS},       {"CNAME", DNS_TYPE_CNAME}, {"SOA", DNS_TYPE_SOA},
-    {"PTR", DNS_TYPE_PTR},     {"MX", DNS_TYPE_MX},       {"TXT", DNS_TYPE_TXT},     {"AAAA", DNS_TYPE_AAAA},
-    {"SRV", DNS_TYPE_SRV},     {"DNAME", DNS_TYPE_DNAME}, {"DS", 43},                {"RRSIG", DNS_TYPE_RRSIG},
-    {"NSEC", DNS_TYPE_NSEC},   {"DNSKEY", 48},            {"NSEC3", DNS_TYPE_NSEC3}, {"SVCB", DNS_TYPE_SVCB},
+    {"A", DNS_TYPE_A},
+    {"NS", DNS_TYPE_NS},
+    {"CNAME", DNS_TYPE_CNAME},
+    {"SOA", DNS_TYPE_SOA},
+    {"PTR", DNS_TYPE_PTR},
+    {"MX", DNS_TYPE_MX},
+    {"TXT", DNS_TYPE_TXT},
+    {"AAAA", DNS_TYPE_AAAA},
+    {"SRV", DNS_TYPE_SRV},
+    {"DNAME", DNS_TYPE_DNAME},
+    {"DS", 43},
+    {"RRSIG", DNS_TYPE_RRSIG},
+    {"NSEC", DNS_TYPE_NSEC},
+    {"DNSKEY", 48},
+    {"NSEC3", DNS_TYPE_NSEC3},
+    {"SVCB", DNS_TYPE_SVCB},
     {"HTTPS", DNS_TYPE_HTTPS},
 };
 
@@ -151,9 +163,10 @@ static bool put_signature(struct builder *builder)
     static const uint8_t signer[] = "\7example";
     const char *covered = word(builder);
     uint16_t type;
-    return covered != NULL && zone_type(covered, &type) && put16(builder, type) && put16(builder, 13 << 8 | 2) &&
-           put32(builder, 3600) && put32(builder, 2000000000u) && put32(builder, 1000000000u) &&
-           put16(builder, 4711) && put(builder, signer, sizeof(signer)) && put(builder, "signature", 9);
+    return covered != NULL && zone_type(covered, &type) && put16(builder, type) &&
+           put16(builder, 13 << 8 | 2) && put32(builder, 3600) && put32(builder, 2000000000u) &&
+           put32(builder, 1000000000u) && put16(builder, 4711) && put(builder, signer, sizeof(signer)) &&
+           put(builder, "signature", 9);
 }
 
 static bool put_hexadecimal(struct builder *builder)
@@ -178,9 +191,12 @@ static bool put_text(struct builder *builder)
     return text != NULL && put(builder, &length, 1) && put(builder, text, length);
 }
 
-static bool put_data(struct builder *builder)
+/* A type that is given by its number has its data as they stand, so that they can be wrong. */
+static bool put_data(struct builder *builder, const char *type)
 {
     uint32_t preference;
+    if (strncmp(type, "TYPE", 4) == 0)
+        return put_hexadecimal(builder);
     switch (builder->record->type) {
     case DNS_TYPE_A:
         return put_address(builder, AF_INET, word(builder));
@@ -215,7 +231,7 @@ bool zone_record_read(struct zone_record *record, char *text, char error[ZONE_ER
     bool sound;
     record->rdata_length = 0;
     sound = owner != NULL && dns_name_parse(&record->owner, owner) && take_number(&builder, &record->ttl) &&
-            (type = word(&builder)) != NULL && zone_type(type, &record->type) && put_data(&builder);
+            (type = word(&builder)) != NULL && zone_type(type, &record->type) && put_data(&builder, type);
     left = sound ? word(&builder) : NULL;
     if (!sound || left != NULL)
         (void)snprintf(error, ZONE_ERROR, "a record is OWNER TTL TYPE DATA%s%.40s",

@@ -14,7 +14,7 @@
  *     SVCB, HTTPS          a number, a name, and words ipv4hint=ADDRESS
  *     RRSIG                the type that is covered; the rest is made up
  *     TXT                  one word
- *     any other            hexadecimal digits; a type without a name here is TYPE123
+ *     any other            hexadecimal digits, and so for TYPE123, where 123 may be any of the above
  */
 #ifndef TEST_DNS64_ZONE_TEXT_H
 #define TEST_DNS64_ZONE_TEXT_H
