@@ -86,8 +86,8 @@ void draft_section(struct draft *draft, enum dns_section section)
 
 void draft_limit_negative(struct draft *draft, const struct response *response, const struct rules *rules)
 {
-    /* An error, or one without an SOA record: nobody has said how long it holds. */
-    if (!response->has_soa || (response->rcode != DNS_RCODE_NOERROR && response->rcode != DNS_RCODE_NXDOMAIN))
+    /* How long an error holds nobody has said, whatever SOA record stands beside it. */
+    if (response->rcode != DNS_RCODE_NOERROR && response->rcode != DNS_RCODE_NXDOMAIN)
         draft_limit(draft, ANSWER_TTL_NONE);
     draft_limit(draft, response->negative_ttl);
     draft_limit(draft, rules->negative_ttl);

@@ -62,13 +62,13 @@ void passing_write(const struct inquiry *inquiry, const struct response *respons
     passing_end(&draft, inquiry, response, false);
 }
 
-/* The least TTL of the answers that the name has. */
-static uint32_t least_ttl(struct dns_reader reader, const struct dns_name *name)
+/* The least TTL of the answers: our CNAME stands for the links that it passes by, too. */
+static uint32_t least_ttl(struct dns_reader reader)
 {
     struct dns_record record;
     uint32_t ttl = UINT32_MAX;
     while (response_next(&reader, DNS_ANSWER, &record))
-        if (record.ttl < ttl && dns_name_equal(&record.owner, name))
+        if (record.ttl < ttl)
             ttl = record.ttl;
     return ttl;
 }
@@ -85,7 +85,7 @@ void passing_write_reverse(const struct inquiry *inquiry, const struct response 
         .type = DNS_TYPE_CNAME,
         .class = DNS_CLASS_IN,
         .rdata_length = response->end.length,
-        .ttl = least_ttl(reader, &response->end),
+        .ttl = least_ttl(reader),
     };
     if (response->found == 0 || response->rcode != DNS_RCODE_NOERROR) {
         passing_write(inquiry, response, answer);

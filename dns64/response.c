@@ -76,6 +76,5 @@ bool response_read(struct response *response, const struct looked_up *result, co
             take_answer(response, &record, asked);
         else if (record.section == DNS_AUTHORITY && record.type == DNS_TYPE_SOA)
             take_soa(response, &record);
-    dns_name_lower(&response->end);
     return next == DNS_NEXT_END;
 }

@@ -14,7 +14,7 @@
 
 struct response {
     struct dns_reader reader; /* before the first record; all can be read, from a copy of it */
-    struct dns_name end;      /* where the CNAMEs lead, or what was asked for; lower case */
+    struct dns_name end;      /* where the CNAMEs lead: the name asked for if there are none */
     uint32_t found;           /* records of the type asked for that `end` has */
     uint32_t negative_ttl;    /* seconds for which "there is none" holds, RFC 2308 section 5; 0 without SOA */
     bool has_soa;             /* in the authority section */

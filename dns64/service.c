@@ -47,13 +47,14 @@ static bool is_noted(const struct inquiry_service *service, const struct dns_nam
     return false;
 }
 
-/* Whether the response brings an AAAA record for the target, as servers do that know these types. */
-static bool is_helped(const struct rules *rules, struct dns_reader reader, const struct dns_name *target)
+/* Whether the response itself brings records of this owner and type, such that count. */
+static bool is_brought(const struct rules *rules, struct dns_reader reader, const struct dns_name *owner,
+                       uint16_t type)
 {
     struct dns_record record;
     while (dns_reader_next(&reader, &record) == DNS_NEXT_RECORD)
-        if (record.section == DNS_ADDITIONAL && record.type == DNS_TYPE_AAAA &&
-            dns_name_equal(&record.owner, target) && !synthesis_excludes(rules, &reader, &record))
+        if (record.section != DNS_AUTHORITY && record.type == type && dns_name_equal(&record.owner, owner) &&
+            (type != DNS_TYPE_AAAA || !synthesis_excludes(rules, &reader, &record)))
             return true;
     return false;
 }
@@ -68,7 +69,7 @@ static void note_targets(struct inquiry *inquiry, const struct response *respons
         if (record.type == inquiry->question.type && dns_name_equal(&record.owner, &response->end) &&
             target_of(&reader, &record, target) && !is_noted(service, target) &&
             !rules_excludes_name(inquiry->rules, target) &&
-            !is_helped(inquiry->rules, response->reader, target))
+            !is_brought(inquiry->rules, response->reader, target, DNS_TYPE_AAAA))
             service->target_count++;
     }
 }
@@ -203,17 +204,6 @@ void service_add(struct inquiry *inquiry, const struct response *response)
 
 /*** The answer ***/
 
-/* Whether the response itself brings records of this owner and type. */
-static bool is_brought(struct dns_reader reader, const struct dns_data *data)
-{
-    struct dns_record record;
-    while (dns_reader_next(&reader, &record) == DNS_NEXT_RECORD)
-        if (record.section != DNS_AUTHORITY && record.type == data->type &&
-            dns_name_equal(&record.owner, data->owner))
-            return true;
-    return false;
-}
-
 void service_write(struct inquiry *inquiry, struct answer *answer)
 {
     const struct inquiry_service *service = &inquiry->service;
@@ -234,7 +224,7 @@ void service_write(struct inquiry *inquiry, struct answer *answer)
     inquiry->secure = response.secure;
     passing_begin(&draft, inquiry, &response, answer);
     while (next_added(service, &at, &owner, &data))
-        if (!is_brought(response.reader, &data) && draft_add(&draft, &data))
+        if (!is_brought(inquiry->rules, response.reader, data.owner, data.type) && draft_add(&draft, &data))
             added |= data.type == DNS_TYPE_AAAA;
     passing_end(&draft, inquiry, &response, added);
 }

@@ -19,12 +19,12 @@
  *     reply RCODE [secure] [synthesized] [error NUMBER] [ttl SECONDS]
  *     answer|authority|additional RECORD     of the answer
  *
- * Each `lookup` is what must be asked now, and what comes of it: secure, insecure, bogus, failed, timeout or
- * busy. FAULT is truncated (TC), cut (the last bytes are missing) or astray (it answers another question).
- * `reply` must be what there is then, in every respect that is named above: without the word it is not
- * secure. The extended error is 29 if synthesised, otherwise 0, unless it says so; the TTL is that for which
- * the answer may be kept, and checked where it is given. The records that follow are all there are, in their
- * order.
+ * Each `lookup` is what must be asked now, letter by letter, and what comes of it: secure, insecure, bogus,
+ * failed, timeout or busy. FAULT is truncated (TC), cut (the last bytes are missing) or astray (it answers
+ * another question). `reply` must be what there is then, in every respect that is named above: without the
+ * word it is not secure. The extended error is 29 if synthesised, otherwise 0, unless it says so; the TTL is
+ * that for which the answer may be kept, and checked where it is given. The records that follow are all there
+ * are, in their order.
  *
  * RECORD is described in test/dns64/zone_text.h. What is expected is written from the RFCs, not taken from
  * the program.
@@ -310,8 +310,8 @@ static void line_lookup(struct run *run, char *text)
     state = place_of(unchecked ? word(&rest) : option, states);
     if (state < 0)
         malformed(run, "lookup NAME TYPE [unchecked] insecure|secure|bogus|failed|timeout|busy");
-    if (run->step == INQUIRY_DONE || !dns_name_equal(&ask->name, &name) || ask->type != type ||
-        ask->class != run->question.class || ask->unchecked != unchecked)
+    if (run->step == INQUIRY_DONE || memcmp(ask->name.wire, name.wire, name.length) != 0 ||
+        ask->type != type || ask->class != run->question.class || ask->unchecked != unchecked)
         describe_asked(run, "expected this lookup");
     else if (run->answer.size != UNTOUCHED)
         fail(run, "the answer was touched before its time");
@@ -568,7 +568,7 @@ int main(int count, char **words)
 {
     static struct run run;
     struct dirent **names;
-    char path[4096];
+    static char path[4096];
     int files;
     if (count < 2 || count > 3) {
         fprintf(stderr, "usage: scenarios_run DIRECTORY [WORDS]\n");
