@@ -75,7 +75,7 @@ static void fail(struct run *run, const char *what)
     printf("not ok %u - %s\n# %s:%u: %s\n", ++run->tests, run->title, run->path, run->line, what);
 }
 
-static void malformed(const struct run *run, const char *what)
+static _Noreturn void malformed(const struct run *run, const char *what)
 {
     fprintf(stderr, "%s:%u: %s\n", run->path, run->line, what);
     exit(2);
