@@ -339,7 +339,7 @@ static void take_oldest(struct shard *shard, uint32_t now, unsigned *second_chan
     struct kept *oldest = kept_at(shard, shard->tail);
     size_t bytes = (size_t)oldest->units * UNIT;
     uint32_t *place = place_of(shard, shard->tail);
-    bool again = place != NULL && oldest->used && age_of(oldest, now)<oldest->ttl && * second_chances> 0;
+    bool again = *second_chances > 0 && place != NULL && oldest->used && age_of(oldest, now) < oldest->ttl;
     if (place != NULL && !again)
         forget(shard, place);
     pass_oldest(shard, bytes);

@@ -367,21 +367,50 @@ static void what_is_over_gets_no_second_chance(void **state)
     assert_int_equal(find(1, 100), CACHE_STALE);
 }
 
-/* Were all used, the first would have to give way all the same; what a store costs has a bound. */
-static void all_used(void **state)
+/* What a store costs has a bound: if eight were moved to the front, the ninth gives way, used or not. */
+static void not_all_get_a_second_chance(void **state)
 {
-    unsigned left = 0;
+    enum { ENTRIES = 12, CHANCES = 8 };
     (void)state;
-    make(60);
-    for (unsigned i = 0; i < 60; i++)
+    make(ENTRIES);
+    for (unsigned i = 0; i < ENTRIES; i++)
         store(i, 0);
-    for (unsigned i = 0; i < 60; i++)
-        left += find(i, 0) == CACHE_FRESH;
-    assert_true(left > 55);
-    for (unsigned i = 0; i < 10; i++)
-        store(100 + i, 0);
-    for (unsigned i = 0; i < 10; i++)
-        assert_int_equal(find(100 + i, 0), CACHE_FRESH);
+    for (unsigned i = 0; i < ENTRIES; i++)
+        assert_int_equal(find(i, 0), CACHE_FRESH);
+    store(ENTRIES, 0);
+    for (unsigned i = 0; i <= ENTRIES; i++)
+        assert_int_equal(find(i, 0), i == CHANCES ? CACHE_ABSENT : CACHE_FRESH);
+}
+
+/* Names that differ in their last bytes alone do not share a bucket, whatever their lengths. */
+static void every_byte_of_a_name_is_hashed(void **state)
+{
+    enum { NAMES_ALIKE = 500 };
+    (void)state;
+    for (unsigned length = 6; length < 24; length++) {
+        unsigned found = 0;
+        make(4000);
+        for (unsigned pass = 0; pass < 2; pass++)
+            for (unsigned i = 0; i < NAMES_ALIKE; i++) {
+                struct inquiry_question question = question_of(1);
+                struct answer answer;
+                uint32_t age;
+                memset(question.name.wire, 'a', length);
+                question.name.wire[0] = (uint8_t)(length - 2);
+                question.name.wire[length - 3] = (uint8_t)(i >> 8);
+                question.name.wire[length - 2] = (uint8_t)i;
+                question.name.wire[length - 1] = 0;
+                question.name.length = (uint8_t)length;
+                answer = answer_of(&question, SIZE, i);
+                if (pass == 0)
+                    cache_store(cache, &question, 0, &answer);
+                else
+                    found += find_edition(&question, SIZE, i, 0, &age) == CACHE_FRESH;
+            }
+        assert_int_equal(found, NAMES_ALIKE);
+        cache_destroy(cache);
+    }
+    cache = NULL;
 }
 
 /* Long answers fill the ring before there are as many as entries. */
@@ -573,7 +602,8 @@ int main(void)
         TEST(what_was_used_gets_a_second_chance),
         TEST(what_is_used_again_and_again_stays),
         TEST(what_is_over_gets_no_second_chance),
-        TEST(all_used),
+        TEST(not_all_get_a_second_chance),
+        TEST(every_byte_of_a_name_is_hashed),
         TEST(long_answers_crowd_out_their_own_size),
         TEST(nearly_as_many_as_entries),
         TEST(memory_is_what_entries_say),
