@@ -41,6 +41,7 @@ struct resolver {
     struct tls_relay *relays[RESOLVER_UPSTREAMS];
     struct ub_ctx *checked;   /* with the validator, if there is any */
     struct ub_ctx *unchecked; /* without; NULL until it is needed */
+    bool without_unchecked;   /* it could not be made: not to be tried with every question */
     bool closing;
     uint32_t free; /* the first free slot, or NONE */
     struct slot slots[RESOLVER_LOOKUPS];
@@ -122,13 +123,15 @@ static struct ub_ctx *context_for(struct resolver *resolver, const struct lookup
     if (!lookup->unchecked || !resolver->options.validate)
         return resolver->checked;
     char error[256];
-    if (resolver->unchecked == NULL)
+    if (resolver->unchecked == NULL && !resolver->without_unchecked) {
         resolver->unchecked =
             resolver_context_open(resolver->base, &resolver->options, false, error, sizeof error);
+        resolver->without_unchecked = resolver->unchecked == NULL;
+    }
     return resolver->unchecked;
 }
 
-/* The number of the same deadlines that libevent puts into one queue, or `patience` itself if it has none. */
+/* What stands for the queue of this patience in libevent; the time itself if it has no more queues. */
 static const struct timeval *queue_of(struct resolver *resolver, struct timeval *patience)
 {
     const struct timeval *common = event_base_init_common_timeout(resolver->base, patience);

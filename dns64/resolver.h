@@ -4,9 +4,11 @@
  * worker. Its configuration is ours ("validator iterator", no synthesis of its own, 0x20, QNAME
  * minimisation), not that of the machine's unbound.
  *
- * Two contexts stand behind it where validation is on. libunbound takes no CD: a bogus answer that it has
- * cached comes out as an error without data. So lookups that are not to be checked go to a context of their
- * own, without the validator; it is made when the first such lookup comes.
+ * Two contexts stand behind it where validation is on. libunbound takes no CD, and where it validates, what
+ * cannot be validated may come without data, and late. So lookups that are not to be checked go to a context
+ * of their own, without the validator; it is made when the first such lookup comes.
+ *
+ * Upstreams with TLS are behind a relay (dns64/tls_relay.h), for which the program has to ignore SIGPIPE.
  *
  * Lookups have a deadline of ours. What libunbound finds later it keeps, and the next asks for it get it.
  */
@@ -21,7 +23,7 @@ enum {
     RESOLVER_UPSTREAMS = 16,
     RESOLVER_TEXT = 320, /* of an upstream: "192.0.2.53@853#dns.example" */
     RESOLVER_PATH = 256,
-    RESOLVER_LOOKUPS = 4096, /* under way at once, of one resolver */
+    RESOLVER_LOOKUPS = 4096, /* under way at once, of one resolver: each is about 10 KiB of libunbound's */
 };
 
 struct resolver_options {
@@ -29,7 +31,7 @@ struct resolver_options {
     char upstreams[RESOLVER_UPSTREAMS][RESOLVER_TEXT]; /* ADDRESS[@PORT][#NAME] */
     bool tls;                                          /* towards them all */
     bool validate;
-    char trust_anchors[RESOLVER_PATH]; /* the file; read at open, so that rights may be dropped after */
+    char trust_anchors[RESOLVER_PATH]; /* the file, read at open; empty: resolver_anchors() */
     uint32_t memory;                   /* bytes of libunbound's own caches, about */
 };
 
@@ -37,22 +39,26 @@ struct resolver;
 
 /*
  * Called when a lookup has ended, from the loop or, for what is known already, from within resolver_ask. The
- * message is gone when it returns.
+ * message is gone when it returns, or when it asks for something else.
  */
 typedef void resolver_done(void *context, const struct looked_up *result);
 
-/* NULL with a sentence. Opens no socket and asks nothing yet. */
+/*
+ * NULL with a sentence. Asks nothing yet, and reads all files that it will ever need, so that rights may be
+ * dropped after.
+ */
 struct resolver *resolver_open(struct event_base *base, const struct resolver_options *options, char *error,
                                size_t size);
 
 /*
  * Looks up, and calls `done` once, with LOOKUP_TIMEOUT if nothing came within `patience` milliseconds, and
- * with LOOKUP_BUSY at once if too many are under way.
+ * with LOOKUP_BUSY at once if too many are under way. One that has timed out counts as under way until
+ * libunbound has given it up, too. Few different values of `patience`, please: each is a queue.
  */
 void resolver_ask(struct resolver *resolver, const struct lookup *lookup, unsigned patience,
                   resolver_done *done, void *context);
 
-/* Ends it, without calling anybody. NULL is allowed. */
+/* Ends it, without calling anybody; not from within resolver_done. NULL is allowed. */
 void resolver_close(struct resolver *resolver);
 
 /* The file of trust anchors that the distribution has; NULL if there is none. */
