@@ -113,7 +113,7 @@ static void set_options(int fd, const struct socket_wish *wish, const union sock
     }
     if (socket_address_any(native))
         set(fd, level, ipv6 ? IPV6_RECVPKTINFO : IP_PKTINFO, 1);
-    set(fd, level, ipv6 ? IPV6_MTU_DISCOVER : IP_MTU_DISCOVER, ipv6 ? IPV6_PMTUDISC_OMIT : IP_PMTUDISC_OMIT);
+    set(fd, level, ipv6 ? IPV6_MTU_DISCOVER : IP_MTU_DISCOVER, IP_PMTUDISC_OMIT); /* the same for both */
     set(fd, SOL_SOCKET, SO_RCVBUF, BUFFER);
     set(fd, SOL_SOCKET, SO_RCVBUFFORCE, BUFFER);
     set(fd, SOL_SOCKET, SO_SNDBUF, BUFFER);

@@ -111,7 +111,19 @@ static void renew(struct tcp_connection *connection)
 
 /*** Its end ***/
 
-/* Closes it; the structure goes when no query needs it. */
+/* Has it looked at when the callbacks of this round are through; until then the structure stays. */
+static void resume_later(struct tcp_connection *connection)
+{
+    struct tcp *tcp = connection->worker->tcp;
+    if (connection->resuming)
+        return;
+    connection->resuming = true;
+    connection->next_resumed = tcp->resumed;
+    tcp->resumed = connection;
+    dns_worker_defer(connection->worker);
+}
+
+/* Closes it; the structure goes when no query needs it, and not before this round is over. */
 static void shut(struct tcp_connection *connection)
 {
     if (connection->stream == NULL)
@@ -120,8 +132,7 @@ static void shut(struct tcp_connection *connection)
     bufferevent_free(connection->stream);
     connection->stream = NULL;
     atomic_fetch_sub_explicit(&connection->worker->server->connections, 1, memory_order_relaxed);
-    if (connection->under_way == 0 && !connection->resuming)
-        free(connection);
+    resume_later(connection);
 }
 
 static size_t unsent(const struct tcp_connection *connection)
@@ -254,15 +265,9 @@ void tcp_hold(struct tcp_connection *connection)
 
 void tcp_release(struct tcp_connection *connection)
 {
-    struct tcp *tcp = connection->worker->tcp;
     connection->under_way--;
-    if (connection->resuming)
-        return;
     /* Not at once: this may be in the midst of replies to others who wait for the same answer. */
-    connection->resuming = true;
-    connection->next_resumed = tcp->resumed;
-    tcp->resumed = connection;
-    dns_worker_defer(connection->worker);
+    resume_later(connection);
 }
 
 void tcp_resume(struct dns_worker *worker)
@@ -369,7 +374,7 @@ static void on_connection(int fd, short what, void *context)
     (void)what;
     dns_worker_tick(worker);
     for (int i = 0; i < ACCEPTS; i++) {
-        union socket_address from;
+        union socket_address from = {.any.sa_family = AF_UNSPEC};
         socklen_t length = sizeof(from);
         int accepted = accept4(fd, &from.any, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (accepted >= 0) {

@@ -471,8 +471,14 @@ static void survives_noise(void **state)
             continue;
     }
     close(fd);
+    /* The noise may have filled the socket's buffer, so the first of these may be lost. */
     fd = client_open(serving, SOCK_DGRAM, "::1");
-    client_ask(fd, &host, &reply);
+    set_patience(fd, 500);
+    reply.size = 0;
+    for (int i = 0; i < 20 && reply.size == 0; i++) {
+        client_send(fd, &host);
+        client_receive(fd, &reply);
+    }
     assert_true(reply_synthesised(&reply, 1));
     close(fd);
     serving_stop(serving);
@@ -491,6 +497,7 @@ static void does_not_talk_to_old_services(void **state)
         close(fd);
         serving_stop(serving);
         skip();
+        return;
     }
     assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
     set_patience(fd, 200);
