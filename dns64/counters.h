@@ -35,7 +35,8 @@
     X(BUSY, "busy", "failures", "Too many questions were under way: SERVFAIL.")                              \
     X(SEND_ERRORS, "send-errors", "failures", "Replies that the kernel did not take.")                       \
     X(TCP_ACCEPTED, "tcp-accepted", "tcp", "Connections accepted.")                                          \
-    X(TCP_REFUSED, "tcp-refused", "tcp", "Connections closed at once: dns64.tcp.connections are open.")      \
+    X(TCP_REFUSED, "tcp-refused", "tcp",                                                                     \
+      "Connections closed at once: dns64.tcp.connections, or half by one.")                                  \
     X(TCP_IDLE, "tcp-idle", "tcp", "Connections closed for idling.")
 
 #define DNS64_COUNTER_ENUM(identifier, name, class, sentence) DNS64_##identifier,

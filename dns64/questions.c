@@ -28,8 +28,6 @@
 
 enum {
     BUCKETS = 4096,
-    SHARES = 4096,
-    SUBSCRIBER_BYTES = 8, /* of an IPv6 address: a /64 */
 };
 
 /* A client that waits. */
@@ -37,7 +35,7 @@ struct waiting {
     struct waiting *next; /* or the next free one */
     struct dns_query query;
     struct reply_path path;
-    uint16_t share;
+    uint32_t share;
 };
 
 struct question {
@@ -64,7 +62,7 @@ struct questions {
     struct waiting crowd[SERVER_WAITING];
     struct waiting *free_waiting;
     uint32_t crowd_used; /* likewise */
-    uint16_t shares[SHARES];
+    uint16_t shares[WORKER_SHARES];
     struct question *oldest, *youngest;
     struct event *stale_timer;
 };
@@ -182,16 +180,6 @@ static void unlist(struct question *question)
 
 /*** Who waits ***/
 
-static uint16_t share_of(const struct server *server, const struct ipv6_address *client)
-{
-    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-    struct dns_name subscriber;
-    bool ipv4 = __builtin_memcmp(client->bytes, mapped, sizeof(mapped)) == 0;
-    subscriber.length = ipv4 ? sizeof(client->bytes) : SUBSCRIBER_BYTES;
-    __builtin_memcpy(subscriber.wire, client->bytes, sizeof(client->bytes));
-    return (uint16_t)(dns_name_hash(&subscriber, server->key) % SHARES);
-}
-
 static struct waiting *take_waiting(struct questions *questions)
 {
     struct waiting *waiting = questions->free_waiting;
@@ -207,7 +195,7 @@ static bool wait_for(struct question *question, const struct client_query *clien
 {
     struct dns_worker *worker = question->worker;
     struct questions *questions = worker->questions;
-    uint16_t share = share_of(worker->server, &client->path->client);
+    uint32_t share = dns_worker_share(worker, &client->path->client);
     struct waiting *waiting;
     if (question->crowd == QUESTIONS_CROWD || questions->shares[share] == QUESTIONS_SHARE ||
         (waiting = take_waiting(questions)) == NULL)

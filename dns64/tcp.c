@@ -37,6 +37,7 @@ enum {
     LENGTH = 2, /* bytes of the length in front of a message, RFC 1035 section 4.2.2 */
     BACKLOG = 512,
     ACCEPTS = 32,             /* connections accepted before others have their turn */
+    ANYBODY = WORKER_SHARES,  /* no share of a client */
     SEARCH = 16,              /* connections looked at to find one that can be closed */
     PAUSE_MILLISECONDS = 100, /* for which none is accepted where descriptors are short */
 };
@@ -48,6 +49,7 @@ struct tcp_connection {
     struct bufferevent *stream; /* NULL: closed, a shell */
     struct reply_path path;
     uint64_t useful; /* nanoseconds: when it was last of use */
+    uint32_t share;  /* that it counts for */
     uint32_t under_way;
     bool ended;    /* the client sends no more */
     bool paused;   /* it is not read from */
@@ -64,6 +66,7 @@ struct tcp {
     struct tcp_connection *oldest, *newest;
     struct tcp_connection *resumed;
     struct event *idle_timer, *pause_timer;
+    uint16_t shares[WORKER_SHARES]; /* connections of each client */
     uint32_t count;
     struct tcp_socket sockets[SERVER_LISTENS];
     uint8_t reply[LENGTH + DNS_MESSAGE_MAX];
@@ -131,6 +134,7 @@ static void shut(struct tcp_connection *connection)
     unlist(connection);
     bufferevent_free(connection->stream);
     connection->stream = NULL;
+    connection->worker->tcp->shares[connection->share]--;
     atomic_fetch_sub_explicit(&connection->worker->server->connections, 1, memory_order_relaxed);
     resume_later(connection);
 }
@@ -293,12 +297,12 @@ struct sockaddr_in6 tcp_local(const struct tcp_connection *connection)
 
 /*** Its beginning ***/
 
-/* Closes the connection that was of no use for longest, unless it has queries under way. */
-static bool make_room(struct dns_worker *worker)
+/* Closes what was of no use for longest and has no query under way, of this client or of ANYBODY. */
+static bool make_room(struct dns_worker *worker, uint32_t share)
 {
     struct tcp_connection *connection = worker->tcp->oldest;
     for (int i = 0; i < SEARCH && connection != NULL; i++, connection = connection->newer) {
-        if (connection->under_way == 0) {
+        if (connection->under_way == 0 && (share == ANYBODY || share == connection->share)) {
             dns_worker_count(worker, DNS64_TCP_IDLE);
             shut(connection);
             return true;
@@ -307,12 +311,21 @@ static bool make_room(struct dns_worker *worker)
     return false;
 }
 
-/* Takes one of the places that all workers share; false if there is none. */
-static bool take_place(struct dns_worker *worker)
+/* The connections that one client may have: half of what a worker has when all have equally many. */
+static uint32_t share_size(const struct server *server)
+{
+    return server->options.tcp_connections / server->worker_count / 2 + 1;
+}
+
+/* Takes one of the places that all workers share; false if there is none for this client. */
+static bool take_place(struct dns_worker *worker, uint32_t share)
 {
     struct server *server = worker->server;
-    uint32_t before = atomic_fetch_add_explicit(&server->connections, 1, memory_order_relaxed);
-    if (before < server->options.tcp_connections || make_room(worker))
+    uint32_t before;
+    if (worker->tcp->shares[share] >= share_size(server) && !make_room(worker, share))
+        return false;
+    before = atomic_fetch_add_explicit(&server->connections, 1, memory_order_relaxed);
+    if (before < server->options.tcp_connections || make_room(worker, ANYBODY))
         return true;
     atomic_fetch_sub_explicit(&server->connections, 1, memory_order_relaxed);
     return false;
@@ -327,6 +340,8 @@ static bool begin(struct tcp_connection *connection, int fd)
         return false;
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     connection->useful = worker->now;
+    connection->share = dns_worker_share(worker, &connection->path.client);
+    worker->tcp->shares[connection->share]++;
     list(connection);
     bufferevent_setcb(connection->stream, on_input, on_output, on_end, connection);
     bufferevent_setwatermark(connection->stream, EV_READ, 0, LENGTH + QUERY_MAXIMUM);
@@ -338,8 +353,9 @@ static bool begin(struct tcp_connection *connection, int fd)
 
 static void welcome(struct dns_worker *worker, int fd, const union socket_address *from)
 {
+    const struct ipv6_address client = socket_address_client(from);
     struct tcp_connection *connection = NULL;
-    if (!take_place(worker)) {
+    if (!take_place(worker, dns_worker_share(worker, &client))) {
         dns_worker_count(worker, DNS64_TCP_REFUSED);
         close(fd);
         return;
@@ -348,8 +364,7 @@ static void welcome(struct dns_worker *worker, int fd, const union socket_addres
     connection = calloc(1, sizeof(*connection));
     if (connection != NULL) {
         connection->worker = worker;
-        connection->path = (struct reply_path){
-            .connection = connection, .from = *from, .client = socket_address_client(from)};
+        connection->path = (struct reply_path){.connection = connection, .from = *from, .client = client};
         if (begin(connection, fd))
             return;
         free(connection);

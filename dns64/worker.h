@@ -28,6 +28,7 @@
 enum {
     NANOSECONDS_A_MILLISECOND = 1000 * 1000,
     QUERY_MAXIMUM = 4096, /* bytes of a message; queries have less than 300 and their options */
+    WORKER_SHARES = 4096, /* clients that are told apart when something is shared out */
     NO_EPOCH = 0,         /* the cache is being emptied */
 };
 
@@ -111,6 +112,12 @@ void dns_worker_adopt(struct dns_worker *worker);
 
 /* Asks that udp_flush and tcp_resume be called when the callbacks of this round are through. */
 void dns_worker_defer(struct dns_worker *worker);
+
+/*
+ * The number of a client, an IPv6 /64 or an IPv4 address, below WORKER_SHARES: what one may have of something
+ * is counted under it. By a keyed hash, so two clients meet there by chance and not by anyone's choice.
+ */
+uint32_t dns_worker_share(const struct dns_worker *worker, const struct ipv6_address *client);
 
 /* Sets a timer to a time on the worker's clock. */
 void dns_worker_set_timer(const struct dns_worker *worker, struct event *timer, uint64_t due);

@@ -285,6 +285,36 @@ static void bounds_connections(void **state)
     serving_stop(serving);
 }
 
+/* One client cannot have them all: beyond its share its own must yield. */
+static void leaves_some_to_others(void **state)
+{
+    enum { CONNECTIONS = 6, SHARE = CONNECTIONS / 2 + 1 };
+    struct serving *serving = prepared();
+    int fds[SHARE + 2], other;
+    (void)state;
+    serving->options.tcp_connections = CONNECTIONS;
+    serving->options.tcp_idle = 10;
+    serving_start(serving, test_rules(1));
+    for (size_t i = 0; i <= SHARE; i++) {
+        fds[i] = client_open(serving, SOCK_STREAM, "::1");
+        stream_ask(fds[i], &local, &reply);
+    }
+    assert_true(stream_closes(fds[0], 500));
+    assert_int_equal(connections(serving), SHARE);
+    for (size_t i = 1; i <= SHARE; i++)
+        stream_send(fds[i], &silent);
+    rest(50);
+    fds[SHARE + 1] = client_open(serving, SOCK_STREAM, "::1");
+    assert_true(stream_closes(fds[SHARE + 1], 500));
+    assert_int_equal(counted(serving, DNS64_TCP_REFUSED), 1);
+    other = client_open(serving, SOCK_STREAM, "127.0.0.1");
+    stream_ask(other, &local, &reply);
+    for (size_t i = 0; i < SHARE + 2; i++)
+        close(fds[i]);
+    close(other);
+    serving_stop(serving);
+}
+
 /*** What is no query ***/
 
 static void closes_on_nonsense(void **state)
@@ -342,6 +372,7 @@ int main(void)
         cmocka_unit_test(closes_who_trickles),
         cmocka_unit_test(waits_with_who_waits),
         cmocka_unit_test(bounds_connections),
+        cmocka_unit_test(leaves_some_to_others),
         cmocka_unit_test(closes_on_nonsense),
         cmocka_unit_test(goes_on_behind_errors),
     };
