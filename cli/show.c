@@ -2,8 +2,8 @@
 /*
  * isthmus show: what the daemon says about itself, as tables or as the JSON it sent.
  *
- * Whether a line is of this or that table is told by its keys: counters of verdicts have packets and
- * bytes, those of other activity have a count.
+ * Whether a line is of this or that table is told by its keys: of counters, those of verdicts have packets
+ * and bytes, those of other activity have a count.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,18 +16,21 @@
 struct view {
     const char *name, *path;
     const struct columns *columns;
-    const struct columns *other; /* of the lines with a "count" */
-    bool only_nonzero;           /* unless --all */
+    const char *number;          /* key of what is counted; rows where it is 0 are left out unless --all */
+    const struct columns *other; /* of the lines that have ... */
+    const char *other_number;    /* ... this key; the same */
     const char *none;            /* said when there is no row */
 };
 
 static const struct view views[] = {
-    {"status", "/v1/status", &status_columns, NULL, false, ""},
-    {"sessions", "/v1/sessions", &session_columns, NULL, false, "no sessions"},
-    {"bindings", "/v1/bindings", &binding_columns, NULL, false, "no bindings"},
-    {"counters", "/v1/counters", &verdict_columns, &activity_columns, true,
+    {"status", "/v1/status", &status_columns, NULL, NULL, NULL, ""},
+    {"sessions", "/v1/sessions", &session_columns, NULL, NULL, NULL, "no sessions"},
+    {"bindings", "/v1/bindings", &binding_columns, NULL, NULL, NULL, "no bindings"},
+    {"counters", "/v1/counters", &verdict_columns, "packets", &activity_columns, "count",
      "no packets yet; --all lists the counters"},
-    {"pools", "/v1/pools", &pool_columns, NULL, false, "no pools"},
+    {"pools", "/v1/pools", &pool_columns, NULL, NULL, NULL, "no pools"},
+    {"dns", "/v1/dns", &dns_columns, "count", &latency_columns, "lookups",
+     "no queries yet; --all lists the counters"},
 };
 
 enum {
@@ -68,14 +71,15 @@ static bool print_status(void *context, char *line)
 static bool add_row(void *context, char *line)
 {
     struct show *show = context;
+    const struct view *view = show->view;
     json_t *object = json_loads(line, 0, NULL);
-    const json_t *count = json_object_get(object, "count");
-    const json_t *number = count != NULL ? count : json_object_get(object, "packets");
-    if (show->view->only_nonzero && !show->all && json_integer_value(number) == 0) {
+    bool other = view->other != NULL && json_object_get(object, view->other_number) != NULL;
+    const char *number = other ? view->other_number : view->number;
+    if (number != NULL && !show->all && json_integer_value(json_object_get(object, number)) == 0) {
         json_decref(object);
         return true;
     }
-    table_add(count != NULL ? &show->other : &show->table, object);
+    table_add(other ? &show->other : &show->table, object);
     return ferror(stdout) == 0;
 }
 
@@ -116,7 +120,8 @@ int command_show(const struct command *command, int argc, char **argv)
             view = &views[i];
     }
     if (view == NULL)
-        return command_misuse(command, "say what to show: status, sessions, bindings, counters or pools");
+        return command_misuse(command,
+                              "say what to show: status, sessions, bindings, counters, pools or dns");
     if (!client_find(&client, &options))
         return EXIT_FAILURE;
     setpriority(PRIO_PROCESS, 0, NICENESS);

@@ -14,6 +14,7 @@
 #include "control/daemon.h"
 #include "engine/capture.h"
 #include "portal/capture.h"
+#include "portal/dns.h"
 #include "portal/http.h"
 
 enum {
@@ -323,7 +324,7 @@ static const struct http_route routes[] = {
     {"GET", "/v1/status", answer_status},     {"GET", "/v1/sessions", answer_sessions},
     {"GET", "/v1/bindings", answer_bindings}, {"GET", "/v1/counters", answer_counters},
     {"GET", "/v1/pools", answer_pools},       {"POST", "/v1/reload", answer_reload},
-    {"GET", "/v1/capture", answer_capture},
+    {"GET", "/v1/capture", answer_capture},   {"GET", "/v1/dns", answer_dns},
 };
 
 static void *api_open(struct daemon *daemon, int listener, char *error, size_t size)

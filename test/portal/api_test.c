@@ -21,13 +21,14 @@
 #include "control/columns.h"
 #include "control/daemon.h"
 #include "control/json_line.h"
+#include "dns64/server.h"
 
 enum {
     ANSWER_MAXIMUM = 1 << 20,
     FIELDS_MAXIMUM = 32,
 };
 
-/* What stands below and is not there: the device and the reload. */
+/* What stands below and is not there: the device, the name service and the reload. */
 
 static bool reload_succeeds;
 static const char *reload_reason;
@@ -42,6 +43,23 @@ void tun_count(const struct tun *tun, struct tun_counters *counters)
 {
     (void)tun;
     *counters = (struct tun_counters){.reads = 7, .writes = 6, .write_errors = 1, .bursts = 3};
+}
+
+/* Each counter is its own number and one, each bucket a hundred more. */
+void server_count(const struct server *server, struct dns64_counters *counters)
+{
+    (void)server;
+    for (unsigned i = 0; i < DNS64_COUNTER_COUNT; i++)
+        counters->count[i] = i + 1;
+    for (unsigned i = 0; i < DNS64_LATENCIES; i++)
+        counters->latency[i] = 101 + i;
+}
+
+void server_look(const struct server *server, struct server_state *state)
+{
+    (void)server;
+    *state = (struct server_state){
+        .cached = 5, .cached_bytes = 500, .questions = 4, .waiting = 9, .connections = UINT32_MAX};
 }
 
 bool daemon_reload(struct daemon *daemon, struct daemon_reloaded *reloaded, struct config_error *error)
@@ -213,6 +231,16 @@ static void check_object(const json_t *object, const struct fields *fields)
     assert_int_equal(i, fields->count);
 }
 
+static long long number(const json_t *object, const char *key)
+{
+    return json_integer_value(json_object_get(object, key));
+}
+
+static const char *text(const json_t *object, const char *key)
+{
+    return json_string_value(json_object_get(object, key));
+}
+
 /* Takes the next line off *body. */
 static json_t *next_object(char **body)
 {
@@ -224,16 +252,6 @@ static json_t *next_object(char **body)
     assert_non_null(object);
     *body = end + 1;
     return object;
-}
-
-static long long number(const json_t *object, const char *key)
-{
-    return json_integer_value(json_object_get(object, key));
-}
-
-static const char *text(const json_t *object, const char *key)
-{
-    return json_string_value(json_object_get(object, key));
 }
 
 static void test_status(void **state)
@@ -476,6 +494,63 @@ static void test_pools(void **state)
     assert_null(next_object(&body));
 }
 
+/* Counters, figures of the moment, and the histogram, whose last row has no end. */
+static void test_dns(void **state)
+{
+    static const struct {
+        const char *name;
+        long long count;
+    } figures[] = {{"cached-answers", 5},
+                   {"cached-bytes", 500},
+                   {"questions", 4},
+                   {"waiting", 9},
+                   {"connections", UINT32_MAX}};
+    struct fields counters, latencies;
+    char *body;
+    (void)state;
+    read_fields("## GET /v1/dns", 0, &counters);
+    read_fields("## GET /v1/dns", 1, &latencies);
+    fixture.dns_server = (struct server *)&fixture;
+    assert_int_equal(ask("GET", "/v1/dns", &body), 200);
+    for (unsigned i = 0; i < DNS64_COUNTER_COUNT + 5; i++) {
+        bool now = i >= DNS64_COUNTER_COUNT;
+        json_t *object = next_object(&body);
+        check_object(object, &counters);
+        assert_string_equal(text(object, "name"),
+                            now ? figures[i - DNS64_COUNTER_COUNT].name : dns64_counter_texts[i].name);
+        assert_string_equal(text(object, "class"), now ? "now" : dns64_counter_texts[i].class);
+        assert_int_equal(number(object, "count"), now ? figures[i - DNS64_COUNTER_COUNT].count : i + 1);
+        json_decref(object);
+    }
+    for (long long i = 0, from = 0, below = 1; i < DNS64_LATENCIES; i++, from = below, below *= 2) {
+        json_t *object = next_object(&body);
+        if (i == DNS64_LATENCIES - 1) {
+            assert_true(json_is_null(json_object_get(object, "below_ms")));
+            json_object_set_new(object, "below_ms", json_integer(below));
+        }
+        check_object(object, &latencies);
+        assert_int_equal(number(object, "from_ms"), from);
+        assert_int_equal(number(object, "below_ms"), below);
+        assert_int_equal(number(object, "lookups"), 101 + i);
+        json_decref(object);
+    }
+    assert_null(next_object(&body));
+    fixture.dns_server = NULL;
+}
+
+static void test_dns_that_is_not_configured(void **state)
+{
+    struct fields fields;
+    char *body;
+    (void)state;
+    assert_int_equal(ask("GET", "/v1/dns", &body), 404);
+    json_t *object = next_object(&body);
+    read_fields("## GET /v1/dns", 2, &fields);
+    check_object(object, &fields);
+    assert_non_null(strstr(text(object, "error"), "dns64 is not configured; "));
+    json_decref(object);
+}
+
 static void test_reload(void **state)
 {
     struct fields fields;
@@ -532,12 +607,20 @@ static void test_a_silent_client_holds_nobody_up(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_status),         cmocka_unit_test(test_bindings),
-        cmocka_unit_test(test_sessions),       cmocka_unit_test(test_counted_sessions),
-        cmocka_unit_test(test_addresses),      cmocka_unit_test(test_strings),
-        cmocka_unit_test(test_numbers),        cmocka_unit_test(test_counters),
-        cmocka_unit_test(test_pools),          cmocka_unit_test(test_reload),
-        cmocka_unit_test(test_wrong_requests), cmocka_unit_test(test_a_silent_client_holds_nobody_up),
+        cmocka_unit_test(test_status),
+        cmocka_unit_test(test_bindings),
+        cmocka_unit_test(test_sessions),
+        cmocka_unit_test(test_counted_sessions),
+        cmocka_unit_test(test_addresses),
+        cmocka_unit_test(test_strings),
+        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_counters),
+        cmocka_unit_test(test_pools),
+        cmocka_unit_test(test_reload),
+        cmocka_unit_test(test_dns),
+        cmocka_unit_test(test_dns_that_is_not_configured),
+        cmocka_unit_test(test_wrong_requests),
+        cmocka_unit_test(test_a_silent_client_holds_nobody_up),
     };
     return cmocka_run_group_tests(tests, open_api, close_api);
 }

@@ -27,7 +27,7 @@ enum {
     TURNS = 20000, /* of the loop, until something must have come; over a second */
 };
 
-/* What stands below and is not there: the device and the reload. */
+/* What stands below and is not there: the device, the name service and the reload. */
 
 bool tun_uso(const struct tun *tun)
 {
@@ -39,6 +39,18 @@ void tun_count(const struct tun *tun, struct tun_counters *counters)
 {
     (void)tun;
     (void)counters;
+}
+
+void server_count(const struct server *server, struct dns64_counters *counters)
+{
+    (void)server;
+    (void)counters;
+}
+
+void server_look(const struct server *server, struct server_state *state)
+{
+    (void)server;
+    (void)state;
 }
 
 bool daemon_reload(struct daemon *daemon, struct daemon_reloaded *reloaded, struct config_error *error)
