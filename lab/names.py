@@ -33,7 +33,7 @@ ns       IN A {SERVER}
 web      IN A {SERVER}
 a   3000 IN A {SERVER}
 short 30 IN A {SERVER}
-brief  2 IN A {SERVER}
+brief  1 IN A {SERVER}
 two      IN A {SERVER}
 two      IN A 198.51.100.130
 dual     IN A {SERVER}

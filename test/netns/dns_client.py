@@ -86,6 +86,17 @@ class Client:
             except (TimeoutError, ConnectionRefusedError):
                 return None
 
+    def ask_all(self, names, timeout=7):
+        """The replies to AAAA queries that are sent at once, by UDP."""
+        queries = [make_query(name) for name in names]
+        with contextlib.ExitStack() as stack:
+            channels = [stack.enter_context(self.socket(timeout=timeout)) for _ in queries]
+            for channel, query in zip(channels, queries):
+                channel.send(query.to_wire())
+            answers = [dns.message.from_wire(channel.recv(65535)) for channel in channels]
+        assert all(map(dns.message.Message.is_response, queries, answers))
+        return answers
+
     def ask(self, name, kind="AAAA", tcp=False, timeout=7, **keys):
         """The reply to a query; see make_query for the keys."""
         query = make_query(name, kind, **keys)
@@ -117,9 +128,13 @@ def records(section, signatures=False):
             if signatures or rrset.rdtype not in (dns.rdatatype.RRSIG, dns.rdatatype.NSEC)]
 
 
+def addresses_of(section):
+    """The AAAA records of a section."""
+    return [data for _, kind, data in records(section) if kind == "AAAA"]
+
+
 def addresses(message):
-    """The AAAA records of an answer."""
-    return [data for _, kind, data in records(message.answer) if kind == "AAAA"]
+    return addresses_of(message.answer)
 
 
 def ttl_of(message, kind="AAAA"):
@@ -144,7 +159,8 @@ def needs_nsd():
 
 def serving(names, upstream=(), **keys):
     """The example's network with the name service; keys as in the configuration, with _ for -."""
-    service = {"listen": ["[::]:53"], "upstream": list(upstream) or [f"{names.address}:{names.port}"],
+    service = {"listen": ["[::]:53", "0.0.0.0:53"],
+               "upstream": list(upstream) or [f"{names.address}:{names.port}"],
                "trust-anchors": names.anchors}
     service.update({key.replace("_", "-"): value for key, value in keys.items()})
     return {**settings(), "dns64": service}

@@ -5,9 +5,11 @@
 
 What to do wrong, the first label of the name says, and a second word for which type only: drop-aaaa, drop,
 servfail-aaaa, refused-aaaa, formerr-aaaa, notimp-aaaa, nxdomain-aaaa, garbage (a response that ends early),
-slow (half a second). All other queries go on as they are, and so do all by TCP.
+forged (before the answer come others, with other ids or from another port), slow (half a second). All other queries
+go on as they are, and so do all by TCP.
 """
 import asyncio
+import socket
 import struct
 import sys
 
@@ -28,6 +30,17 @@ def fault_of(query):
 def failure(query, rcode):
     end = query.index(0, 12) + 5
     return query[:2] + struct.pack("!HHHHH", 0x8400 | rcode, 1, 0, 0, 0) + query[12:end]
+
+
+def forgeries(query):
+    """Answers of 6.6.6.6, or 606:606::, to queries with an id not far from this one's."""
+    end = query.index(0, 12) + 5
+    size = 4 if query[end - 3] == TYPES["a"] else 16
+    record = b"\xc0\x0c" + query[end - 4:end] + struct.pack("!IH", 3600, size) + b"\6\6\6\6" + bytes(size - 4)
+    head = struct.pack("!HHHHH", 0x8400, 1, 1, 0, 0)
+    right, = struct.unpack("!H", query[:2])
+    for number in range(1, 40):
+        yield struct.pack("!H", right ^ number) + head + query[12:end] + record
 
 
 class Upstream(asyncio.DatagramProtocol):
@@ -70,10 +83,20 @@ class Faults(asyncio.DatagramProtocol):
         else:
             if fault == "slow":
                 await asyncio.sleep(0.5)
+            if fault == "forged":
+                self.forge(query, peer)
             loop = asyncio.get_running_loop()
             upstream, _ = await loop.create_datagram_endpoint(lambda: Upstream(self.transport, peer),
                                                               remote_addr=self.upstream)
             upstream.sendto(query)
+
+
+    def forge(self, query, peer):
+        for forgery in forgeries(query):
+            self.transport.sendto(forgery, peer)
+        right = next(forgeries(query))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+            other.sendto(query[:2] + right[2:], peer)
 
 
 async def pump(reader, writer):
