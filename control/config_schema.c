@@ -460,7 +460,7 @@ const struct config_key config_keys[] = {
      .count_offset = offsetof(struct rules_prefix, ipv4_count),
      .fallback = "[0.0.0.0/0]",
      .help = "IPv4 addresses that are reached under it"},
-    {.path = "dns64.exclude-aaaa",
+    {.path = "dns64.exclude-aaaa", /* rfc: 6147-5.1.4-b */
      SCALARS(network6, struct rules_network, 0, RULES_NETWORKS),
      IN_DNS64(excluded),
      DNS64_COUNT(excluded_count),

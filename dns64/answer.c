@@ -36,6 +36,7 @@ struct error_text {
         literal, sizeof(literal) - 1                                                                         \
     }
 
+/* rfc: 8914-3-c */
 static struct error_text text_of(enum answer_error error)
 {
     static const struct error_text texts[] = {
@@ -69,6 +70,7 @@ struct ending {
     bool dnssec_ok;
 };
 
+/* rfc: 6891-6.1.1-a, 6891-7-b */
 static struct ending ending_of(const struct dns_query *query, enum answer_error error, uint16_t udp_size)
 {
     struct ending ending = {.udp_size = udp_size, .dnssec_ok = query->edns.dnssec_ok};
@@ -83,7 +85,7 @@ static struct ending ending_of(const struct dns_query *query, enum answer_error 
     return ending;
 }
 
-/* Gives up the text, then the error, if it takes that for `size` bytes to fit before it. */
+/* Gives up the text, then the error, if it takes that for `size` bytes to fit before it. rfc: 8914-3-a */
 static void shed(struct ending *ending, size_t size, size_t limit)
 {
     if (ending->error == ANSWER_ERROR_NONE || size + ending->size <= limit)
@@ -101,7 +103,7 @@ static void put16(uint8_t *at, uint32_t number)
     store_be16(at, to_be16((uint16_t)number));
 }
 
-/* RFC 6891 section 6.1.2; the version is 0. */
+/* RFC 6891 section 6.1.2; the version is 0. rfc: 6891-6.1.3-c */
 static void put_ending(uint8_t *at, const struct ending *ending)
 {
     uint32_t ttl = (uint32_t)(ending->rcode >> 4) << 24;
@@ -134,6 +136,7 @@ static uint32_t repeated_flags(const struct dns_header *header)
     return flags;
 }
 
+/* rfc: 6147-5.5-b */
 static bool authentic(const struct answer *answer, const struct dns_query *query,
                       const struct answer_wish *wish)
 {
@@ -190,6 +193,7 @@ static void set_ttls(uint8_t *message, size_t size, size_t at, uint32_t records,
 
 /*** Replies ***/
 
+/* rfc: 8914-4.4-a, 8914-4.20-a */
 static enum answer_error error_of(const struct answer *answer, const struct answer_wish *wish)
 {
     if (!wish->stale)
@@ -197,6 +201,7 @@ static enum answer_error error_of(const struct answer *answer, const struct answ
     return answer->rcode == DNS_RCODE_NXDOMAIN ? ANSWER_ERROR_STALE_NXDOMAIN : ANSWER_ERROR_STALE;
 }
 
+/* rfc: 6891-7-h */
 size_t answer_reply(const struct answer *answer, const struct dns_query *query,
                     const struct answer_wish *wish, uint8_t *reply)
 {
@@ -229,6 +234,7 @@ size_t answer_reply(const struct answer *answer, const struct dns_query *query,
     return size + ending.size;
 }
 
+/* rfc: 6891-7-c */
 size_t answer_refusal(const struct dns_query *query, uint16_t rcode, enum answer_error error,
                       uint16_t udp_size, uint8_t *reply, size_t room)
 {

@@ -31,6 +31,7 @@ enum stage {
     STAGES
 };
 
+/* rfc: 6147-5.5-a */
 static enum inquiry_step ask(struct inquiry *inquiry, enum stage stage, const struct dns_name *name,
                              uint16_t type)
 {
@@ -42,6 +43,7 @@ static enum inquiry_step ask(struct inquiry *inquiry, enum stage stage, const st
     return INQUIRY_ASK;
 }
 
+/* rfc: 8914-4.7-a, 8914-4.15-a, 8914-4.23-a, 8914-4.24-a */
 static enum inquiry_step fail(const struct inquiry *inquiry, enum lookup_state state, struct answer *answer)
 {
     /* A message that could not be used counts as none. */
@@ -54,12 +56,13 @@ static enum inquiry_step fail(const struct inquiry *inquiry, enum lookup_state s
     return INQUIRY_DONE;
 }
 
-/* Whether a question for AAAA is one for us. */
+/* Whether a question for AAAA is one for us. rfc: 6147-5.1-a, 6147-5.5-h */
 static bool concerns_us(const struct inquiry_question *question)
 {
     return question->class == DNS_CLASS_IN && !question->checking_disabled && question->view != 0;
 }
 
+/* rfc: 6147-5.3.1-e */
 enum inquiry_step inquiry_begin(struct inquiry *inquiry, const struct inquiry_question *question,
                                 const struct rules *rules, struct answer *answer)
 {
@@ -95,6 +98,7 @@ static enum inquiry_step pass(struct inquiry *inquiry, const struct response *re
     return INQUIRY_DONE;
 }
 
+/* rfc: 6147-5.3.3-a, 6147-5.5-i */
 static enum inquiry_step take_pass(struct inquiry *inquiry, const struct looked_up *result,
                                    struct answer *answer)
 {
@@ -112,7 +116,10 @@ enum verdict_of_aaaa {
     AAAA_LOST,  /* no answer, which counts as an error (section 5.1.3) */
 };
 
-/* Judges it and notes how long "there is none" holds. */
+/*
+ * Judges it and notes how long "there is none" holds.
+ * rfc: 6147-5.1.1-a, 6147-5.1.2-a, 6147-5.1.2-b, 6147-5.1.3-a, 6147-5.1.4-c
+ */
 static enum verdict_of_aaaa judge(struct inquiry *inquiry, struct response *response,
                                   const struct looked_up *result)
 {
@@ -130,6 +137,7 @@ static enum verdict_of_aaaa judge(struct inquiry *inquiry, struct response *resp
     return AAAA_EMPTY;
 }
 
+/* rfc: 6147-5.1.1-c, 6147-5.1.6-a, 6147-5.5-d */
 static enum inquiry_step take_aaaa(struct inquiry *inquiry, const struct looked_up *result,
                                    struct answer *answer)
 {
@@ -145,6 +153,7 @@ static enum inquiry_step take_aaaa(struct inquiry *inquiry, const struct looked_
     return ask(inquiry, STAGE_A, &inquiry->question.name, DNS_TYPE_A);
 }
 
+/* rfc: 6147-5.4-b, 6147-5.5-f */
 static enum inquiry_step take_a(struct inquiry *inquiry, const struct looked_up *result,
                                 struct answer *answer)
 {
@@ -228,6 +237,7 @@ static const struct {
 };
 _Static_assert(sizeof(stages) / sizeof(stages[0]) == STAGES, "what to do in each stage");
 
+/* rfc: 6147-5.5-g */
 enum inquiry_step inquiry_continue(struct inquiry *inquiry, const struct looked_up *result,
                                    struct answer *answer)
 {

@@ -251,7 +251,7 @@ static bool stands_for(const struct rules *rules, const struct ipv6_address *add
     return true;
 }
 
-/* rfc: 8880-7.2.1-a, 8880-7.2.1-b */
+/* rfc: 8880-7.2.1-a, 8880-7.2.1-b, 6147-5.3.1-a */
 static enum local_kind answer_reverse(struct making *making, const struct rules *rules,
                                       struct dns_name *target)
 {

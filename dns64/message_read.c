@@ -193,7 +193,7 @@ bool dns_record_soa_minimum(const struct dns_reader *reader, const struct dns_re
     return true;
 }
 
-/* Whether options fill the data exactly (RFC 6891 section 6.1.2). */
+/* Whether options fill the data exactly (RFC 6891 section 6.1.2). rfc: 6891-6.1.2-d, 8914-3-f */
 static bool options_sound(const uint8_t *options, size_t length)
 {
     while (length >= 4) {
@@ -206,6 +206,7 @@ static bool options_sound(const uint8_t *options, size_t length)
     return length == 0;
 }
 
+/* rfc: 6891-6.1.2-a */
 bool dns_record_edns(const struct dns_reader *reader, const struct dns_record *record, struct dns_edns *edns)
 {
     uint8_t version = (uint8_t)(record->ttl >> 16);
@@ -255,7 +256,10 @@ long dns_record_flatten(const struct dns_reader *reader, const struct dns_record
     return dns_rdata_walk(&rdata, &sink) == DNS_WRITTEN ? (long)into.used : -1;
 }
 
-/* Walks the records of a query, of which only OPT says anything here. */
+/*
+ * Walks the records of a query, of which only OPT says anything here.
+ * rfc: 6891-6.1.1-c, 6891-6.1.1-d, 6891-6.1.3-a, 6891-7-f
+ */
 static enum dns_verdict read_query_records(struct dns_query *query, struct dns_reader *reader)
 {
     struct dns_record record;
@@ -301,6 +305,7 @@ uint16_t dns_verdict_rcode(enum dns_verdict verdict)
     return rcodes[verdict];
 }
 
+/* rfc: 6891-6.2.3-a, 6891-6.2.3-f */
 size_t dns_query_udp_limit(const struct dns_query *query, uint16_t ours)
 {
     size_t theirs = query->edns.present ? query->edns.udp_size : DNS_UDP_SIZE_PLAIN;

@@ -348,6 +348,7 @@ enum dns_written dns_writer_record(struct dns_writer *writer, const struct dns_d
     return write_source(writer, &source);
 }
 
+/* rfc: 6891-6.1.1-b */
 enum dns_written dns_writer_copy(struct dns_writer *writer, const struct dns_reader *reader,
                                  const struct dns_record *record, uint32_t ttl)
 {
@@ -380,7 +381,7 @@ static bool put_error(struct dns_writer *writer)
            put16(writer, opt->error_code) && (text == 0 || put(writer, opt->error_text, text));
 }
 
-/* RFC 6891 section 6.1.2, the version being 0. */
+/* RFC 6891 section 6.1.2, the version being 0. rfc: 8914-2-a */
 static bool put_opt(struct dns_writer *writer, uint32_t rcode)
 {
     static const uint8_t root[1] = {0};

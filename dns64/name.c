@@ -18,6 +18,7 @@ struct dns_name dns_name_root(void)
     return (struct dns_name){.length = 1};
 }
 
+/* rfc: 6891-5-b */
 size_t dns_name_read(struct dns_name *name, const uint8_t *bytes, size_t size)
 {
     size_t at = 0;

@@ -55,6 +55,7 @@ void passing_end(struct draft *draft, const struct inquiry *inquiry, const struc
     draft_finish(draft, response->rcode, inquiry->secure, synthesized);
 }
 
+/* rfc: 6147-5.1.4-d, 6147-5.1.4-e */
 void passing_write(const struct inquiry *inquiry, const struct response *response, struct answer *answer)
 {
     struct draft draft;
@@ -73,6 +74,7 @@ static uint32_t least_ttl(struct dns_reader reader)
     return ttl;
 }
 
+/* rfc: 6147-5.3.1-b, 6147-5.3.1-d */
 void passing_write_reverse(const struct inquiry *inquiry, const struct response *response,
                            struct answer *answer)
 {

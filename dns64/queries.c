@@ -115,7 +115,10 @@ static void limit_rate(struct dns_worker *worker, const struct arrival *arrival,
         reply_truncated(worker, client);
 }
 
-/* Turns away what is not to be answered as it asks; true if it is. */
+/*
+ * Turns away what is not to be answered as it asks; true if it is.
+ * rfc: 8914-4.19-a, 8914-4.21-b, 8914-4.22-a
+ */
 static bool admit(struct dns_worker *worker, const struct arrival *arrival, const struct client_query *client)
 {
     const struct clients *clients = &worker->version->rules->clients;

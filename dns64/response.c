@@ -16,6 +16,7 @@ uint16_t response_covered(const struct dns_reader *reader, const struct dns_reco
     return from_be16(load_be16(reader->bytes + record->rdata));
 }
 
+/* rfc: 6147-5.1.5-a */
 bool response_follow(const struct dns_reader *reader, const struct dns_record *record, struct dns_name *end)
 {
     struct dns_name target;

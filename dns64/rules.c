@@ -72,6 +72,7 @@ static bool reaches(const struct rules_prefix *prefix, be32 ipv4)
     return any_contains(prefix->ipv4, prefix->ipv4_count, address);
 }
 
+/* rfc: 6147-5-a, 6147-5.1.7-d, 6147-5.2-d, 6147-5.2-f */
 unsigned rules_embed(const struct rules *rules, rules_view view, be32 ipv4,
                      struct ipv6_address addresses[RULES_PREFIXES])
 {
@@ -90,6 +91,7 @@ unsigned rules_embed(const struct rules *rules, rules_view view, be32 ipv4,
 /*
  * Of prefixes one within the other the longer one counts, as it does for routes. The suffix behind the IPv4
  * address does not count: translators ignore it, so such an address leads to the same host.
+ * rfc: 6147-5.2-c
  */
 bool rules_extract(const struct rules *rules, const struct ipv6_address *address, be32 *ipv4)
 {
@@ -104,6 +106,7 @@ bool rules_extract(const struct rules *rules, const struct ipv6_address *address
     return length > 0;
 }
 
+/* rfc: 6147-5.1.4-a */
 bool rules_excludes_address(const struct rules *rules, const struct ipv6_address *address)
 {
     return any_contains(rules->excluded, rules->excluded_count, words_of(address));

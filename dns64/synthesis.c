@@ -58,6 +58,7 @@ bool synthesis_possible(const struct inquiry *inquiry, const struct response *re
     return false;
 }
 
+/* rfc: 6147-5.1.7-b, 6147-5.1.7-c */
 uint32_t synthesis_ttl(const struct inquiry *inquiry, uint32_t ttl)
 {
     uint32_t limit = inquiry->negative_ttl_known ? inquiry->negative_ttl : INQUIRY_TTL_WITHOUT_SOA;
@@ -69,7 +70,7 @@ struct chain {
     struct dns_name last, end;
 };
 
-/* Whether the record belongs to the chain: a link of it, or the signature of one. */
+/* Whether the record belongs to the chain: a link of it, or the signature of one. rfc: 6147-5.1.5-b */
 static bool is_link(struct chain *chain, const struct dns_reader *reader, const struct dns_record *record)
 {
     uint16_t type = record->type == DNS_TYPE_RRSIG ? response_covered(reader, record) : record->type;
@@ -85,7 +86,7 @@ static bool is_link(struct chain *chain, const struct dns_reader *reader, const 
     return true;
 }
 
-/* Adds what is made of the record at hand; false if no more fit. */
+/* Adds what is made of the record at hand; false if no more fit. rfc: 6147-5.1.7-a */
 static bool add(struct draft *draft, const struct synthesis *synthesis)
 {
     struct ipv6_address addresses[RULES_PREFIXES];
@@ -105,6 +106,7 @@ static bool add(struct draft *draft, const struct synthesis *synthesis)
     return true;
 }
 
+/* rfc: 6147-5.1.6-b, 6147-5.3.2-a, 6147-5.3.2-b, 6147-5.4-a */
 void synthesis_write(const struct inquiry *inquiry, const struct response *response, struct answer *answer)
 {
     struct synthesis synthesis = synthesis_begin(inquiry, response);

@@ -22,7 +22,7 @@ struct rfc6052_prefix {
     uint8_t length;              /* 32, 40, 48, 56, 64 or 96 */
 };
 
-/* rfc: 6052-2.2-a, 6146-3.5.4-d */
+/* rfc: 6052-2.2-a, 6146-3.5.4-d, 6147-5.2-h */
 WIRE_INLINE bool rfc6052_length_valid(unsigned length)
 {
     return length == 96 || (length >= 32 && length <= 64 && length % 8 == 0);
@@ -30,7 +30,7 @@ WIRE_INLINE bool rfc6052_length_valid(unsigned length)
 
 /*
  * The prefix with `ipv4` embedded and a suffix of zeroes (section 2.3, first algorithm).
- * rfc: 7915-6-a, 6052-2.2-d, 6052-2.2-e, 6052-2.2-f, 6146-3.5.4-c, 6146-3.5.4-g
+ * rfc: 7915-6-a, 6052-2.2-d, 6052-2.2-e, 6052-2.2-f, 6146-3.5.4-c, 6146-3.5.4-g, 6147-5.2-a
  */
 WIRE_INLINE struct ipv6_address rfc6052_embed(const struct rfc6052_prefix *prefix, be32 ipv4)
 {

@@ -312,7 +312,7 @@ static void test_name_service(void **state)
     assert_true(dns64->validate);
     assert_string_equal(dns64->trust_anchors, "");
     assert_int_equal(dns64->prefix_count, 0);
-    assert_int_equal(dns64->excluded_count, 1); /* RFC 6147 section 5.1.4 */
+    assert_int_equal(dns64->excluded_count, 1); /* rfc: 6147-5.1.4-b */
     assert_memory_equal(dns64->excluded[0].address.bytes, mapped, 16);
     assert_int_equal(dns64->excluded[0].length, 96);
     assert_int_equal(dns64->name_count, 0);

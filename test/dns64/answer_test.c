@@ -253,7 +253,10 @@ static void ttls_are_less_the_age(void **state)
     }
 }
 
-/* RFC 8767 section 4: TTLs above 0, 30 s recommended; RFC 8914 sections 4.4 and 4.20. */
+/*
+ * RFC 8767 section 4: TTLs above 0, 30 s recommended; RFC 8914 sections 4.4 and 4.20.
+ * rfc: 8914-4.4-a, 8914-4.20-a
+ */
 static void stale_replies_say_so(void **state)
 {
     struct dns_name name = name_of("www.example");
@@ -274,7 +277,10 @@ static void stale_replies_say_so(void **state)
     assert_int_equal(reply_after(3600, true).error, 19);
 }
 
-/* RFC 6891 section 7: one to who sent one; DO as asked, RFC 3225 section 3. */
+/*
+ * RFC 6891 section 7: one to who sent one; DO as asked, RFC 3225 section 3.
+ * rfc: 6891-6.1.1-a, 6891-6.1.3-c, 6891-7-b
+ */
 static void opt_only_to_who_sent_one(void **state)
 {
     struct read read;
@@ -300,7 +306,7 @@ static void opt_only_to_who_sent_one(void **state)
     assert_int_equal(read.error, 0);
 }
 
-/* RFC 6840 section 5.8, RFC 6147 section 5.5. */
+/* RFC 6840 section 5.8, RFC 6147 section 5.5. rfc: 6147-5.5-b */
 static void authentic_to_who_can_tell(void **state)
 {
     (void)state;
@@ -317,7 +323,10 @@ static void authentic_to_who_can_tell(void **state)
     }
 }
 
-/* In order: the error's text, the error, the additional section, everything with TC. */
+/*
+ * In order: the error's text, the error, the additional section, everything with TC.
+ * rfc: 6891-6.2.3-f, 6891-7-h, 8914-3-a
+ */
 static void what_goes_when_room_is_short(void **state)
 {
     size_t text = strlen(answer_error_text(ANSWER_ERROR_SYNTHESIZED));
@@ -492,7 +501,7 @@ static void refusals_without_a_question(void **state)
     assert_memory_equal(reply, "\xab\xcd\xa0\x94\0\0\0\0\0\0\0\0", 12);
 }
 
-/* Both ways to write a refusal agree. */
+/* Both ways to write a refusal agree. rfc: 6891-7-c */
 static void refusals_are_as_the_writer_has_them(void **state)
 {
     (void)state;
@@ -517,6 +526,7 @@ static void refusals_are_as_the_writer_has_them(void **state)
     }
 }
 
+/* rfc: 8914-3-c */
 static void errors_have_short_texts(void **state)
 {
     (void)state;

@@ -471,7 +471,10 @@ static void pointers_do_not_depend_on_the_view(void **state)
     assert_string_equal(ask_question(&question), "reverse 33.2.0.192.in-addr.arpa.");
 }
 
-/* "... or the default Well-Known Prefix": also where it is not configured, and for what is not global. */
+/*
+ * "... or the default Well-Known Prefix": also where it is not configured, and for what is not global.
+ * rfc: 6147-5.3.1-a
+ */
 static void the_well_known_prefix_always_counts(void **state)
 {
     (void)state;

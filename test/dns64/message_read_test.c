@@ -240,6 +240,7 @@ static void wrong_names_of_questions_are_refused(void **state)
 
 /*** EDNS ***/
 
+/* rfc: 6891-6.1.2-a, 6891-6.1.2-d, 6891-6.2.3-a, 8914-3-f */
 static void edns_is_read(void **state)
 {
     struct dns_query query;
@@ -260,6 +261,7 @@ static void edns_is_read(void **state)
     assert_int_equal(dns_query_udp_limit(&query, 1232), 512);
 }
 
+/* rfc: 6891-6.1.3-a */
 static void edns_of_another_version_is_badvers(void **state)
 {
     struct dns_query query;
@@ -283,7 +285,10 @@ static void edns_of_another_version_is_badvers(void **state)
     assert_int_equal(edns.version, 0);
 }
 
-/* With FORMERR, and an OPT record to tell it from ignorance of EDNS (RFC 6891 section 7). */
+/*
+ * With FORMERR, and an OPT record to tell it from ignorance of EDNS (RFC 6891 section 7).
+ * rfc: 6891-6.1.1-c, 6891-6.1.1-d, 6891-6.1.2-a, 6891-7-f
+ */
 static void wrong_edns_is_refused(void **state)
 {
     static const struct {

@@ -144,6 +144,7 @@ static void names_of_later_types_are_not_compressed(void **state)
                     "\3new\300\20\0\20\0\1\0\0\1\54\0\2\300\14");
 }
 
+/* rfc: 6891-6.1.1-b */
 static void unsound_data_are_not_written(void **state)
 {
     (void)state;
@@ -259,6 +260,7 @@ static void rewinding_does_not_forget_an_earlier_truncation(void **state)
     assert_true(finish().header.truncated);
 }
 
+/* rfc: 6891-7-c, 8914-2-a */
 static void extended_error_is_written(void **state)
 {
     static const struct dns_header header = {.id = 1, .response = true, .rcode = DNS_RCODE_BADVERS};

@@ -35,6 +35,7 @@ static void flat_names_are_read(void **state)
     assert_int_equal(name.length, 1);
 }
 
+/* rfc: 6891-5-b */
 static void pointers_and_long_labels_are_no_flat_names(void **state)
 {
     static const uint8_t pointer[] = {1, 'a', 0xc0, 0};

@@ -193,6 +193,7 @@ def ttl_bounds(aaaa, name, ttl):
     return min(ttl, soa[0].ttl, soa[0][0].minimum), min(ttl, soa[0].ttl)
 
 
+# rfc: 6147-5.1.5-b, 6147-5.1.7-b, 6147-5.1.7-c, 6147-5.2-c, 6147-5.3.2-a
 def check_synthesised(case, reply, size, looked):
     name = case.query.question[0].name
     aaaa, a = looked
@@ -222,6 +223,7 @@ def check_synthesised(case, reply, size, looked):
         demand(has == had or not case.tcp, f"{section} is not that of the A response")
 
 
+# rfc: 6147-5.1.2-a, 6147-5.1.2-b, 6147-5.1.4-e, 6147-5.5-d
 def check_aaaa(case, reply, size, looked):
     """The table of RFC 6147 section 5.1, from the top."""
     name = case.query.question[0].name
@@ -260,6 +262,7 @@ def check_aaaa(case, reply, size, looked):
 
 # The others.
 
+# rfc: 6147-5.3.1-b, 6147-5.3.1-d, 8880-7.2.1-b
 def check_pointer(case, reply):
     """RFC 6147 section 5.3.1, RFC 8880 section 7.2.1."""
     name = case.query.question[0].name

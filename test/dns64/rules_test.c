@@ -150,7 +150,7 @@ static void expect_embedded(rules_view view, const char *from, const char *expec
     assert_int_equal(i, count);
 }
 
-/* The examples of RFC 6052 section 2.4. */
+/* The examples of RFC 6052 section 2.4. rfc: 6147-5.2-a, 6147-5.2-d, 6147-5.2-f, 6147-5.2-h */
 static void addresses_of_all_six_lengths(void **state)
 {
     (void)state;
@@ -167,6 +167,7 @@ static void addresses_of_all_six_lengths(void **state)
     expect_embedded(0, "192.0.2.33", "");
 }
 
+/* rfc: 6147-5-a, 6147-5.1.7-d */
 static void ranges_of_ipv4_have_their_prefixes(void **state)
 {
     (void)state;
@@ -206,6 +207,7 @@ static const char *extracted(const char *text)
     return inet_ntop(AF_INET, &found, shown, sizeof(shown));
 }
 
+/* rfc: 6147-5.2-c */
 static void ipv4_addresses_are_found_under_all_six_lengths(void **state)
 {
     static const char *const prefixes[] = {"2001:db8::/32",         "2001:db8:100::/40",
@@ -253,6 +255,7 @@ static bool excludes(const char *address)
     return rules_excludes_address(&rules, &at);
 }
 
+/* rfc: 6147-5.1.4-a */
 static void addresses_are_excluded_by_network(void **state)
 {
     (void)state;

@@ -287,6 +287,7 @@ static void see(void *context, const struct server_seen *seen)
     assert_non_null(seen->bytes);
 }
 
+/* rfc: 8914-4.19-a */
 static void refuses_strangers(void **state)
 {
     struct serving *serving = serving_prepare();
@@ -350,7 +351,7 @@ static void limits_the_rate(void **state)
     serving_stop(serving);
 }
 
-/* What is no question for data of class IN. */
+/* What is no question for data of class IN. rfc: 8914-4.21-b, 8914-4.22-a */
 static void refuses_other_kinds(void **state)
 {
     static const struct {
