@@ -517,7 +517,7 @@ static void refusals_are_as_the_writer_has_them(void **state)
             with_edns(i & 16);
         dns_writer_reply(&writer, other_reply, 512, &query, rcode, UDP_SIZE);
         if (error != ANSWER_ERROR_NONE)
-            dns_writer_error(&writer, error, answer_error_text(error));
+            dns_writer_error(&writer, (uint16_t)error, answer_error_text(error));
         if (!query.edns.present)
             dns_writer_opt(&writer, &(struct dns_opt){.present = false});
         size = dns_writer_finish(&writer);
