@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The name service over UDP, and as a whole; what concerns TCP is in tcp_test.c. */
+/*
+ * The name service over UDP, and as a whole; what concerns TCP is in tcp_test.c.
+ *
+ *     dns64_server_test [PATTERN]    only the tests whose name matches
+ */
 #include "test/dns64/serving.h"
 
 static struct message reply;
@@ -642,7 +646,7 @@ static void changes_rules_under_load(void **state)
     assert_int_equal(rules_freed, 30);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_and_keeps),
@@ -668,5 +672,7 @@ int main(void)
         cmocka_unit_test(changes_rules),
         cmocka_unit_test(changes_rules_under_load),
     };
+    if (argc == 2)
+        cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
