@@ -52,7 +52,7 @@ struct netlink *netlink_watch_routes(void)
 
 struct netlink *netlink_watch_addresses(void)
 {
-    return open_groups(RTMGRP_LINK | RTMGRP_IPV6_IFADDR);
+    return open_groups(RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR);
 }
 
 /* A message is gone whole, however little of it is read; that some were lost (ENOBUFS) is one more. */

@@ -95,8 +95,8 @@ int netlink_fd(const struct netlink *netlink);
 bool netlink_events(struct netlink *netlink, netlink_visit_link *visit, void *context);
 
 /*
- * One that hears of changes of links and routes, and one of links and IPv6 addresses, for who then looks at
- * all of them anew. netlink_drain throws away what has come, up to some hundreds of messages.
+ * One that hears of changes of links and routes, and one of links and addresses, for who then looks at all
+ * of them anew. netlink_drain throws away what has come, up to some hundreds of messages.
  */
 struct netlink *netlink_watch_routes(void);
 struct netlink *netlink_watch_addresses(void);

@@ -13,16 +13,31 @@
 #include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
 #include "control/log.h"
+#include "control/sysctl.h"
 
 bool privilege_sufficient(void)
 {
     capng_clear(CAPNG_SELECT_ALL);
     return capng_get_caps_process() == 0 && capng_have_capability(CAPNG_EFFECTIVE, CAP_NET_ADMIN) != 0;
+}
+
+/* Which ports are free for all is a setting of the network namespace; one that cannot be read is the usual.
+ */
+bool privilege_may_listen(uint16_t port)
+{
+    char value[SYSCTL_VALUE];
+    unsigned long first = 1024;
+    if (sysctl_read("net/ipv4/ip_unprivileged_port_start", value) == 0)
+        first = strtoul(value, NULL, 10);
+    capng_clear(CAPNG_SELECT_ALL);
+    return port >= first || (capng_get_caps_process() == 0 &&
+                             capng_have_capability(CAPNG_EFFECTIVE, CAP_NET_BIND_SERVICE) != 0);
 }
 
 /* The user to become, who may be missing on this machine. */

@@ -18,9 +18,13 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* True if this process may set up devices and routes: CAP_NET_ADMIN. */
 bool privilege_sufficient(void);
+
+/* True if it may listen on the port: one that all may, or with CAP_NET_BIND_SERVICE. */
+bool privilege_may_listen(uint16_t port);
 
 /*
  * Becomes `user` with that user's own group and no other, and drops every capability; to be called while

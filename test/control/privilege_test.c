@@ -130,6 +130,38 @@ static void test_no_other_user_to_become(void **state)
     assert_int_equal(status, 0);
 }
 
+/* The number of the first port that all may listen on, as the namespace has it from the start. */
+static int listen_without_rights(void)
+{
+    if (!privilege_may_listen(53) || !privilege_may_listen(1024))
+        return 10;
+    if (drop_to("nobody") != 0)
+        return 11;
+    return !privilege_may_listen(1023) && privilege_may_listen(1024) && privilege_may_listen(65535) ? 0 : 12;
+}
+
+/* A container may leave more ports to all. */
+static int listen_where_all_may(void)
+{
+    if (unshare(CLONE_NEWNET) != 0)
+        return 9;
+    FILE *first = fopen("/proc/sys/net/ipv4/ip_unprivileged_port_start", "we");
+    if (first == NULL || fputs("53", first) < 0 || fclose(first) != 0)
+        return 10;
+    if (drop_to("nobody") != 0)
+        return 11;
+    return !privilege_may_listen(52) && privilege_may_listen(53) ? 0 : 12;
+}
+
+static void test_ports(void **state)
+{
+    (void)state;
+    need_root();
+    machine_need();
+    assert_int_equal(in_child(listen_without_rights), 0);
+    assert_int_equal(in_child(listen_where_all_may), 0);
+}
+
 static void test_drop(void **state)
 {
     (void)state;
@@ -154,10 +186,11 @@ static void test_keeper_keeps_little(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_ports),
         cmocka_unit_test(test_drop),
         cmocka_unit_test(test_unknown_user_is_nobody),
         cmocka_unit_test(test_keeper_keeps_little),
         cmocka_unit_test(test_no_other_user_to_become),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, machine_enter, NULL);
 }
