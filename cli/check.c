@@ -6,6 +6,7 @@
 #include "cli/options.h"
 #include "control/config.h"
 #include "control/config_warn.h"
+#include "control/dns.h"
 #include "control/state.h"
 #include "engine/fragments.h"
 #include "engine/limits.h"
@@ -40,6 +41,14 @@ static void print_memory(const struct config *config)
     printf("# Memory for path MTUs: up to %.1f MiB, by this machine's routes, and as much again for a moment "
            "when they change\n",
            2.0 * PATH_RANGES_MAXIMUM * sizeof(struct path_range) / mebibyte);
+    if (config->dns64 != NULL) {
+        struct dns_memory memory = dns_memory(config);
+        printf("# Memory for the name service: %.1f MiB, of which %u cached answers take most, and about "
+               "%.0f MiB "
+               "for what it learns of the DNS\n",
+               (double)memory.server / mebibyte, config->dns64->cache_entries,
+               (double)memory.resolvers / mebibyte);
+    }
     printf("# Memory for captures: about %.0f MiB for each that runs, up to %d\n", CAPTURE_MEMORY / mebibyte,
            CAPTURES_MAXIMUM);
 }
@@ -49,6 +58,7 @@ int command_check(const struct command *command, int argc, char **argv)
     struct options_reader reader = {.command = command, .takes = OPTION_CONFIG};
     struct options options;
     struct config_error error;
+    char lacking[512];
     int status;
     if (!options_read(&reader, argc, argv, &options, &status))
         return status;
@@ -57,9 +67,14 @@ int command_check(const struct command *command, int argc, char **argv)
         fprintf(stderr, "isthmus: error: %s\n", error.text);
         return EXIT_FAILURE;
     }
-    config_warn(config);
-    print_memory(config);
-    config_print(config, stdout);
+    bool complete = dns_check(config, lacking, sizeof(lacking));
+    if (complete) {
+        config_warn(config);
+        print_memory(config);
+        config_print(config, stdout);
+    } else {
+        fprintf(stderr, "isthmus: error: %s\n", lacking);
+    }
     config_free(config);
-    return command_written();
+    return complete ? command_written() : EXIT_FAILURE;
 }

@@ -23,6 +23,7 @@
 #include "plane/tun/tun.h"
 
 struct daemon;
+struct dns;    /* control/dns.h */
 struct server; /* dns64/server.h */
 
 /* What answers on the control socket; the rooms above the daemon provide it. */
@@ -55,6 +56,7 @@ struct daemon {
     struct netlink *netlink, *link_watch;
     struct egress egress;
     struct paths_watch paths;
+    struct dns *dns;             /* NULL: no dns64 */
     struct advertise *advertise; /* NULL: nothing in ra */
     struct tun *tun;
     struct table_file *table;

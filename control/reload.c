@@ -19,6 +19,7 @@
 
 #include "control/config_warn.h"
 #include "control/daemon.h"
+#include "control/dns.h"
 #include "control/log.h"
 #include "control/notify.h"
 #include "control/setup_change.h"
@@ -156,9 +157,31 @@ static bool put_in_force(struct daemon *daemon, struct config *config, struct da
     daemon->retired = done ? daemon->config : config;
     if (done)
         daemon->config = config;
-    if (done && daemon->advertise != NULL)
-        advertise_change(daemon->advertise, config, NULL);
     return done;
+}
+
+/*
+ * Names follow packets: only when a prefix is translated do answers lead there, and only then are hosts told
+ * of it. The name service is prepared first, so that next to nothing can fail after the engine.
+ */
+static bool put_all_in_force(struct daemon *daemon, struct config *config, struct daemon_reloaded *reloaded,
+                             struct config_error *error)
+{
+    struct server_rules *rules = daemon->dns == NULL ? NULL : dns_prepare(config);
+    if (daemon->dns != NULL && rules == NULL) {
+        snprintf(error->text, sizeof(error->text), "out of memory; free some and try again");
+        return false;
+    }
+    if (!put_in_force(daemon, config, reloaded, error)) {
+        dns_discard(rules);
+        return false;
+    }
+    if (daemon->dns != NULL)
+        dns_change(daemon->dns, config, rules);
+    const struct advertise_servers servers = dns_advertised(config);
+    if (daemon->advertise != NULL)
+        advertise_change(daemon->advertise, config, &servers);
+    return true;
 }
 
 /* "3 sessions ended: their pool addresses are gone". */
@@ -185,8 +208,8 @@ bool daemon_reload(struct daemon *daemon, struct daemon_reloaded *reloaded, stru
     if (config != NULL) {
         egress_apply(&daemon->egress, config);
         config_compare(daemon->config, config, &reloaded->changed);
-        done =
-            config_reloadable(daemon->config, config, error) && put_in_force(daemon, config, reloaded, error);
+        done = config_reloadable(daemon->config, config, error) &&
+               put_all_in_force(daemon, config, reloaded, error);
         if (!done && daemon->retired != config)
             config_free(config);
     }

@@ -14,6 +14,8 @@
 
 #include "control/config_warn.h"
 #include "control/daemon.h"
+#include "control/dns.h"
+#include "control/dns_capture.h"
 #include "control/firewall.h"
 #include "control/log.h"
 #include "control/notify.h"
@@ -47,13 +49,30 @@ static bool load_config(struct daemon *daemon, char *error, size_t size)
 
 static bool check_rights(struct daemon *daemon, char *error, size_t size)
 {
-    (void)daemon;
-    if (privilege_sufficient())
-        return true;
-    snprintf(error, size,
-             "this needs the right to set up devices and routes (CAP_NET_ADMIN): run isthmus as "
-             "root, or give the container that capability");
-    return false;
+    const struct config_dns64 *dns64 = daemon->config->dns64;
+    if (!privilege_sufficient()) {
+        snprintf(error, size,
+                 "this needs the right to set up devices and routes (CAP_NET_ADMIN): run isthmus as "
+                 "root, or give the container that capability");
+        return false;
+    }
+    for (uint32_t i = 0; dns64 != NULL && i < dns64->listen_count; i++)
+        if (!privilege_may_listen(dns64->listen[i].port)) {
+            snprintf(
+                error, size,
+                "dns64.listen has port %u, which this may not listen on without the right to "
+                "(CAP_NET_BIND_SERVICE): run isthmus as root, give the container that capability, or choose "
+                "another port",
+                dns64->listen[i].port);
+            return false;
+        }
+    return true;
+}
+
+/* Before anything is touched for a name service that could not start. */
+static bool check_dns(struct daemon *daemon, char *error, size_t size)
+{
+    return dns_check(daemon->config, error, size);
 }
 
 static bool take_state(struct daemon *daemon, char *error, size_t size)
@@ -335,13 +354,25 @@ static bool open_socket(struct daemon *daemon, char *error, size_t size)
     return daemon->listener >= 0;
 }
 
-/* Nothing here answers DNS queries. */
-static const struct advertise_servers no_servers;
+static bool open_dns(struct daemon *daemon, char *error, size_t size)
+{
+    const struct dns_options options = {.config = daemon->config,
+                                        .workers = daemon->workers,
+                                        .seen = dns_capture_seen,
+                                        .seen_context = daemon->engine};
+    if (daemon->config->dns64 == NULL)
+        return true;
+    daemon->dns = dns_open(&options, error, size);
+    if (daemon->dns != NULL)
+        daemon->dns_server = dns_server(daemon->dns);
+    return daemon->dns != NULL;
+}
 
 static bool open_advertise(struct daemon *daemon, char *error, size_t size)
 {
+    const struct advertise_servers servers = dns_advertised(daemon->config);
     if (daemon->config->ra_count > 0)
-        daemon->advertise = advertise_open(daemon->config, &no_servers, error, size);
+        daemon->advertise = advertise_open(daemon->config, &servers, error, size);
     return daemon->config->ra_count == 0 || daemon->advertise != NULL;
 }
 
@@ -372,6 +403,15 @@ static bool start_threads(struct daemon *daemon, char *error, size_t size)
     if (!daemon->threads_run)
         snprintf(error, size, "cannot start %u threads for the device; lower plane.workers", daemon->workers);
     return daemon->threads_run;
+}
+
+static bool start_dns(struct daemon *daemon, char *error, size_t size)
+{
+    int status = daemon->dns == NULL ? 0 : dns_start(daemon->dns, &daemon->loop);
+    if (status != 0)
+        snprintf(error, size, "cannot start the threads of the name service: %s; lower plane.workers",
+                 uv_strerror(status));
+    return status == 0;
 }
 
 static bool start_advertise(struct daemon *daemon, char *error, size_t size)
@@ -414,6 +454,20 @@ static void say_siit(const struct siit_settings *siit)
     log_info("siit %s: prefix %s, %u mapping%s", siit->name, text, mappings, mappings == 1 ? "" : "s");
 }
 
+static void say_dns(const struct config *config)
+{
+    char listens[512];
+    const struct config_dns64 *dns64 = config->dns64;
+    if (dns64 == NULL)
+        return;
+    dns_print_listens(dns64, listens, sizeof(listens));
+    log_info("answers DNS queries on %s, %s%s", listens,
+             dns64->upstream_count == 0 ? "resolving from the root" : "asking ",
+             dns64->upstream_count == 0 ? ""
+             : dns64->upstream[0].tls   ? "upstream servers by TLS"
+                                        : "upstream servers");
+}
+
 /* Nothing is read from there any more; a terminal or a pipe would be kept open. */
 static void let_go_of_input(void)
 {
@@ -437,6 +491,7 @@ static bool become_ready(struct daemon *daemon, char *error, size_t size)
         say_instance(&config->settings.nat64[i]);
     for (uint32_t i = 0; i < config->settings.siit_count; i++)
         say_siit(&config->settings.siit[i]);
+    say_dns(config);
     log_info("ready: version " ISTHMUS_VERSION
              ", device %s, %u worker%s, MTU from %u (IPv6) and %u (IPv4), %u sessions "
              "at most, control socket %s",
@@ -452,6 +507,7 @@ static bool become_ready(struct daemon *daemon, char *error, size_t size)
 static bool (*const steps[])(struct daemon *daemon, char *error, size_t size) = {
     load_config,        /* nothing is touched for a configuration that is wrong */
     check_rights,       /* nor without the right to */
+    check_dns,          /* nor for want of a file */
     take_state,         /* from here on this daemon is alone under its name */
     undo_leftovers,     /* before the machine is looked at */
     start_keeper,       /* before the first change, and while there is one thread */
@@ -464,12 +520,14 @@ static bool (*const steps[])(struct daemon *daemon, char *error, size_t size) = 
     open_table,         /* needs the number of workers */
     make_engine,        /* needs the table, MTUs and addresses */
     open_socket,        /* while its directory may be written */
-    open_advertise,     /* while there is the right to */
+    open_dns,           /* while there is the right to */
+    open_advertise,     /* likewise */
     daemon_watch,       /* from here on a signal stops the daemon in order */
     finish_change_over, /* as late as there are rights to: until here an earlier run's file stands */
     drop_rights,        /* before the first packet is read, and while there is one thread */
     start_threads,      /* packets flow */
-    start_advertise,    /* hosts are told where to send them */
+    start_dns,          /* names lead to them */
+    start_advertise,    /* hosts are told where to send both */
     open_service,       /* status can be asked for */
     become_ready,
 };
@@ -507,11 +565,15 @@ void daemon_stop(struct daemon *daemon)
     if (daemon->service != NULL)
         daemon->options->service->close(daemon->service);
     if (daemon->advertise != NULL)
-        advertise_finish(daemon->advertise); /* while packets flow */
+        advertise_finish(daemon->advertise); /* while packets flow and names are answered */
+    if (daemon->dns != NULL)
+        dns_stop(daemon->dns);
+    daemon->dns_server = NULL;
     if (daemon->threads_run)
         tun_stop(daemon->tun);
     close_loop(daemon);
     advertise_close(daemon->advertise);
+    dns_close(daemon->dns);
     if (daemon->listener >= 0)
         close(daemon->listener);
     engine_destroy(daemon->engine);
