@@ -185,6 +185,14 @@ class Lab:
         self.server.shell("ip address add 2001:db8:2::2/64 dev eth0\n"
                           "ip route add 2001:db8:1::/64 via 2001:db8:2::1\n")
 
+    def use_name_server(self, machine, address):
+        """Has the programs of a machine ask the name server at `address`: an /etc/resolv.conf of its own."""
+        path = self.write(f"resolv.conf-{machine.name}", f"nameserver {address}\n")
+        # Often it is a link into /run, which is empty here and the machine's own.
+        machine.shell("real=$(readlink -m /etc/resolv.conf)\n"
+                      'case "$real" in /run/*) mkdir -p "$(dirname "$real")"; : > "$real";; esac\n'
+                      f'mount --bind {path} "$real"\n')
+
     def path(self, *names):
         return os.path.join(self.directory, *names)
 
