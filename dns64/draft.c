@@ -125,4 +125,8 @@ void draft_failure(const struct inquiry_question *question, enum answer_error er
     draft_open(&draft, question, answer);
     complete(&draft, DNS_RCODE_SERVFAIL);
     answer->error = (uint16_t)error;
+    if (error == ANSWER_ERROR_BOGUS)
+        answer->ttl = INQUIRY_TTL_BOGUS;
+    else if (error != ANSWER_ERROR_NOT_READY) /* which is about us */
+        answer->ttl = INQUIRY_TTL_FAILURE;
 }

@@ -22,7 +22,13 @@
 #include "dns64/rules.h"
 
 enum {
-    INQUIRY_TARGETS = 4,                       /* of SVCB records, for which addresses are added */
+    INQUIRY_TARGETS = 4, /* of SVCB records, for which addresses are added */
+    /*
+     * Seconds that failures are kept, lest who asks on makes the servers be asked on (RFC 9520 section 3.2
+     * has 1 to 300): what is bogus costs several queries each time; other failures may be over soon.
+     */
+    INQUIRY_TTL_BOGUS = 10,
+    INQUIRY_TTL_FAILURE = 2,
     INQUIRY_TTL_WITHOUT_SOA = 600,             /* seconds, RFC 6147 section 5.1.7 */
     INQUIRY_LOOKUPS = 1 + 2 * INQUIRY_TARGETS, /* at most, of one question */
     INQUIRY_KEPT = 3072, /* bytes of an SVCB response and what is added; a longer one gets nothing added */

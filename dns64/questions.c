@@ -300,6 +300,9 @@ static enum dns64_counter kind_of(const struct question *question, const struct 
 static void keep(const struct question *question, struct answer *answer)
 {
     struct dns_worker *worker = question->worker;
+    /* It would take the place of what is stale, and that is better. */
+    if (answer->rcode == DNS_RCODE_SERVFAIL && worker->server->options.serve_stale)
+        return;
     if (question->gave_up && answer->ttl > QUESTIONS_INCOMPLETE_TTL)
         answer->ttl = QUESTIONS_INCOMPLETE_TTL;
     if (answer->ttl != ANSWER_TTL_NONE && version_cached(question->version, worker->server))

@@ -146,7 +146,7 @@ static void a_set_that_grows_beyond_a_message_is_a_failure(void **state)
     (void)state;
     ask_for_many(4000, RULES_PREFIXES);
     assert_int_equal(answer.rcode, DNS_RCODE_SERVFAIL);
-    assert_int_equal(answer.ttl, ANSWER_TTL_NONE);
+    assert_int_equal(answer.ttl, INQUIRY_TTL_FAILURE);
     assert_int_equal(answer.error, ANSWER_ERROR_NETWORK);
     assert_false(answer.synthesized);
     assert_int_equal(count(DNS_ANSWER, "www.example", DNS_TYPE_AAAA), 0);
