@@ -167,6 +167,19 @@ static rules_view told_prefixes(const struct rules *rules, rules_view view)
     return told != 0 ? told : view;
 }
 
+/* Of entries with one prefix the first: a record stands in its set once. */
+static rules_view without_repetitions(const struct rules *rules, rules_view view)
+{
+    for (uint32_t i = 0; i < rules->prefix_count; i++)
+        for (uint32_t j = i + 1; j < rules->prefix_count && (view >> i & 1) != 0; j++) {
+            const struct rfc6052_prefix *one = &rules->prefixes[i].prefix,
+                                        *other = &rules->prefixes[j].prefix;
+            if (one->length == other->length && ipv6_equal(&one->address, &other->address))
+                view &= (rules_view) ~(1u << j);
+        }
+    return view;
+}
+
 /*
  * What tells a host which prefixes there are, in the order of the configuration, which it keeps (RFC 7050
  * section 3). Under 64:ff9b::/96, too: these addresses are not global, but nobody sends to them, and they are
@@ -176,7 +189,7 @@ static rules_view told_prefixes(const struct rules *rules, rules_view view)
  */
 static enum local_kind make_ipv6(struct making *making, const struct zone *zone, const struct rules *rules)
 {
-    rules_view told = told_prefixes(rules, making->question->view);
+    rules_view told = without_repetitions(rules, told_prefixes(rules, making->question->view));
     if (told == 0)
         return make_negative(making, zone, DNS_RCODE_NOERROR, rules);
     begin(making, DNS_RCODE_NOERROR);

@@ -72,6 +72,16 @@ static bool reaches(const struct rules_prefix *prefix, be32 ipv4)
     return any_contains(prefix->ipv4, prefix->ipv4_count, address);
 }
 
+/* Adds an address unless it is there: a prefix may stand in several entries, a record once in its set. */
+static unsigned add_address(struct ipv6_address *addresses, unsigned count, struct ipv6_address address)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (ipv6_equal(&addresses[i], &address))
+            return count;
+    addresses[count] = address;
+    return count + 1;
+}
+
 /* rfc: 6147-5-a, 6147-5.1.7-d, 6147-5.2-d, 6147-5.2-f */
 unsigned rules_embed(const struct rules *rules, rules_view view, be32 ipv4,
                      struct ipv6_address addresses[RULES_PREFIXES])
@@ -83,7 +93,7 @@ unsigned rules_embed(const struct rules *rules, rules_view view, be32 ipv4,
             continue;
         if (rfc6052_is_well_known(&prefix->prefix) && ipv4_is_non_global(ipv4))
             continue;
-        addresses[count++] = rfc6052_embed(&prefix->prefix, ipv4);
+        count = add_address(addresses, count, rfc6052_embed(&prefix->prefix, ipv4));
     }
     return count;
 }

@@ -57,9 +57,9 @@ bool rules_network_contains(const struct rules_network *network, const struct ip
 rules_view rules_view_of(const struct rules *rules, const struct ipv6_address *client);
 
 /*
- * The addresses under which the view reaches an IPv4 address, in the order of the configuration (RFC 6147
- * section 5.2). Returns how many; none if no prefix is for that address, or if only the well-known prefix is
- * and the address is not global (RFC 6052 section 3.1).
+ * The addresses under which the view reaches an IPv4 address, each once, in the order of the configuration
+ * (RFC 6147 section 5.2). Returns how many; none if no prefix is for that address, or if only the well-known
+ * prefix is and the address is not global (RFC 6052 section 3.1).
  */
 unsigned rules_embed(const struct rules *rules, rules_view view, be32 ipv4,
                      struct ipv6_address addresses[RULES_PREFIXES]);

@@ -254,6 +254,20 @@ static void a_prefix_for_a_part_of_ipv4_is_not_told(void **state)
                         "AAAA 2001:db8:43::c000:aa ttl 600, AAAA 2001:db8:43::c000:ab ttl 600");
 }
 
+static void a_prefix_in_several_entries_is_told_once(void **state)
+{
+    struct rules_prefix *part;
+    (void)state;
+    part = add_prefix("2001:db8:42::", 96);
+    part->ipv4[0] = (struct rules_network){.address = ipv6("::ffff:10.0.0.0"), .length = RULES_IPV4_BITS + 8};
+    add_prefix("2001:db8:43::", 96);
+    add_prefix("2001:db8:42::", 96);
+    add_prefix("2001:db8:43::", 96);
+    assert_string_equal(ask("ipv4only.arpa", DNS_TYPE_AAAA),
+                        "NOERROR; AAAA 2001:db8:43::c000:aa ttl 600, AAAA 2001:db8:43::c000:ab ttl 600, "
+                        "AAAA 2001:db8:42::c000:aa ttl 600, AAAA 2001:db8:42::c000:ab ttl 600");
+}
+
 /* RFC 8880 section 7.1: "no error no answer" for all other types, NS and SOA among them. rfc: 8880-7.1-o */
 static void other_types_are_empty(void **state)
 {
@@ -535,6 +549,7 @@ int main(void)
         cmocka_unit_test_setup(at_the_places_of_all_six_lengths, forget),
         cmocka_unit_test_setup(only_the_view_counts, forget),
         cmocka_unit_test_setup(a_prefix_for_a_part_of_ipv4_is_not_told, forget),
+        cmocka_unit_test_setup(a_prefix_in_several_entries_is_told_once, forget),
         cmocka_unit_test_setup(other_types_are_empty, forget),
         cmocka_unit_test_setup(ds_is_resolved_the_usual_way, forget),
         cmocka_unit_test_setup(names_below_do_not_exist, forget),

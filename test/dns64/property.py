@@ -142,6 +142,10 @@ def check_frame(case, wire, reply):
         demand(reply.payload == OUR_UDP_SIZE, "another UDP size")
         demand(bool(reply.ednsflags & dns.flags.DO) == case.dnssec_ok, "DO differs")
     demand(len(wire) <= limit_of(case), f"{len(wire)} bytes, over the limit of {limit_of(case)}")
+    counts = [int.from_bytes(wire[at:at + 2], "big") for at in (6, 8, 10)]
+    counts[2] -= case.edns
+    demand(counts == [sum(len(rrset) for rrset in section) for section in (reply.answer, reply.authority, reply.additional)],
+           f"{counts} records, some of them twice")
     if reply.flags & dns.flags.TC:
         demand(not case.tcp, "TC over TCP")
         demand(not reply.answer and not reply.authority, "TC with records")

@@ -128,8 +128,11 @@ static void all_sixteen_prefixes_have_a_bit(void **state)
 {
     struct ipv6_address client = ipv6("2001:db8::1"), addresses[RULES_PREFIXES];
     (void)state;
-    for (unsigned i = 0; i < RULES_PREFIXES; i++)
-        add_prefix(&rules, "2001:db8:64::/96", "::/0", "0.0.0.0/0");
+    for (unsigned i = 0; i < RULES_PREFIXES; i++) {
+        char text[32];
+        snprintf(text, sizeof(text), "2001:db8:%x::/96", i + 1);
+        add_prefix(&rules, text, "::/0", "0.0.0.0/0");
+    }
     assert_int_equal(rules_view_of(&rules, &client), 0xffff);
     assert_int_equal(rules_embed(&rules, 0xffff, ipv4("198.51.100.1"), addresses), RULES_PREFIXES);
     assert_int_equal(rules_embed(&rules, 0x8001, ipv4("198.51.100.1"), addresses), 2);
@@ -181,6 +184,18 @@ static void ranges_of_ipv4_have_their_prefixes(void **state)
     expect_embedded(2, "11.1.2.4", "");
     rules.prefixes[1].ipv4_count = 0;
     expect_embedded(2, "10.1.2.3", "");
+}
+
+/* The same prefix for some clients and for some addresses: who belongs to both gets one record of each. */
+static void a_prefix_in_several_entries_makes_one_address(void **state)
+{
+    (void)state;
+    add_prefix(&rules, "2001:db8:64::/96", "::/0", "10.0.0.0/8");
+    add_prefix(&rules, "2001:db8:65::/96", "::/0", "0.0.0.0/0");
+    add_prefix(&rules, "2001:db8:64::/96", "2001:db8::/32", "0.0.0.0/0");
+    expect_embedded(7, "10.1.2.3", "2001:db8:64::10.1.2.3 2001:db8:65::10.1.2.3");
+    expect_embedded(7, "11.1.2.3", "2001:db8:65::11.1.2.3 2001:db8:64::11.1.2.3");
+    expect_embedded(4, "10.1.2.3", "2001:db8:64::10.1.2.3");
 }
 
 /* rfc: 6052-3.1-a */
@@ -338,6 +353,7 @@ int main(void)
         cmocka_unit_test_setup(all_sixteen_prefixes_have_a_bit, forget),
         cmocka_unit_test_setup(addresses_of_all_six_lengths, forget),
         cmocka_unit_test_setup(ranges_of_ipv4_have_their_prefixes, forget),
+        cmocka_unit_test_setup(a_prefix_in_several_entries_makes_one_address, forget),
         cmocka_unit_test_setup(the_well_known_prefix_carries_global_ipv4_only, forget),
         cmocka_unit_test_setup(ipv4_addresses_are_found_under_all_six_lengths, forget),
         cmocka_unit_test_setup(bits_64_to_71_are_zero_and_the_suffix_is_ignored, forget),
