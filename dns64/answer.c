@@ -45,6 +45,8 @@ static struct error_text text_of(enum answer_error error)
         [ANSWER_ERROR_NOT_READY] = TEXT("too many questions are under way"),
         [ANSWER_ERROR_PROHIBITED] = TEXT("not a client of this server"),
         [ANSWER_ERROR_STALE_NXDOMAIN] = TEXT("no newer answer came in time"),
+        [ANSWER_ERROR_NOT_RECURSIVE] = TEXT("only questions with RD are answered"),
+        [ANSWER_ERROR_NOT_SUPPORTED] = TEXT("not a type or class that is answered"),
         [ANSWER_ERROR_NO_AUTHORITY] = TEXT("no server gave an answer"),
         [ANSWER_ERROR_NETWORK] = TEXT("no answer came in time"),
         [ANSWER_ERROR_SYNTHESIZED] = TEXT("from DNS64"),
