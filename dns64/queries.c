@@ -34,8 +34,7 @@ enum {
     META_LAST = 255,
 };
 
-/* Counts what is not answered as it asks, and shows it to who looks. */
-static void note(struct dns_worker *worker, const struct arrival *arrival, enum dns64_counter reason)
+void queries_note(struct dns_worker *worker, const struct arrival *arrival, enum dns64_counter reason)
 {
     const struct server_options *options = &worker->server->options;
     struct sockaddr_in6 from, to;
@@ -83,7 +82,7 @@ static bool read_query(struct dns_worker *worker, const struct arrival *arrival,
         verdict = DNS_VERDICT_SILENCE;
     if (verdict == DNS_VERDICT_ANSWER)
         return true;
-    note(worker, arrival, counters[verdict]);
+    queries_note(worker, arrival, counters[verdict]);
     *silence = verdict == DNS_VERDICT_SILENCE;
     if (!*silence)
         reply_refusal(worker, &(struct client_query){query, arrival->path}, dns_verdict_rcode(verdict),
@@ -105,7 +104,7 @@ static uint16_t refused_kind(const struct dns_question *question)
 static void limit_rate(struct dns_worker *worker, const struct arrival *arrival,
                        const struct client_query *client)
 {
-    note(worker, arrival, DNS64_RATE_LIMITED);
+    queries_note(worker, arrival, DNS64_RATE_LIMITED);
     if (arrival->path->connection != NULL) {
         reply_refusal(worker, client, DNS_RCODE_REFUSED, ANSWER_ERROR_NONE);
         return;
@@ -125,7 +124,7 @@ static bool admit(struct dns_worker *worker, const struct arrival *arrival, cons
     const struct ipv6_address *address = &arrival->path->client;
     uint16_t rcode;
     if (!clients_allow(clients, address)) {
-        note(worker, arrival, DNS64_REFUSED);
+        queries_note(worker, arrival, DNS64_REFUSED);
         reply_refusal(worker, client, DNS_RCODE_REFUSED, ANSWER_ERROR_PROHIBITED);
         return false;
     }
@@ -134,18 +133,18 @@ static bool admit(struct dns_worker *worker, const struct arrival *arrival, cons
         return false;
     }
     if (!client->query->header.recursion_desired) {
-        note(worker, arrival, DNS64_NOT_RECURSIVE);
+        queries_note(worker, arrival, DNS64_NOT_RECURSIVE);
         reply_refusal(worker, client, DNS_RCODE_REFUSED, ANSWER_ERROR_NOT_RECURSIVE);
         return false;
     }
     rcode = refused_kind(&client->query->question);
     if (rcode != DNS_RCODE_NOERROR) {
-        note(worker, arrival, DNS64_REFUSED_TYPE);
+        queries_note(worker, arrival, DNS64_REFUSED_TYPE);
         reply_refusal(worker, client, rcode, ANSWER_ERROR_NOT_SUPPORTED);
         return false;
     }
     if (client->query->question.type == DNS_TYPE_ANY) {
-        note(worker, arrival, DNS64_REFUSED_TYPE);
+        queries_note(worker, arrival, DNS64_REFUSED_TYPE);
         reply_any(worker, client);
         return false;
     }

@@ -18,4 +18,7 @@ struct arrival {
  */
 bool queries_receive(struct dns_worker *worker, const struct arrival *arrival);
 
+/* Counts what is not answered as it asks, and shows it to who looks. */
+void queries_note(struct dns_worker *worker, const struct arrival *arrival, enum dns64_counter reason);
+
 #endif /* DNS64_QUERIES_H */

@@ -314,10 +314,13 @@ static void conclude(struct question *question)
 {
     struct dns_worker *worker = question->worker;
     struct answer *answer = &worker->answer;
+    bool failed = answer->rcode == DNS_RCODE_SERVFAIL;
     unlist(question);
     dns_worker_count(worker, kind_of(question, answer));
-    if (answer->rcode != DNS_RCODE_SERVFAIL || !answer_stale(question)) {
-        keep(question, answer);
+    if (!failed || !answer_stale(question)) {
+        /* A failure must not take the place of a stale answer. */
+        if (!failed || !worker->server->options.serve_stale)
+            keep(question, answer);
         reply_all(question, answer, (struct reply_age){.age = 0});
     }
     leave_place(question);

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 
 #include "dns64/questions.h"
 #include "dns64/sockets.h"
@@ -32,6 +33,21 @@ static struct version *make_version(struct server_rules *rules, void (*free_rule
     version->epoch = epoch;
     atomic_init(&version->users, 1);
     return version;
+}
+
+/*
+ * Connections and the resolvers' own questions take more descriptors than the 1024 with which many systems
+ * begin. What may be had beyond that is for the administrator to say.
+ */
+static void raise_descriptors(const struct server_options *options)
+{
+    enum { OTHERS = 1024, RESOLVER = 2 * 640 }; /* two contexts in each worker, see resolver_context.c */
+    const rlim_t wanted = OTHERS + (rlim_t)options->tcp_connections + (rlim_t)options->workers * RESOLVER;
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted)
+        return;
+    limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 /* Nobody else may have the ports; one sentence about addresses that are not there is enough. */
@@ -70,6 +86,7 @@ static bool open_shared(struct server *server, struct server_rules *rules,
 static bool open_all(struct server *server, struct server_rules *rules,
                      void (*free_rules)(struct server_rules *), char *error, size_t size)
 {
+    raise_descriptors(&server->options);
     if (!probe_sockets(&server->options, error, size))
         return false;
     if (!open_shared(server, rules, free_rules)) {

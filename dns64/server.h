@@ -62,7 +62,8 @@ struct server;
  * server's; they were sealed by their maker and are freed with `free_rules` once no question needs them, from
  * any thread. NULL with a sentence that names the address or file and what to do; then the rules are still
  * the caller's. With a server *error is empty, or a sentence that names an address that the machine has not
- * got yet: it is answered on from the moment on which it has.
+ * got yet: it is answered on from the moment on which it has. Raises the process's limit of descriptors, as
+ * far as it may, to what all this needs.
  */
 struct server *server_open(const struct server_options *options, struct server_rules *rules,
                            void (*free_rules)(struct server_rules *rules), char *error, size_t size);

@@ -158,6 +158,20 @@ static bool is_full(const struct tcp_connection *connection)
     return connection->under_way >= TCP_UNDER_WAY || unsent(connection) > TCP_UNREAD;
 }
 
+/* A message that is longer than any query: what is there of it is shown, nothing is answered. */
+static void note_long(struct tcp_connection *connection, struct evbuffer *input)
+{
+    size_t there = evbuffer_get_length(input);
+    const uint8_t *bytes = evbuffer_pullup(input, -1);
+    if (bytes == NULL)
+        return;
+    dns_worker_count(connection->worker, DNS64_QUERIES_TCP);
+    queries_note(connection->worker,
+                 &(struct arrival){
+                     .bytes = bytes + LENGTH, .size = there - LENGTH, .cut = true, .path = &connection->path},
+                 DNS64_MALFORMED);
+}
+
 /* Takes one message off the input; false if there is no whole one, or the connection is to be closed. */
 static bool take_message(struct tcp_connection *connection, bool *bad)
 {
@@ -171,7 +185,7 @@ static bool take_message(struct tcp_connection *connection, bool *bad)
     length = (size_t)prefix[0] << 8 | prefix[1];
     *bad = length > QUERY_MAXIMUM;
     if (*bad)
-        dns_worker_count(connection->worker, DNS64_MALFORMED);
+        note_long(connection, input);
     if (*bad || there < LENGTH + length)
         return false;
     bytes = evbuffer_pullup(input, (ev_ssize_t)(LENGTH + length));

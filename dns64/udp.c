@@ -168,18 +168,19 @@ static void receive_one(struct udp_socket *socket, uint32_t slot)
     struct batch *in = &socket->worker->udp->in;
     struct msghdr *message = &in->headers[slot].msg_hdr;
     struct reply_path path = {.connection = NULL, .from = in->names[slot], .socket = socket->number};
-    if (socket->any && !read_local(message, &path)) {
-        dns_worker_count(socket->worker, DNS64_QUERIES_UDP);
-        dns_worker_count(socket->worker, DNS64_RESPONSES);
+    const struct arrival arrival = {
+        .bytes = in->bytes[slot],
+        .size = in->headers[slot].msg_len,
+        .cut = (message->msg_flags & MSG_TRUNC) != 0,
+        .path = &path,
+    };
+    path.client = socket_address_client(&path.from);
+    if (!socket->any || read_local(message, &path)) {
+        queries_receive(socket->worker, &arrival);
         return;
     }
-    path.client = socket_address_client(&path.from);
-    queries_receive(socket->worker, &(struct arrival){
-                                        .bytes = in->bytes[slot],
-                                        .size = in->headers[slot].msg_len,
-                                        .cut = (message->msg_flags & MSG_TRUNC) != 0,
-                                        .path = &path,
-                                    });
+    dns_worker_count(socket->worker, DNS64_QUERIES_UDP);
+    queries_note(socket->worker, &arrival, DNS64_RESPONSES);
 }
 
 /* Makes the slots that were used ready for the next batch. */

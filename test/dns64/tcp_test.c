@@ -2,6 +2,8 @@
 /* The name service over TCP: many queries on one connection, and what a connection may cost. */
 #include "test/dns64/serving.h"
 
+#include <sys/resource.h>
+
 #include "dns64/tcp.h"
 
 static struct message reply;
@@ -315,6 +317,36 @@ static void leaves_some_to_others(void **state)
     serving_stop(serving);
 }
 
+/*
+ * Where descriptors are short, newcomers wait until there are some again, and the worker does not spin. All
+ * below the next free one are in use, so that one is the limit.
+ */
+static void waits_for_descriptors(void **state)
+{
+    struct serving *serving = started();
+    const struct sockaddr_in6 to = listen_address("::1", serving->port);
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0), next = dup(fd);
+    struct rlimit before, limit;
+    struct timespec worked;
+    (void)state;
+    close(next);
+    getrlimit(RLIMIT_NOFILE, &before);
+    limit = (struct rlimit){.rlim_cur = (rlim_t)next, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &worked);
+    uint64_t start = (uint64_t)worked.tv_sec * 1000 + (uint64_t)worked.tv_nsec / 1000000;
+    assert_int_equal(connect(fd, (const struct sockaddr *)&to, sizeof(to)), 0);
+    rest(400);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &worked);
+    assert_in_range((uint64_t)worked.tv_sec * 1000 + (uint64_t)worked.tv_nsec / 1000000 - start, 0, 100);
+    assert_int_equal(connections(serving), 0);
+    setrlimit(RLIMIT_NOFILE, &before);
+    set_patience(fd, 1000);
+    stream_ask(fd, &local, &reply);
+    close(fd);
+    serving_stop(serving);
+}
+
 /*** What is no query ***/
 
 static void closes_on_nonsense(void **state)
@@ -373,6 +405,7 @@ int main(void)
         cmocka_unit_test(waits_with_who_waits),
         cmocka_unit_test(bounds_connections),
         cmocka_unit_test(leaves_some_to_others),
+        cmocka_unit_test(waits_for_descriptors),
         cmocka_unit_test(closes_on_nonsense),
         cmocka_unit_test(goes_on_behind_errors),
     };
