@@ -166,7 +166,7 @@ def test_a_flood_adds_up_and_holds_nobody_up(lab):
     assert running(daemon) == 1
     counts = counted(daemon)
     seen = counts["not-implemented"] + counts["malformed"]
-    assert seen > 5000
+    assert seen > 3000  # of which the ring and the pipe hold less than half
     wait_until(lambda: capture.count() + capture.missed() == seen, "records and misses to add up", seconds=20,
                pause=0.5)
     assert capture.missed() > 0 and len(capture.end()) > 100
