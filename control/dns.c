@@ -256,10 +256,10 @@ struct dns_memory dns_memory(const struct config *config)
     struct server_options options;
     uint32_t workers = config->plane.workers;
     set_options(config, workers, &options);
-    /* With validation there is a second resolver, for those who want no checking. */
-    return (struct dns_memory){.server = server_memory(&options),
-                               .resolvers =
-                                   (size_t)RESOLVER_MEMORY * workers * (config->dns64->validate ? 2 : 1)};
+    size_t each = RESOLVER_MEMORY;
+    if (config->dns64->validate)
+        each += RESOLVER_MEMORY / 4; /* of its second part, for those who want no checking */
+    return (struct dns_memory){.server = server_memory(&options), .resolvers = each * workers};
 }
 
 bool dns_check(const struct config *config, char *error, size_t size)

@@ -416,7 +416,7 @@ static void memory_is_added_up(void **state)
     struct config *config = parse("cache: {entries: 5}"), *plain = parse("cache: {entries: 5}, dnssec: off");
     (void)state;
     assert_int_equal(dns_memory(config).server, 5003);
-    assert_int_equal(dns_memory(config).resolvers, 2 * dns_memory(plain).resolvers);
+    assert_int_equal(4 * dns_memory(config).resolvers, 5 * dns_memory(plain).resolvers);
     config_free(config);
     config_free(plain);
 }
