@@ -6,10 +6,9 @@
  *                   -> [begin] -> INQUIRY_DONE        answered on the spot
  *                              -> INQUIRY_ASK -> the resolver -> looked_up -> ... -> conclude
  *
- * Every lookup ends: the resolver sees to its patience, which is what is left of SERVER_PATIENCE and at most
- * SERVER_LOOKUP_PATIENCE. So a question needs no timer, and its place, from an array of fixed size, comes
- * back in time. The first lookup of an AAAA question may use up more than half, and still there is time for
- * that of the A records.
+ * Every lookup ends: the resolver sees to its patience, which is what is left of SERVER_PATIENCE. So a
+ * question needs no timer, and its place, from an array of fixed size, comes back in time. A lookup of AAAA
+ * records gets SERVER_LOOKUP_PATIENCE at most, so that there is time for that of the A records.
  *
  * Nobody may have all places: a client (an IPv6 /64, an IPv4 address) may have half as many queries waiting
  * as there are places for questions. Clients are told apart by a keyed hash in a table of fixed size, so two
