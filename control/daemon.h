@@ -4,6 +4,7 @@
  * loop, and taken apart again.
  *
  *     threads of the plane     packets; one an engine worker
+ *     threads of dns64/        queries for names; as many, if there is a name service
  *     this thread              everything else: signals, the control socket, reload
  *     the keeper (a process)   undoes all changes to the machine at the end; see control/keeper.h
  */
