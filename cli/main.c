@@ -10,7 +10,8 @@
 #include "control/version.h"
 
 static const struct command commands[] = {
-    {"run", command_run, "run the translator in the foreground", "run [-c FILE] [--stay] [--fresh]",
+    {"run", command_run, "run the translator and the name service in the foreground",
+     "run [-c FILE] [--stay] [--fresh]",
      "  -c, --config FILE  configuration (default " DEFAULT_CONFIG ")\n"
      "      --stay         leave device, routes and settings for the next run when it stops\n"
      "      --fresh        undo what an earlier run left, or forget it; start without its sessions\n"
@@ -32,25 +33,28 @@ static const struct command commands[] = {
      "  -c, --config FILE  configuration whose control.socket is meant (default " DEFAULT_CONFIG ")\n"
      "      --socket PATH  the control socket itself\n"
      "\n"
-     "Takes over changes of nat64, siit and translation and says how many sessions they end. If anything\n"
-     "is wrong, or needs a restart, as plane, control and more room for sessions do, nothing is changed.\n"},
+     "Takes over changes of nat64, siit, translation and of what dns64 answers to whom, and says how many\n"
+     "sessions they end. If anything is wrong, or needs a restart, as plane, control, ra and more room\n"
+     "for sessions do, nothing is changed.\n"},
     {"show", command_show, "show what the running daemon does",
-     "show status|sessions|bindings|counters|pools [--json] [--all] [-c FILE | --socket PATH]",
+     "show status|sessions|bindings|counters|pools|dns [--json] [--all] [-c FILE | --socket PATH]",
      "  status             is it ready, since when, with how many sessions\n"
      "  sessions           who talks to whom: client, pool address and port, remote\n"
      "  bindings           which pool address and port stands for which client\n"
      "  counters           packets by what became of them\n"
      "  pools              ports in use of each pool address\n"
+     "  dns                queries, how they were answered, refused or failed, how long lookups took\n"
      "\n"
      "      --json         one JSON object a line, as doc/api.md describes\n"
-     "      --all          counters: also those that are zero\n"
+     "      --all          counters, dns: also what is zero\n"
      "  -c, --config FILE  configuration whose control.socket is meant (default " DEFAULT_CONFIG ")\n"
      "      --socket PATH  the control socket itself\n"},
     {"capture", command_capture, "record packets with what became of them and why",
      "capture [--verdict NAME[,...]] [--address ADDRESS] [--count NUMBER] [-s BYTES] [-w FILE] [-c FILE | "
      "--socket PATH]",
      "      --verdict NAMES    only packets that met one of these verdicts, which isthmus show counters\n"
-     "                         --all lists, or one class: forwarded, held, refused, dropped\n"
+     "                         --all lists, or one class: forwarded, held, refused, dropped; and of\n"
+     "                         queries dns-REASON, as isthmus show dns --all lists them, or all: dns\n"
      "      --address ADDRESS  only packets from or to this IPv4 or IPv6 address, on either side\n"
      "      --count NUMBER     end after so many packets\n"
      "  -s, --snaplen BYTES    record so much of each packet (default 2048)\n"
@@ -59,7 +63,8 @@ static const struct command commands[] = {
      "      --socket PATH      the control socket itself\n"
      "\n"
      "Writes pcapng, for Wireshark and tshark: each packet as it came in and, if it was translated, as it\n"
-     "went out, and the packets that isthmus made itself. The reason is the packet's comment:\n"
+     "went out; the packets that isthmus made itself; and queries that the name service did not answer\n"
+     "as they asked. The reason is the packet's comment:\n"
      "\n"
      "  isthmus capture --verdict dropped,refused | tshark -r - -T fields -e ip.src -e frame.comment\n"},
 };
@@ -72,7 +77,8 @@ static void print_overview(FILE *out)
 {
     fputs("usage: isthmus COMMAND [OPTIONS]\n"
           "\n"
-          "Joins IPv6-only and IPv4-only networks on a stock Linux machine: NAT64 with state, SIIT without.\n"
+          "Joins IPv6-only and IPv4-only networks on a stock Linux machine: NAT64 with state, SIIT without,\n"
+          "DNS64 for names, and router advertisements that tell hosts of it.\n"
           "\n",
           out);
     for (int i = 0; i < COMMANDS; i++)
