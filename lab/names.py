@@ -53,6 +53,7 @@ a.new    IN A {SERVER}
 a.b.empty  IN A {SERVER}
 private  IN A 10.1.2.3
 global   IN A 9.9.9.9
+servfail-aaaa IN A {SERVER}
 mapped   IN AAAA ::ffff:192.0.2.33
 mapped   IN A {SERVER}
 partly   IN AAAA ::ffff:192.0.2.33

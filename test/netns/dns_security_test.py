@@ -14,6 +14,7 @@ import names as lab_names
 import pytest
 from dns_client import (BOGUS, NO_ERROR, NXDOMAIN, SERVFAIL, SYNTHESIZED, addresses, extended_errors, is_authentic,
                         make_query, needs_nsd, records, service)
+from dns_failure_test import put_faults_between
 from dns_test import HERE, THERE
 
 pytestmark = needs_nsd()
@@ -43,6 +44,15 @@ def test_who_may_say_that_it_is_authentic(service):
         for name, code in (("missing", NXDOMAIN), ("text", NO_ERROR), ("b.empty", NO_ERROR)):
             answer = ask(name, dnssec=True)
             assert answer.rcode() == code and is_authentic(answer), (name, again)
+
+
+def test_no_vouching_for_what_nobody_denied(service):
+    """The A record is validated, but that there is no AAAA record was not proved: it was an error."""
+    service.start([put_faults_between(service)])
+    for _ in range(2):
+        answer = service.client.ask("servfail-aaaa", dnssec=True)
+        assert addresses(answer) == [THERE] and not is_authentic(answer)
+    assert is_authentic(service.client.ask("servfail-aaaa", "A", dnssec=True))
 
 
 def test_signatures_go_to_those_who_want_them(service):
