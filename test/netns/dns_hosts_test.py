@@ -85,8 +85,7 @@ def test_a_host_that_router_advertisements_configure(service):
     server, = (option for option in options.told() if option[0] == SERVERS)
     use(lab, f"{ipaddress.IPv6Address(server[8:24])}%eth0")
     assert "You are 192.0.2." in page(client, "web.example")
-    assert daemon.stop() == 0
-    assert listener.wait(2).servers() == {router: 0}
+    daemon.kill()
 
 
 @pytest.mark.parametrize("listen, rdnss, wanted", [

@@ -8,8 +8,8 @@ import time
 
 import nat64
 import pytest
-from advertisements import (PREF64, SOURCE_LINK, HostOptions, Listener, advertisement, mtu_option, prefix_option,
-                            read_pref64, send, solicitation)
+from advertisements import (PREF64, SERVERS, SOURCE_LINK, HostOptions, Listener, advertisement, mtu_option,
+                            prefix_option, read_pref64, send, solicitation)
 from conftest import configure, settings, start
 from namespace import link, wait_until
 
@@ -82,24 +82,27 @@ def scaled(seconds):
     return -(-seconds // 8)
 
 
-def test_prefixes_are_told_as_rfc_8781_has_it(lab):
-    """All six lengths and several lifetimes at once, an interface each; and their end."""
+def test_bytes_are_those_of_the_rfcs(lab):
+    """All six lengths of prefix and several lifetimes at once, an interface each; the name server; and their end."""
     lifetimes = (600, 12, 13, 16, 65521, 65528, 9001)
     links = {f"lan{10 + i}": (prefix, code, lifetime)
              for i, ((prefix, code), lifetime) in enumerate(zip(CODES.items(), lifetimes))}
     for name in links:
         add_link(lab, name)
     listener = Listener(lab, lab.gateway)
-    daemon = start(lab, advertising(*(entry(name, f"{lifetime}s", pref64=prefix)
-                                      for name, (prefix, _, lifetime) in links.items())))
+    configuration = advertising(*(entry(name, f"{lifetime}s", pref64=prefix)
+                                  for name, (prefix, _, lifetime) in links.items()))
+    configuration["dns64"] = {"listen": ["[::]:53"], "upstream": [nat64.SERVER], "dnssec": "off"}
+    daemon = start(lab, configuration)
     listener.wait(len(links))
     assert daemon.stop() == 0
     index = {name: int(lab.gateway.read(f"/sys/class/net/{name}/ifindex")) for name in links}
     for name, (prefix, code, lifetime) in links.items():
         heard = [each for each in listener.heard() if each.index == index[name]]
         assert len(heard) >= 2
+        router = address_of(lab.gateway, name)
         for each in heard:
-            assert is_from_router(each, address_of(lab.gateway, name)) and says_nothing_else(each)
+            assert is_from_router(each, router) and says_nothing_else(each)
             assert each.destination == "ff02::1" and each.router_lifetime == 0
             assert each.of_type(SOURCE_LINK) == [bytes((1, 1)) + bytes.fromhex(
                 link_address_of(lab.gateway, name).replace(":", ""))]
@@ -107,6 +110,9 @@ def test_prefixes_are_told_as_rfc_8781_has_it(lab):
         word = scaled(lifetime) << 3 | code
         assert heard[0].of_type(PREF64) == [bytes((38, 2, word >> 8, word & 255)) + high]
         assert heard[-1].of_type(PREF64) == [bytes((38, 2, 0, code)) + high]
+        server = ipaddress.IPv6Address(router).packed
+        assert heard[0].of_type(SERVERS) == [bytes((25, 3, 0, 0)) + lifetime.to_bytes(4, "big") + server]
+        assert heard[-1].of_type(SERVERS) == [bytes((25, 3, 0, 0, 0, 0, 0, 0)) + server]
     tshark_agrees(listener.path, links, index)
 
 
