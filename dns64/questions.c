@@ -12,7 +12,9 @@
  *
  * Nobody may have all places: a client (an IPv6 /64, an IPv4 address) may have half as many queries waiting
  * as there are places for questions. Clients are told apart by a keyed hash in a table of fixed size, so two
- * of them may share a share, by chance and not by anyone's choice.
+ * of them may share a share, by chance and not by anyone's choice. The same goes for lookups, which outlast
+ * the questions that they were for if servers are silent: they are counted by the resolver, on the account of
+ * the client that asked first.
  *
  * With serve-stale there are two moments at which an answer past its TTL is better than what there is (RFC
  * 8767 section 5): when a question has failed, and when it has taken 1.8 seconds. After the second the
@@ -28,6 +30,7 @@
 enum {
     BUCKETS = 4096,
 };
+_Static_assert((int)WORKER_SHARES <= (int)RESOLVER_SHARES, "the resolver tells as many clients apart");
 
 /* A client that waits. */
 struct waiting {
@@ -45,6 +48,7 @@ struct question {
     struct inquiry inquiry;
     struct waiting *first, **last;    /* in the order in which they came */
     uint32_t crowd;                   /* how many */
+    uint32_t share;                   /* of who came first */
     uint64_t began, asked;            /* nanoseconds: the question, the lookup under way */
     uint64_t deadline;                /* nanoseconds: it gives up */
     bool gave_up;                     /* something is missing in the answer */
@@ -375,8 +379,12 @@ static void ask(struct question *question)
     question->asked = worker->now;
     dns_worker_count(worker, DNS64_LOOKUPS);
     resolver_ask(worker->resolver, &lookup,
-                 left < SERVER_LOOKUP_PATIENCE ? (unsigned)left : SERVER_LOOKUP_PATIENCE, looked_up,
-                 question);
+                 &(struct resolver_asker){
+                     .done = looked_up,
+                     .context = question,
+                     .share = question->share,
+                     .patience = left < SERVER_LOOKUP_PATIENCE ? (unsigned)left : SERVER_LOOKUP_PATIENCE,
+                 });
 }
 
 /* Waits with those who have asked the same. */
@@ -419,6 +427,7 @@ void questions_ask(struct dns_worker *worker, const struct inquiry_question *ask
         refuse_busy(worker, client);
         leave_place(question);
     } else {
+        question->share = question->first->share;
         list(question);
         ask(question);
     }

@@ -8,9 +8,14 @@
  * somebody who asks for names of servers that never answer would fill the memory. A slot that is taken for
  * as long as there is something in libunbound is the bound.
  *
+ * Nor is that enough. A lookup of a silent server holds a socket of libunbound's for as long as it lasts, the
+ * others stand in line for one, and nobody is served out of turn. So nobody may have as many lookups under
+ * way as there are sockets, or the names of one client that lead nowhere would be the end of all others'.
+ *
  * Deadlines are timers of the loop, one for each slot that was ever in use at the same time as the others,
  * kept with it, and with what libevent calls a common timeout: those of one patience stand in a queue, to
- * which adding and removing costs the same however many there are.
+ * which adding and removing costs the same however many there are. libevent has 256 such queues and
+ * complains on stderr of every timer that would be one more, so patience comes in steps.
  */
 #include "dns64/resolver.h"
 
@@ -29,6 +34,7 @@ struct slot {
     resolver_done *done;    /* NULL: the asker knows that it took too long */
     void *context;
     uint32_t generation; /* counts its uses */
+    uint32_t share;      /* on whose account it is */
     uint32_t next;       /* of those that are free */
 };
 
@@ -43,7 +49,8 @@ struct resolver {
     struct ub_ctx *unchecked; /* without; NULL until it is needed */
     bool without_unchecked;   /* it could not be made: not to be tried with every question */
     bool closing;
-    uint32_t free; /* the first free slot, or NONE */
+    uint32_t free;                    /* the first free slot, or NONE */
+    uint16_t shares[RESOLVER_SHARES]; /* slots taken */
     struct slot slots[RESOLVER_LOOKUPS];
 };
 
@@ -63,15 +70,17 @@ static void on_deadline(evutil_socket_t socket, short what, void *argument)
     finish(done, slot->context, LOOKUP_TIMEOUT);
 }
 
-static struct slot *take(struct resolver *resolver)
+static struct slot *take(struct resolver *resolver, uint32_t share)
 {
-    if (resolver->free == NONE)
+    if (resolver->free == NONE || resolver->shares[share] >= RESOLVER_SHARE)
         return NULL;
     struct slot *slot = &resolver->slots[resolver->free];
     if (slot->deadline == NULL && (slot->deadline = evtimer_new(resolver->base, on_deadline, slot)) == NULL)
         return NULL;
     resolver->free = slot->next;
+    resolver->shares[share]++;
     slot->resolver = resolver;
+    slot->share = share;
     return slot;
 }
 
@@ -79,6 +88,7 @@ static void give_back(struct slot *slot)
 {
     struct resolver *resolver = slot->resolver;
     evtimer_del(slot->deadline);
+    resolver->shares[slot->share]--;
     slot->generation++;
     slot->done = NULL;
     slot->next = resolver->free;
@@ -140,30 +150,30 @@ static const struct timeval *queue_of(struct resolver *resolver, struct timeval 
 
 static void arm(struct resolver *resolver, struct slot *slot, unsigned patience)
 {
+    patience = (patience + RESOLVER_STEP - 1) / RESOLVER_STEP * RESOLVER_STEP;
     struct timeval wait = {.tv_sec = patience / 1000, .tv_usec = (suseconds_t)(patience % 1000 * 1000)};
     evtimer_add(slot->deadline, queue_of(resolver, &wait));
 }
 
-void resolver_ask(struct resolver *resolver, const struct lookup *lookup, unsigned patience,
-                  resolver_done *done, void *context)
+void resolver_ask(struct resolver *resolver, const struct lookup *lookup, const struct resolver_asker *asker)
 {
     struct ub_ctx *library = context_for(resolver, lookup);
-    struct slot *slot = library != NULL ? take(resolver) : NULL;
+    struct slot *slot = library != NULL ? take(resolver, asker->share) : NULL;
     if (slot == NULL) {
-        finish(done, context, LOOKUP_BUSY);
+        finish(asker->done, asker->context, LOOKUP_BUSY);
         return;
     }
     uint32_t generation = slot->generation;
-    slot->done = done;
-    slot->context = context;
+    slot->done = asker->done;
+    slot->context = asker->context;
 
     char name[DNS_NAME_TEXT_MAX];
     dns_name_print(&lookup->name, name);
     if (ub_resolve_event(library, name, lookup->type, lookup->class, slot, on_result, NULL) != 0) {
         give_back(slot);
-        finish(done, context, LOOKUP_BUSY);
+        finish(asker->done, asker->context, LOOKUP_BUSY);
     } else if (slot->generation == generation) { /* otherwise it has been answered from the cache */
-        arm(resolver, slot, patience);
+        arm(resolver, slot, asker->patience);
     }
 }
 

@@ -24,6 +24,9 @@ enum {
     RESOLVER_TEXT = 320, /* of an upstream: "192.0.2.53@853#dns.example" */
     RESOLVER_PATH = 256,
     RESOLVER_LOOKUPS = 4096, /* under way at once, of one resolver: each is about 10 KiB of libunbound's */
+    RESOLVER_SHARES = 4096,  /* askers that are told apart */
+    RESOLVER_SHARE = 256,    /* lookups under way of one of them: it gets no more than half of the sockets */
+    RESOLVER_STEP = 100,     /* milliseconds, of which patience is a multiple */
 };
 
 struct resolver_options {
@@ -43,6 +46,14 @@ struct resolver;
  */
 typedef void resolver_done(void *context, const struct looked_up *result);
 
+/* Who asks, and for how long it waits. */
+struct resolver_asker {
+    resolver_done *done;
+    void *context;
+    uint32_t share;    /* below RESOLVER_SHARES: on whose account the lookup goes */
+    unsigned patience; /* milliseconds, rounded up to RESOLVER_STEP */
+};
+
 /*
  * NULL with a sentence. Asks nothing yet, and reads all files that it will ever need, so that rights may be
  * dropped after.
@@ -51,12 +62,11 @@ struct resolver *resolver_open(struct event_base *base, const struct resolver_op
                                size_t size);
 
 /*
- * Looks up, and calls `done` once, with LOOKUP_TIMEOUT if nothing came within `patience` milliseconds, and
- * with LOOKUP_BUSY at once if too many are under way. One that has timed out counts as under way until
- * libunbound has given it up, too. Few different values of `patience`, please: each is a queue.
+ * Looks up, and calls `done` once, with LOOKUP_TIMEOUT if nothing came in time, and with LOOKUP_BUSY at once
+ * if too many are under way, in all or of this share. One that has timed out counts as under way until
+ * libunbound has given it up, too.
  */
-void resolver_ask(struct resolver *resolver, const struct lookup *lookup, unsigned patience,
-                  resolver_done *done, void *context);
+void resolver_ask(struct resolver *resolver, const struct lookup *lookup, const struct resolver_asker *asker);
 
 /* Ends it, without calling anybody; not from within resolver_done. NULL is allowed. */
 void resolver_close(struct resolver *resolver);

@@ -53,7 +53,7 @@ static const struct setting settings[] = {
     {"val-log-level:", "0"},
     /* Sockets at most, each with a port and a question of its own. With those of the second context, 16
        workers stay below 20 000 files. */
-    {"outgoing-range:", "512"},
+    {"outgoing-range:", "512"}, /* twice RESOLVER_SHARE */
     {"outgoing-num-tcp:", "32"},
 };
 

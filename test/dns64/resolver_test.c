@@ -127,7 +127,7 @@ static void ask_on(void *context, const struct looked_up *result)
     struct outcome *outcome = context;
     struct lookup next = lookup_of("a.lab.example.", DNS_TYPE_A);
     assert_int_equal(result->state, LOOKUP_INSECURE);
-    resolver_ask(outcome->fixture->resolver, &next, 1000, keep, outcome);
+    resolver_ask(outcome->fixture->resolver, &next, &(struct resolver_asker){keep, outcome, 0, 1000});
 }
 
 static void asking_from_within(void **state)
@@ -136,7 +136,7 @@ static void asking_from_within(void **state)
     struct lookup first = lookup_of("a.lab.example.", DNS_TYPE_AAAA);
     for (int i = 0; i < 2; i++) { /* the second time all is in the cache */
         struct outcome outcome = {.fixture = fixture};
-        resolver_ask(fixture->resolver, &first, 1000, ask_on, &outcome);
+        resolver_ask(fixture->resolver, &first, &(struct resolver_asker){ask_on, &outcome, 0, 1000});
         wait_for(&outcome, 1000);
         assert_int_equal(outcome.calls, 1);
         assert_int_equal(outcome.addresses, 1);
@@ -215,6 +215,65 @@ static void too_many(void **state)
     for (unsigned i = 0; i < RESOLVER_LOOKUPS; i++)
         assert_int_equal(outcomes[i].calls, 1);
     free(outcomes);
+}
+
+/*
+ * A client whose lookups never end is refused one more; another one is not, and is answered: there are
+ * sockets left for it. What has timed out still counts, and what has ended does not.
+ */
+static void one_client_has_a_share(void **state)
+{
+    struct fixture *fixture = *state;
+    struct outcome outcomes[RESOLVER_SHARE], one_more, other;
+    const struct lookup lookup = lookup_of("a.lab.example.", DNS_TYPE_A);
+    for (unsigned i = 0; i < RESOLVER_SHARE; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "silent.%u.lab.example.", i);
+        const struct lookup silent = lookup_of(name, DNS_TYPE_A);
+        outcomes[i] = (struct outcome){.fixture = fixture};
+        resolver_ask(fixture->resolver, &silent, &(struct resolver_asker){keep, &outcomes[i], 1, 200});
+    }
+    run_for(fixture, 400);
+    assert_int_equal(outcomes[RESOLVER_SHARE - 1].state, LOOKUP_TIMEOUT);
+    one_more = other = (struct outcome){.fixture = fixture};
+    resolver_ask(fixture->resolver, &lookup, &(struct resolver_asker){keep, &one_more, 1, 1000});
+    assert_int_equal(one_more.calls, 1);
+    assert_int_equal(one_more.state, LOOKUP_BUSY);
+    resolver_ask(fixture->resolver, &lookup, &(struct resolver_asker){keep, &other, 2, 1000});
+    wait_for(&other, 1000);
+    assert_int_equal(other.addresses, 1);
+    for (unsigned i = 0; i < 2 * RESOLVER_SHARE; i++) {
+        resolver_ask(fixture->resolver, &lookup, &(struct resolver_asker){keep, &other, 2, 1000});
+        assert_int_equal(other.state, LOOKUP_INSECURE);
+    }
+}
+
+static unsigned complaints;
+
+static void complain(int severity, const char *message)
+{
+    (void)severity;
+    (void)message;
+    complaints++;
+}
+
+/* However many there are, libevent has nothing to write on stderr. */
+static void any_patience(void **state)
+{
+    struct fixture *fixture = *state;
+    complaints = 0;
+    event_set_log_callback(complain);
+    for (unsigned i = 0; i < 300; i++) {
+        struct outcome outcome;
+        char name[64];
+        snprintf(name, sizeof name, "a.%u.lab.example.", i);
+        const struct lookup lookup = lookup_of(name, DNS_TYPE_A);
+        ask(fixture, &lookup, 1000 + i, &outcome);
+        wait_for(&outcome, 1000);
+        assert_int_equal(outcome.addresses, 1);
+    }
+    event_set_log_callback(NULL);
+    assert_int_equal(complaints, 0);
 }
 
 static void closing_with_one_under_way(void **state)
@@ -357,6 +416,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_upstream_that_is_not_there, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_wrong_is_said, set_up, tear_down),
         cmocka_unit_test_setup_teardown(too_many, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(one_client_has_a_share, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(any_patience, set_up, tear_down),
         cmocka_unit_test_setup_teardown(closing_with_one_under_way, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_server_that_was_down, set_up, tear_down),
     };

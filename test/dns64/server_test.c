@@ -189,6 +189,8 @@ static void one_client_has_a_share(void **state)
     other = client_open(serving, SOCK_DGRAM, "127.0.0.1");
     client_ask(other, &(struct question){.name = "ipv4only.arpa.", .type = DNS_TYPE_AAAA}, &reply);
     assert_int_equal(reply_rcode(&reply), DNS_RCODE_NOERROR);
+    client_ask(other, &host, &reply); /* upstream, too, there is room for it */
+    assert_true(reply_synthesised(&reply, 1));
     close(other);
     close(fd);
     serving_stop(serving);

@@ -239,6 +239,7 @@ struct fixture {
     struct event_base *base;
     struct server server;
     struct resolver *resolver;
+    uint32_t asked;
 };
 
 /* What came of a lookup, and how often. */
@@ -278,11 +279,13 @@ static inline struct lookup lookup_of(const char *name, uint16_t type)
     return lookup;
 }
 
+/* On the account of a client of its own. */
 static inline void ask(struct fixture *fixture, const struct lookup *lookup, unsigned patience,
                        struct outcome *outcome)
 {
+    const struct resolver_asker asker = {keep, outcome, fixture->asked++ % RESOLVER_SHARES, patience};
     *outcome = (struct outcome){.fixture = fixture};
-    resolver_ask(fixture->resolver, lookup, patience, keep, outcome);
+    resolver_ask(fixture->resolver, lookup, &asker);
 }
 
 static inline uint64_t milliseconds(void)
