@@ -52,6 +52,28 @@ bool clients_allow(const struct clients *clients, const struct ipv6_address *cli
     return low > 0 && rules_network_contains(&clients->networks[low - 1], client);
 }
 
+/*** Who is who ***/
+
+/* Which half of an address is the client. */
+enum kind { IPV6, IPV4, LINK_LOCAL };
+
+static enum kind kind_of(const struct ipv6_address *client)
+{
+    static const uint8_t ipv4[12] = {[10] = 0xff, [11] = 0xff};
+    if (client->bytes[0] == 0xfe && (client->bytes[1] & 0xc0) == 0x80)
+        return LINK_LOCAL;
+    return memcmp(client->bytes, ipv4, sizeof(ipv4)) == 0 ? IPV4 : IPV6;
+}
+
+uint64_t clients_hash(const uint64_t key[2], const struct ipv6_address *client)
+{
+    enum kind kind = kind_of(client);
+    /* Who chooses the lower half of an address could have it look like somebody's upper half. */
+    struct random hash = {.key = {key[0] + kind, key[1]}};
+    memcpy(&hash.counter, client->bytes + (kind == IPV6 ? 0 : 8), sizeof(hash.counter));
+    return random_next(&hash);
+}
+
 /*** Rates ***/
 
 enum { SECOND = 1000000000 }; /* nanoseconds */
@@ -74,21 +96,9 @@ void rates_destroy(struct rates *rates)
     memory_unmap(rates, sizeof(*rates));
 }
 
-/* Who counts as one client: half an address. */
-static uint64_t identity(const struct ipv6_address *client)
-{
-    static const uint8_t ipv4[12] = {[10] = 0xff, [11] = 0xff};
-    bool link_local = client->bytes[0] == 0xfe && (client->bytes[1] & 0xc0) == 0x80;
-    bool lower = link_local || memcmp(client->bytes, ipv4, sizeof(ipv4)) == 0;
-    uint64_t half;
-    memcpy(&half, client->bytes + (lower ? 8 : 0), sizeof(half));
-    return half;
-}
-
 static uint64_t *word_of(struct rates *rates, const struct ipv6_address *client)
 {
-    struct random hash = {.key = {rates->key[0], rates->key[1]}, .counter = identity(client)};
-    return &rates->done[random_next(&hash) % CLIENTS_RATE_WORDS];
+    return &rates->done[clients_hash(rates->key, client) % CLIENTS_RATE_WORDS];
 }
 
 bool rates_take(struct rates *rates, const struct ipv6_address *client, uint32_t rate, uint64_t now)

@@ -30,6 +30,9 @@ void clients_seal(struct clients *clients);
 /* True if it may ask. */
 bool clients_allow(const struct clients *clients, const struct ipv6_address *client);
 
+/* The same number for all addresses of one client: an IPv6 /64, an IPv4 address, a link-local address. */
+uint64_t clients_hash(const uint64_t key[2], const struct ipv6_address *client);
+
 struct rates;
 
 struct rates *rates_create(const uint64_t key[2]);

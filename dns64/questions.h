@@ -7,10 +7,11 @@
 
 enum {
     QUESTIONS_SHARE = SERVER_QUESTIONS / 2, /* queries that one client may have waiting at a worker */
-    QUESTIONS_CROWD = 1024,                 /* clients that may wait for one question */
-    QUESTIONS_STALE = 1800,                 /* milliseconds until a stale answer is better than none: the
-                                               client response timer of RFC 8767 section 5 */
-    QUESTIONS_ADDITIONS = 1000,             /* milliseconds for addresses that are added to an SVCB record */
+    QUESTIONS_CROWD =
+        2 * QUESTIONS_SHARE,      /* queries that may wait for one question: more than one client's */
+    QUESTIONS_STALE = 1800,       /* milliseconds until a stale answer is better than none: the
+                                     client response timer of RFC 8767 section 5 */
+    QUESTIONS_ADDITIONS = 1000,   /* milliseconds for addresses that are added to an SVCB record */
     QUESTIONS_INCOMPLETE_TTL = 5, /* seconds for which such an answer is kept if they did not come */
 };
 

@@ -96,12 +96,7 @@ void dns_worker_defer(struct dns_worker *worker)
 
 uint32_t dns_worker_share(const struct dns_worker *worker, const struct ipv6_address *client)
 {
-    enum { SUBSCRIBER = 8 };
-    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-    bool ipv4 = memcmp(client->bytes, mapped, sizeof(mapped)) == 0;
-    struct dns_name subscriber = {.length = ipv4 ? sizeof(client->bytes) : SUBSCRIBER};
-    memcpy(subscriber.wire, client->bytes, sizeof(client->bytes));
-    return (uint32_t)(dns_name_hash(&subscriber, worker->server->key) % WORKER_SHARES);
+    return (uint32_t)(clients_hash(worker->server->key, client) % WORKER_SHARES);
 }
 
 void dns_worker_set_timer(const struct dns_worker *worker, struct event *timer, uint64_t due)

@@ -114,8 +114,8 @@ void dns_worker_adopt(struct dns_worker *worker);
 void dns_worker_defer(struct dns_worker *worker);
 
 /*
- * The number of a client, an IPv6 /64 or an IPv4 address, below WORKER_SHARES: what one may have of something
- * is counted under it. By a keyed hash, so two clients meet there by chance and not by anyone's choice.
+ * The number of a client, below WORKER_SHARES: what one may have of something is counted under it. By a keyed
+ * hash, so two clients meet there by chance and not by anyone's choice.
  */
 uint32_t dns_worker_share(const struct dns_worker *worker, const struct ipv6_address *client);
 

@@ -233,6 +233,17 @@ static void clients_are_told_apart(void **state)
     assert_int_equal(take("fe80::1", 1, 5, 0), 0);
 }
 
+/* The same half of an address of another kind is another client: an interface identifier is free to choose.
+ */
+static void nobody_is_aimed_at(void **state)
+{
+    (void)state;
+    assert_int_equal(take("fe80::2001:db8:1:2", 5, 5, 0), 5);
+    assert_int_equal(take("2001:db8:1:2::1", 5, 5, 0), 5);
+    assert_int_equal(take("fe80::ffff:c000:201", 5, 5, 0), 5);
+    assert_int_equal(take("::ffff:192.0.2.1", 5, 5, 0), 5);
+}
+
 /* Workers read the clock before they come here, so one may be behind. */
 static void a_clock_that_is_behind_gains_nothing(void **state)
 {
@@ -306,6 +317,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(it_comes_back_evenly, make_rates, free_rates),
         cmocka_unit_test_setup_teardown(refusals_cost_nothing, make_rates, free_rates),
         cmocka_unit_test_setup_teardown(clients_are_told_apart, make_rates, free_rates),
+        cmocka_unit_test_setup_teardown(nobody_is_aimed_at, make_rates, free_rates),
         cmocka_unit_test_setup_teardown(a_clock_that_is_behind_gains_nothing, make_rates, free_rates),
         cmocka_unit_test_setup_teardown(a_rate_may_change, make_rates, free_rates),
         cmocka_unit_test_setup_teardown(words_are_spread, make_rates, free_rates),

@@ -196,6 +196,28 @@ static void one_client_has_a_share(void **state)
     serving_stop(serving);
 }
 
+/* Nor can one client have all places of those who wait for one answer. */
+static void one_client_is_no_crowd(void **state)
+{
+    enum { ASKED = 1400 };
+    const struct question slow = {.name = "slow.example.", .type = DNS_TYPE_AAAA};
+    struct serving *serving = serving_prepare();
+    int fd, other;
+    (void)state;
+    serving->options.workers = 1;
+    serving_start(serving, test_rules(1));
+    fd = client_open(serving, SOCK_DGRAM, "::1");
+    other = client_open(serving, SOCK_DGRAM, "127.0.0.1");
+    for (unsigned i = 0; i < ASKED; i++)
+        client_send(fd, &slow);
+    client_ask(other, &slow, &reply);
+    assert_true(counted(serving, DNS64_BUSY) > 0);
+    assert_true(reply_synthesised(&reply, 1));
+    close(other);
+    close(fd);
+    serving_stop(serving);
+}
+
 static void stops_at_once(void **state)
 {
     struct serving *serving = started();
@@ -659,6 +681,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(tells_failures),
         cmocka_unit_test(clients_wait_together),
         cmocka_unit_test(one_client_has_a_share),
+        cmocka_unit_test(one_client_is_no_crowd),
         cmocka_unit_test(stops_at_once),
         cmocka_unit_test(answers_from_where_it_was_asked),
         cmocka_unit_test(says_who_has_the_port),
