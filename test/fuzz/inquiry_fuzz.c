@@ -287,6 +287,14 @@ static void check_record(const struct inquiry_question *question, const struct a
     check_address(question, answer, reader, record);
 }
 
+/* Seconds for which a failure is kept. */
+static uint32_t kept_failure(enum answer_error error)
+{
+    if (error == ANSWER_ERROR_BOGUS)
+        return INQUIRY_TTL_BOGUS;
+    return error == ANSWER_ERROR_NOT_READY ? 0 : INQUIRY_TTL_FAILURE;
+}
+
 static void check(const struct inquiry_question *question, const struct answer *answer)
 {
     struct dns_reader reader;
@@ -300,7 +308,8 @@ static void check(const struct inquiry_question *question, const struct answer *
     REQUIRE(again.type == question->type && again.class == question->class);
     REQUIRE(header.rcode == answer->rcode && header.response && !header.truncated && !header.authentic);
     REQUIRE(!answer->secure || answer->rcode == DNS_RCODE_NOERROR || answer->rcode == DNS_RCODE_NXDOMAIN);
-    REQUIRE(answer->rcode != DNS_RCODE_SERVFAIL || (answer->ttl == 0 && answer->error != 0));
+    REQUIRE(answer->rcode != DNS_RCODE_SERVFAIL ||
+            (answer->error != 0 && answer->ttl == kept_failure((enum answer_error)answer->error)));
     core = reader.at;
     while ((next = dns_reader_next(&reader, &record)) == DNS_NEXT_RECORD) {
         check_record(question, answer, &reader, &record);
