@@ -42,7 +42,7 @@ void draft_open(struct draft *draft, const struct inquiry_question *question, st
     static const struct dns_header header = {.response = true, .recursion_available = true};
     draft->question = question;
     draft->answer = answer;
-    draft->ttl = UINT32_MAX;
+    draft->ttl = draft->most = UINT32_MAX;
     dns_writer_open(&draft->writer, answer->message, DNS_MESSAGE_MAX, &header);
     dns_writer_question(&draft->writer, &question->name, question->type, question->class);
     answer->core = 0;
@@ -57,8 +57,9 @@ void draft_limit(struct draft *draft, uint32_t ttl)
 void draft_copy(struct draft *draft, const struct dns_reader *reader, const struct dns_record *record)
 {
     /* A record whose data are not sound is left out; OPT is a matter between us and the resolver. */
-    if (wanted(draft, record) && dns_writer_copy(&draft->writer, reader, record, record->ttl) == DNS_WRITTEN)
-        draft_limit(draft, record->ttl);
+    uint32_t ttl = record->ttl < draft->most ? record->ttl : draft->most;
+    if (wanted(draft, record) && dns_writer_copy(&draft->writer, reader, record, ttl) == DNS_WRITTEN)
+        draft_limit(draft, ttl);
 }
 
 void draft_copy_section(struct draft *draft, struct dns_reader *reader, enum dns_section section)
@@ -91,6 +92,7 @@ void draft_limit_negative(struct draft *draft, const struct response *response, 
         draft_limit(draft, ANSWER_TTL_NONE);
     draft_limit(draft, response->negative_ttl);
     draft_limit(draft, rules->negative_ttl);
+    draft->most = rules->negative_ttl;
 }
 
 static void complete(struct draft *draft, uint8_t rcode)

@@ -15,7 +15,8 @@ struct draft {
     const struct inquiry_question *question;
     struct answer *answer;
     struct dns_writer writer;
-    uint32_t ttl; /* seconds: the least of what was written */
+    uint32_t ttl;  /* seconds: the least of what was written */
+    uint32_t most; /* seconds: no record that is copied may say more */
 };
 
 /* Starts, with the question. */
@@ -36,7 +37,10 @@ void draft_section(struct draft *draft, enum dns_section section);
 /* It may be kept no longer than this. */
 void draft_limit(struct draft *draft, uint32_t ttl);
 
-/* It has no data: it may be kept as RFC 2308 section 5 says, and as the rules allow. */
+/*
+ * It has no data: it may be kept as RFC 2308 section 5 says, and as the rules allow; what is copied from here
+ * on, its SOA record and the proof, says so to those who keep it, too.
+ */
 void draft_limit_negative(struct draft *draft, const struct response *response, const struct rules *rules);
 
 /*

@@ -43,16 +43,10 @@ void passing_begin(struct draft *draft, const struct inquiry *inquiry, const str
     if (count_absent(inquiry, response) > 0)
         copy_present(draft, inquiry, &reader);
     draft_copy_section(draft, &reader, DNS_ANSWER);
-    draft_copy_section(draft, &reader, DNS_AUTHORITY);
-    draft_copy_section(draft, &reader, DNS_ADDITIONAL);
-}
-
-void passing_end(struct draft *draft, const struct inquiry *inquiry, const struct response *response,
-                 bool synthesized)
-{
     if (response->found == 0 || response->rcode != DNS_RCODE_NOERROR)
         draft_limit_negative(draft, response, inquiry->rules);
-    draft_finish(draft, response->rcode, inquiry->secure, synthesized);
+    draft_copy_section(draft, &reader, DNS_AUTHORITY);
+    draft_copy_section(draft, &reader, DNS_ADDITIONAL);
 }
 
 /* rfc: 6147-5.1.4-d, 6147-5.1.4-e */
@@ -60,7 +54,7 @@ void passing_write(const struct inquiry *inquiry, const struct response *respons
 {
     struct draft draft;
     passing_begin(&draft, inquiry, response, answer);
-    passing_end(&draft, inquiry, response, false);
+    draft_finish(&draft, response->rcode, inquiry->secure, false);
 }
 
 /* The least TTL of the answers: our CNAME stands for the links that it passes by, too. */

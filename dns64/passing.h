@@ -28,8 +28,4 @@ void passing_write_reverse(const struct inquiry *inquiry, const struct response 
 void passing_begin(struct draft *draft, const struct inquiry *inquiry, const struct response *response,
                    struct answer *answer);
 
-/* The rest: how long a response may be kept if it has no data, and the end. */
-void passing_end(struct draft *draft, const struct inquiry *inquiry, const struct response *response,
-                 bool synthesized);
-
 #endif /* DNS64_PASSING_H */

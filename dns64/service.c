@@ -226,5 +226,5 @@ void service_write(struct inquiry *inquiry, struct answer *answer)
     while (next_added(service, &at, &owner, &data))
         if (!is_brought(inquiry->rules, response.reader, data.owner, data.type) && draft_add(&draft, &data))
             added |= data.type == DNS_TYPE_AAAA;
-    passing_end(&draft, inquiry, &response, added);
+    draft_finish(&draft, response.rcode, inquiry->secure, added);
 }

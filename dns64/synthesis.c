@@ -119,9 +119,9 @@ void synthesis_write(const struct inquiry *inquiry, const struct response *respo
             draft_copy(&draft, &synthesis.reader, &synthesis.record);
         else if (possible)
             room = add(&draft, &synthesis);
-    draft_copy_section(&draft, &synthesis.reader, DNS_AUTHORITY);
-    draft_copy_section(&draft, &synthesis.reader, DNS_ADDITIONAL);
     if (!possible)
         draft_limit_negative(&draft, response, inquiry->rules);
+    draft_copy_section(&draft, &synthesis.reader, DNS_AUTHORITY);
+    draft_copy_section(&draft, &synthesis.reader, DNS_ADDITIONAL);
     draft_finish(&draft, response->rcode, inquiry->secure, possible);
 }
