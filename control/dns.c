@@ -262,9 +262,12 @@ struct dns_memory dns_memory(const struct config *config)
     return (struct dns_memory){.server = server_memory(&options), .resolvers = each * workers};
 }
 
+/* Who may not read the file may still have the rest checked: the daemon reads it with the rights of its
+ * start. */
 bool dns_check(const struct config *config, char *error, size_t size)
 {
     const struct config_dns64 *dns64 = config->dns64;
+    const char *fault;
     if (dns64 == NULL || !dns64->validate)
         return true;
     const char *path = dns64->trust_anchors[0] != 0 ? dns64->trust_anchors : resolver_anchors();
@@ -273,11 +276,12 @@ bool dns_check(const struct config *config, char *error, size_t size)
             error, size,
             "dns64.trust-anchors: this machine has no file of trust anchors; install dns-root-data, name "
             "a file, or set dns64.dnssec to off");
-    else if (faccessat(AT_FDCWD, path, F_OK, 0) != 0)
+    else if ((fault = resolver_anchors_fault(path)) != NULL && access(path, R_OK) != 0 && errno == EACCES)
+        return true;
+    else if (fault != NULL)
         snprintf(error, size,
-                 "dns64.trust-anchors: %s: %s; name a file that is there, or set dns64.dnssec to "
-                 "off",
-                 path, strerror(errno));
+                 "dns64.trust-anchors: %s: %s; name a file of trust anchors, or set dns64.dnssec to off",
+                 path, fault);
     else
         return true;
     return false;

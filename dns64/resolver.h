@@ -74,4 +74,8 @@ void resolver_close(struct resolver *resolver);
 /* The file of trust anchors that the distribution has; NULL if there is none. */
 const char *resolver_anchors(void);
 
+/* Why a file of trust anchors cannot be read, or has none: a sentence without an end. NULL: nothing is wrong.
+ */
+const char *resolver_anchors_fault(const char *file);
+
 #endif /* DNS64_RESOLVER_H */

@@ -186,17 +186,21 @@ static bool is_anchor(char *line)
     return false;
 }
 
-/* The reason why the file cannot be used, or NULL. */
-static const char *anchors_fault(const char *file)
+const char *resolver_anchors_fault(const char *file)
 {
     FILE *stream = fopen(file, "re");
     char line[4096];
     bool found = false;
+    int failure = 0;
     if (stream == NULL)
         return strerror(errno);
     while (!found && fgets(line, sizeof line, stream) != NULL)
         found = is_anchor(line);
+    if (ferror(stream))
+        failure = errno; /* such as EISDIR */
     fclose(stream);
+    if (failure != 0)
+        return strerror(failure);
     return found ? NULL : "it has no DS or DNSKEY record";
 }
 
@@ -209,7 +213,7 @@ static void set_anchors(struct making *making, const char *file)
         making->failed = true;
         snprintf(making->error, making->size,
                  "there is no file of trust anchors to validate with: install dns-root-data, or name one");
-    } else if ((fault = anchors_fault(anchors)) != NULL) {
+    } else if ((fault = resolver_anchors_fault(anchors)) != NULL) {
         making->failed = true;
         snprintf(making->error, making->size, "trust anchors %s cannot be used: %s", anchors, fault);
     } else {

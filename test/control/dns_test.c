@@ -429,13 +429,19 @@ static void trust_anchors_must_be_there(void **state)
     assert_false(dns_check(config, error, sizeof(error)));
     assert_string_equal(error,
                         "dns64.trust-anchors: /nonexistent/root.key: No such file or directory; name a "
-                        "file that is there, or set dns64.dnssec to off");
+                        "file of trust anchors, or set dns64.dnssec to off");
     config_free(config);
     config = parse("trust-anchors: /nonexistent/root.key, dnssec: off");
     assert_true(dns_check(config, error, sizeof(error)));
     config_free(config);
     config = parse("trust-anchors: /dev/null");
-    assert_true(dns_check(config, error, sizeof(error)));
+    assert_false(dns_check(config, error, sizeof(error)));
+    assert_string_equal(error, "dns64.trust-anchors: /dev/null: it has no DS or DNSKEY record; name a file "
+                               "of trust anchors, or set dns64.dnssec to off");
+    config_free(config);
+    config = parse("trust-anchors: /tmp");
+    assert_false(dns_check(config, error, sizeof(error)));
+    assert_non_null(strstr(error, "/tmp: Is a directory; name a file"));
     config_free(config);
 }
 
