@@ -361,6 +361,19 @@ static bool check_synthesis(const struct check *check)
     return true;
 }
 
+/* True if what is sent to `address` is sure to come to who listens on `listen`: loopback to all addresses,
+ * too. */
+static bool comes_to(const struct ipv6_address *address, const struct ipv6_address *listen)
+{
+    static const struct ipv6_address all = {{0}}, all_ipv4 = {{[10] = 0xff, [11] = 0xff}},
+                                     loopback = {{[15] = 1}};
+    if (ipv6_equal(listen, &all))
+        return ipv6_equal(address, &loopback);
+    if (ipv6_equal(listen, &all_ipv4))
+        return memcmp(address, &all_ipv4, 12) == 0 && address->bytes[12] == 127;
+    return ipv6_equal(address, listen);
+}
+
 /* libunbound has one setting for all servers that it forwards to. */
 static bool check_upstream(const struct check *check)
 {
@@ -373,7 +386,7 @@ static bool check_upstream(const struct check *check)
                          upstream->tls ? "TLS" : "plain", upstream->tls ? "plain" : "TLS");
         for (uint32_t j = 0; j < dns64->listen_count; j++)
             if (upstream->at.port == dns64->listen[j].port &&
-                ipv6_equal(&upstream->at.address, &dns64->listen[j].address))
+                comes_to(&upstream->at.address, &dns64->listen[j].address))
                 return blame(check, at("dns64.upstream[%u]", i),
                              "is dns64.listen[%u], the name service itself; name another server", j);
     }

@@ -236,6 +236,14 @@ bool value_read_domain(const struct input *input, void *at)
     struct dns_name *name = at, parsed = {0};
     if (input->text[0] == 0 || !dns_name_parse(&parsed, input->text))
         return value_unexpected(input);
+    if (strncmp(input->text, "*.", 2) == 0 && input->text[2] != 0)
+        return value_refuse(input, "%s stands for all names below it, too; write it without \"*.\"",
+                            input->text + 2);
+    for (const char *byte = input->text; *byte != 0; byte++)
+        if ((unsigned char)*byte > '~')
+            return value_refuse(input,
+                                "has letters beyond ASCII, which no query has; write it as in queries, "
+                                "with xn-- (`idn2` converts it)");
     dns_name_lower(&parsed);
     memset(name, 0, sizeof(*name)); /* equal names are equal bytes */
     name->length = parsed.length;
