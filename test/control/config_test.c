@@ -195,6 +195,47 @@ static void test_shipped_file_states_defaults(void **state)
     config_free(least);
 }
 
+/* Takes the "# " from the lines of a section, which begins with `key` and ends with an empty line. */
+static void uncomment(char *text, const char *key)
+{
+    char *line = strstr(text, key);
+    assert_non_null(line);
+    while (line[0] == '#') {
+        size_t mark = line[1] == ' ' ? 2 : 1;
+        memmove(line, line + mark, strlen(line + mark) + 1);
+        line = strchr(line, '\n') + 1;
+    }
+}
+
+/* Nor do the sections that are only shown say anything but defaults, where they name one. */
+static void test_shipped_file_shows_defaults(void **state)
+{
+    static const char added[] = "dns64: {listen: [\"[::]:53\"]}\nra: [{interface: lan0}]\n";
+    char path[PATH_SIZE];
+    size_t length = 0;
+    char *text = read_text(source_path("packaging/isthmus.yaml", path), &length);
+    (void)state;
+    assert_non_null(text);
+    char *shown = calloc(1, length + 1), *least = calloc(1, length + sizeof(added));
+    assert_non_null(shown);
+    assert_non_null(least);
+    memcpy(shown, text, length);
+    memcpy(least, text, length);
+    memcpy(least + length, added, sizeof(added));
+    uncomment(shown, "# dns64:\n");
+    uncomment(shown, "# ra:\n");
+    struct config *one = parse(shown), *other = parse(least);
+    char *one_text = print(one), *other_text = print(other);
+    assert_string_equal(one_text, other_text);
+    free(one_text);
+    free(other_text);
+    config_free(one);
+    config_free(other);
+    free(shown);
+    free(least);
+    free(text);
+}
+
 static const char smallest[] = "nat64: [{prefix: 64:ff9b::/96, pool: [{address: 192.0.2.1}]}]\n";
 
 /* rfc: 6146-3.5.1-c, 6146-3.5.2.2-i, 6146-4-a */
@@ -695,6 +736,7 @@ int main(void)
         cmocka_unit_test(test_examples),
         cmocka_unit_test(test_shipped_file),
         cmocka_unit_test(test_shipped_file_states_defaults),
+        cmocka_unit_test(test_shipped_file_shows_defaults),
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_geometry_is_the_sum),
         cmocka_unit_test(test_counters_and_subscribers),
