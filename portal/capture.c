@@ -74,10 +74,11 @@ static bool read_verdicts(const char *list, struct capture_filter *filter, char 
             for (char *at = name; *at != '\0'; at++) /* it goes into JSON */
                 if (*at < ' ' || *at > '~' || *at == '"' || *at == '\\')
                     *at = '?';
-            snprintf(error, size,
-                     "there is no verdict %s; isthmus show counters --all lists them, and forwarded, held, "
-                     "refused, dropped and dns mean all of their class",
-                     name);
+            snprintf(
+                error, size,
+                "there is no verdict %s; isthmus show counters --all lists them, and isthmus show dns --all "
+                "what follows on dns-; forwarded, held, refused, dropped and dns mean all of their class",
+                name);
             return false;
         }
         if (list[length] == '\0')
