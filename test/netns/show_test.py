@@ -177,3 +177,12 @@ def test_the_socket_answers_http(lab, busy):
 def test_help(lab, command):
     done = lab.gateway.run([nat64.binary(), *command.split(), "--help"])
     assert "isthmus" in done.stdout and not done.stderr
+
+
+def test_help_names_all_there_is_to_show(lab):
+    refused = lab.gateway.run([nat64.binary(), "show", "nothing"], check=False).stderr
+    views = re.search("say what to show: (.*)", refused).group(1).replace(" or ", ", ").split(", ")
+    shown = lab.gateway.run([nat64.binary(), "show", "--help"]).stdout
+    assert "status" in views and "dns" in views
+    for view in views:
+        assert re.search(f"^  {view} ", shown, re.MULTILINE) and re.search(rf"[|\s]{view}[|\s]", shown.split("\n")[0])
