@@ -45,9 +45,8 @@ struct resolver {
     struct resolver_options options; /* with TLS the upstreams are the relays */
     struct tls_trust *trust;
     struct tls_relay *relays[RESOLVER_UPSTREAMS];
-    struct ub_ctx *checked;   /* with the validator, if there is any */
-    struct ub_ctx *unchecked; /* without; NULL until it is needed */
-    bool without_unchecked;   /* it could not be made: not to be tried with every question */
+    struct ub_ctx *checked;   /* keeps what is bogus to itself, if it validates */
+    struct ub_ctx *unchecked; /* does not; NULL if nothing is validated */
     bool closing;
     uint32_t free;                    /* the first free slot, or NONE */
     uint16_t shares[RESOLVER_SHARES]; /* slots taken */
@@ -128,17 +127,9 @@ static void on_result(void *argument, int rcode, void *message, int size, int se
         done(context, &result);
 }
 
-static struct ub_ctx *context_for(struct resolver *resolver, const struct lookup *lookup)
+static struct ub_ctx *context_for(const struct resolver *resolver, const struct lookup *lookup)
 {
-    if (!lookup->unchecked || !resolver->options.validate)
-        return resolver->checked;
-    char error[256];
-    if (resolver->unchecked == NULL && !resolver->without_unchecked) {
-        resolver->unchecked =
-            resolver_context_open(resolver->base, &resolver->options, false, error, sizeof error);
-        resolver->without_unchecked = resolver->unchecked == NULL;
-    }
-    return resolver->unchecked;
+    return lookup->unchecked && resolver->unchecked != NULL ? resolver->unchecked : resolver->checked;
 }
 
 /* What stands for the queue of this patience in libevent; the time itself if it has no more queues. */
@@ -158,7 +149,7 @@ static void arm(struct resolver *resolver, struct slot *slot, unsigned patience)
 void resolver_ask(struct resolver *resolver, const struct lookup *lookup, const struct resolver_asker *asker)
 {
     struct ub_ctx *library = context_for(resolver, lookup);
-    struct slot *slot = library != NULL ? take(resolver, asker->share) : NULL;
+    struct slot *slot = take(resolver, asker->share);
     if (slot == NULL) {
         finish(asker->done, asker->context, LOOKUP_BUSY);
         return;
@@ -208,8 +199,10 @@ struct resolver *resolver_open(struct event_base *base, const struct resolver_op
         resolver->slots[i].next = i + 1;
     bool ready = options->upstream_count == 0 || !options->tls || relay_upstreams(resolver, error, size);
     if (ready)
-        resolver->checked = resolver_context_open(base, &resolver->options, options->validate, error, size);
-    if (resolver->checked == NULL) {
+        resolver->checked = resolver_context_open(base, &resolver->options, true, error, size);
+    if (resolver->checked != NULL && options->validate)
+        resolver->unchecked = resolver_context_open(base, &resolver->options, false, error, size);
+    if (resolver->checked == NULL || (options->validate && resolver->unchecked == NULL)) {
         resolver_close(resolver);
         return NULL;
     }

@@ -4,9 +4,9 @@
  * worker. Its configuration is ours ("validator iterator", no synthesis of its own, 0x20, QNAME
  * minimisation), not that of the machine's unbound.
  *
- * Two contexts stand behind it where validation is on. libunbound takes no CD, and where it validates, what
- * cannot be validated may come without data, and late. So lookups that are not to be checked go to a context
- * of their own, without the validator; it is made when the first such lookup comes.
+ * Two contexts stand behind it where validation is on. libunbound takes no CD, and what is bogus comes out of
+ * its cache without data. So lookups that are not to be checked go to a context of their own, which gives out
+ * what is bogus like anything else.
  *
  * Upstreams with TLS are behind a relay (dns64/tls_relay.h), for which the program has to ignore SIGPIPE.
  *

@@ -221,15 +221,20 @@ static void set_anchors(struct making *making, const char *file)
     }
 }
 
-static void configure(struct making *making, const struct resolver_options *options, bool validate)
+/*
+ * What is not to be checked is so and handed out all the same, since only one that validates tells its
+ * upstream not to: servers that validate themselves would keep bogus data from us (RFC 6840 section 5.9).
+ */
+static void configure(struct making *making, const struct resolver_options *options, bool checked)
 {
-    set(making, "module-config:", validate ? "validator iterator" : "iterator");
+    set(making, "module-config:", options->validate ? "validator iterator" : "iterator");
+    set(making, "val-permissive-mode:", checked ? "no" : "yes");
     set_all(making, settings, COUNT(settings));
-    set_memory(making, validate == options->validate ? options->memory : options->memory / UNCHECKED_SHARE);
+    set_memory(making, checked ? options->memory : options->memory / UNCHECKED_SHARE);
     set_family(making, "do-ip4:", AF_INET);
     set_family(making, "do-ip6:", AF_INET6);
     set_upstreams(making, options);
-    if (validate)
+    if (options->validate)
         set_anchors(making, options->trust_anchors);
 }
 
@@ -285,14 +290,14 @@ static void warm_up(struct making *making)
 static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
 
 struct ub_ctx *resolver_context_open(struct event_base *base, const struct resolver_options *options,
-                                     bool validate, char *error, size_t size)
+                                     bool checked, char *error, size_t size)
 {
     pthread_mutex_lock(&one_at_a_time);
     struct making making = {.context = ub_ctx_create_event(base), .error = error, .size = size};
     if (making.context == NULL) {
         snprintf(error, size, "the resolver cannot start: no memory for it, or no random numbers");
     } else {
-        configure(&making, options, validate);
+        configure(&making, options, checked);
         warm_up(&making);
         if (options->upstream_count > 0)
             leave_to_the_upstream(&making);

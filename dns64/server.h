@@ -21,7 +21,7 @@ enum {
     SERVER_UDP_SIZE = 1232,        /* bytes of a datagram: fits IPv6's minimum MTU */
     SERVER_QUESTIONS = 2048,       /* under way at once, of one worker */
     SERVER_WAITING = 8192,         /* clients that wait for them, of one worker */
-    SERVER_PATIENCE = 5000,        /* milliseconds for an answer: stub resolvers ask again then */
+    SERVER_PATIENCE = 4500,        /* milliseconds for an answer: stub resolvers give up after five seconds */
     SERVER_LOOKUP_PATIENCE = 3000, /* milliseconds for the AAAA, after which it counts as empty */
 };
 
