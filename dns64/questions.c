@@ -329,14 +329,19 @@ static void conclude(struct question *question)
     leave_place(question);
 }
 
-/* What is asked after the record itself only adds to the answer, and that is not to wait long for it. */
+/*
+ * What is asked after the record itself only adds to the answer, and that is not to wait long for it, nor to
+ * be kept for long without it.
+ */
 static void limit_additions(struct question *question)
 {
     uint64_t limit = question->worker->now + (uint64_t)QUESTIONS_ADDITIONS * NANOSECONDS_A_MILLISECOND;
-    if ((question->inquiry.question.type == DNS_TYPE_SVCB ||
-         question->inquiry.question.type == DNS_TYPE_HTTPS) &&
-        question->deadline > limit)
+    if (question->inquiry.question.type != DNS_TYPE_SVCB && question->inquiry.question.type != DNS_TYPE_HTTPS)
+        return;
+    if (question->deadline > limit)
         question->deadline = limit;
+    if (question->state == LOOKUP_TIMEOUT || question->state == LOOKUP_BUSY)
+        question->gave_up = true;
 }
 
 static void count_latency(struct dns_worker *worker, uint64_t nanoseconds)

@@ -6,6 +6,8 @@
  */
 #include "test/dns64/serving.h"
 
+#include "dns64/questions.h"
+
 static struct message reply;
 
 static const struct question host = {.name = "host.example.", .type = DNS_TYPE_AAAA};
@@ -592,6 +594,28 @@ static void fails_in_time(void **state)
     serving_stop(serving);
 }
 
+/* Without what would have been added an answer comes in time, and is not kept for as long as it says. */
+static void adds_what_comes_in_time(void **state)
+{
+    const struct question service = {.name = "service.example.", .type = DNS_TYPE_HTTPS};
+    struct serving *serving = started();
+    int fd = client_open(serving, SOCK_DGRAM, "127.0.0.1");
+    uint64_t before = milliseconds();
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        client_ask(fd, &service, &reply);
+        assert_int_equal(reply_answers(&reply), 1);
+        assert_int_equal(counted(serving, DNS64_CACHE_HITS), i);
+    }
+    assert_in_range(milliseconds() - before, QUESTIONS_ADDITIONS - 200, QUESTIONS_ADDITIONS + 500);
+    rest(QUESTIONS_INCOMPLETE_TTL * 1000 + 100);
+    client_ask(fd, &service, &reply);
+    assert_int_equal(counted(serving, DNS64_CACHE_HITS), 1);
+    assert_int_equal(counted(serving, DNS64_PASSED), 2);
+    close(fd);
+    serving_stop(serving);
+}
+
 /*** New rules ***/
 
 static void changes_rules(void **state)
@@ -694,6 +718,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(does_not_talk_to_old_services),
         cmocka_unit_test(serves_stale_answers),
         cmocka_unit_test(fails_in_time),
+        cmocka_unit_test(adds_what_comes_in_time),
         cmocka_unit_test(changes_rules),
         cmocka_unit_test(changes_rules_under_load),
     };

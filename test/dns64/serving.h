@@ -10,7 +10,8 @@
  *     slow     after 300 milliseconds         silent   nothing at all
  *     long     200 A records, TC over UDP     brief    with a TTL of one second
  *     six      has an AAAA record             fail     SERVFAIL
- *     nx       NXDOMAIN                       else     one A record, 192.0.2.1, and no AAAA record
+ *     nx       NXDOMAIN                       service  an HTTPS record that leads to silent.example.
+ *     else     one A record, 192.0.2.1, and no AAAA record
  */
 #ifndef TEST_DNS64_SERVING_H
 #define TEST_DNS64_SERVING_H
@@ -103,7 +104,7 @@ static inline void upstream_soa(struct dns_writer *writer, uint32_t ttl)
 /* The reply to a query. */
 static inline size_t upstream_answer(const struct dns_query *query, bool tcp, uint8_t *bytes)
 {
-    static const uint8_t ipv6[16] = {0x20, 1, 0xd, 0xb8, [15] = 6};
+    static const uint8_t ipv6[16] = {0x20, 1, 0xd, 0xb8, [15] = 6}, service[] = "\0\1\6silent\7example";
     const struct dns_name *name = &query->question.asked;
     uint16_t type = query->question.type;
     uint32_t ttl = label_begins(query, "brief") ? 1 : 60;
@@ -119,6 +120,8 @@ static inline size_t upstream_answer(const struct dns_query *query, bool tcp, ui
         upstream_record(&writer, name, DNS_TYPE_A, (uint8_t[]){192, 0, 2, (uint8_t)i}, 4, ttl);
     if (type == DNS_TYPE_AAAA && label_begins(query, "six"))
         upstream_record(&writer, name, DNS_TYPE_AAAA, ipv6, sizeof(ipv6), ttl);
+    else if (type == DNS_TYPE_HTTPS && label_begins(query, "service"))
+        upstream_record(&writer, name, DNS_TYPE_HTTPS, service, sizeof(service), ttl);
     else if (addresses == 0 && rcode != DNS_RCODE_SERVFAIL)
         upstream_soa(&writer, ttl);
     return dns_writer_finish(&writer);
