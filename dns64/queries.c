@@ -17,7 +17,9 @@
  * each other; nor can one be made to talk to the small services of old that send something back whatever they
  * get (RFC 862, 864 and others), one of which would take an error for a reason to go on.
  *
- * Strangers are turned away before rates are counted: they could otherwise use up those of clients.
+ * Strangers are turned away before rates are counted: they could otherwise use up those of clients. And since
+ * anybody may send datagrams with a client's address, TCP is counted by itself: who has to come again over
+ * TCP because somebody else has used up its rate is answered there.
  *
  * Without RD there is no answer from the cache, either: it would tell one client what others have asked (as
  * most resolvers have it). RFC 8914 section 4.21 names the reason to give.
@@ -122,13 +124,15 @@ static bool admit(struct dns_worker *worker, const struct arrival *arrival, cons
 {
     const struct clients *clients = &worker->version->rules->clients;
     const struct ipv6_address *address = &arrival->path->client;
+    struct server *server = worker->server;
+    struct rates *rates = arrival->path->connection != NULL ? server->stream_rates : server->rates;
     uint16_t rcode;
     if (!clients_allow(clients, address)) {
         queries_note(worker, arrival, DNS64_REFUSED);
         reply_refusal(worker, client, DNS_RCODE_REFUSED, ANSWER_ERROR_PROHIBITED);
         return false;
     }
-    if (clients->rate != 0 && !rates_take(worker->server->rates, address, clients->rate, worker->now)) {
+    if (clients->rate != 0 && !rates_take(rates, address, clients->rate, worker->now)) {
         limit_rate(worker, arrival, client);
         return false;
     }

@@ -72,10 +72,12 @@ static bool open_shared(struct server *server, struct server_rules *rules,
         return false;
     server->cache = cache_create(server->options.cache_entries, server->key);
     server->rates = rates_create(server->key);
+    server->stream_rates = rates_create(server->key);
     server->workers =
         aligned_alloc(_Alignof(struct dns_worker), server->options.workers * sizeof(struct dns_worker));
     server->version = make_version(rules, free_rules, FIRST_EPOCH);
-    if (server->cache == NULL || server->rates == NULL || server->workers == NULL || server->version == NULL)
+    if (server->cache == NULL || server->rates == NULL || server->stream_rates == NULL ||
+        server->workers == NULL || server->version == NULL)
         return false;
     memset(server->workers, 0, server->options.workers * sizeof(struct dns_worker));
     server->worker_count = server->options.workers;
@@ -217,6 +219,7 @@ void server_close(struct server *server)
     version_drop(server->version);
     cache_destroy(server->cache);
     rates_destroy(server->rates);
+    rates_destroy(server->stream_rates);
     pthread_cond_destroy(&server->arrived);
     pthread_mutex_destroy(&server->lock);
     free(server->workers);

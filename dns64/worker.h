@@ -43,7 +43,7 @@ struct version {
 struct server {
     struct server_options options;
     struct cache *cache;
-    struct rates *rates;
+    struct rates *rates, *stream_rates; /* of UDP, of TCP */
     uint64_t key[2];
     _Atomic uint64_t cache_epoch; /* to whose rules the cache belongs */
     _Atomic uint32_t connections; /* TCP, of all workers */
