@@ -157,14 +157,7 @@ static bool keep_addresses(struct inquiry *inquiry, const struct synthesis *synt
     struct ipv6_address addresses[RULES_PREFIXES];
     unsigned count = synthesis_embed(synthesis, addresses);
     for (unsigned i = 0; i < count; i++) {
-        const struct dns_data data = {
-            .owner = &synthesis->record.owner,
-            .rdata = addresses[i].bytes,
-            .type = DNS_TYPE_AAAA,
-            .class = DNS_CLASS_IN,
-            .rdata_length = sizeof(addresses[i].bytes),
-            .ttl = synthesis_ttl(inquiry, synthesis->record.ttl),
-        };
+        const struct dns_data data = synthesis_record(synthesis, &addresses[i]);
         if (!keep(&inquiry->service, &data))
             return false;
     }

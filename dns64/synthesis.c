@@ -59,10 +59,20 @@ bool synthesis_possible(const struct inquiry *inquiry, const struct response *re
 }
 
 /* rfc: 6147-5.1.7-b, 6147-5.1.7-c */
-uint32_t synthesis_ttl(const struct inquiry *inquiry, uint32_t ttl)
+static uint32_t synthesis_ttl(const struct inquiry *inquiry, uint32_t ttl)
 {
     uint32_t limit = inquiry->negative_ttl_known ? inquiry->negative_ttl : INQUIRY_TTL_WITHOUT_SOA;
     return ttl < limit ? ttl : limit;
+}
+
+struct dns_data synthesis_record(const struct synthesis *synthesis, const struct ipv6_address *address)
+{
+    return (struct dns_data){.owner = &synthesis->record.owner,
+                             .rdata = address->bytes,
+                             .type = DNS_TYPE_AAAA,
+                             .class = DNS_CLASS_IN,
+                             .rdata_length = sizeof(address->bytes),
+                             .ttl = synthesis_ttl(synthesis->inquiry, synthesis->record.ttl)};
 }
 
 /* Where a walk along the chain is: the link it has passed, and the name to which that leads. */
@@ -92,14 +102,7 @@ static bool add(struct draft *draft, const struct synthesis *synthesis)
     struct ipv6_address addresses[RULES_PREFIXES];
     unsigned count = synthesis_embed(synthesis, addresses);
     for (unsigned i = 0; i < count; i++) {
-        const struct dns_data data = {
-            .owner = &synthesis->record.owner,
-            .rdata = addresses[i].bytes,
-            .type = DNS_TYPE_AAAA,
-            .class = DNS_CLASS_IN,
-            .rdata_length = sizeof(addresses[i].bytes),
-            .ttl = synthesis_ttl(synthesis->inquiry, synthesis->record.ttl),
-        };
+        const struct dns_data data = synthesis_record(synthesis, &addresses[i]);
         if (!draft_add(draft, &data))
             return false;
     }

@@ -37,10 +37,10 @@ bool synthesis_needless(const struct rules *rules, const struct response *respon
 bool synthesis_possible(const struct inquiry *inquiry, const struct response *response);
 
 /*
- * The TTL of what is made of an A record: it may not outlive the answer that said that there is no AAAA
- * (section 5.1.7).
+ * The AAAA record with one of the addresses that are made of the record at hand. It may not outlive the
+ * answer that said that there is no AAAA (section 5.1.7). It points to `address` and to the walk.
  */
-uint32_t synthesis_ttl(const struct inquiry *inquiry, uint32_t ttl);
+struct dns_data synthesis_record(const struct synthesis *synthesis, const struct ipv6_address *address);
 
 /*
  * The answer to a question for AAAA, made of the response to one for A, whatever that is: the chain with its
