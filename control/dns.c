@@ -267,23 +267,22 @@ struct dns_memory dns_memory(const struct config *config)
 bool dns_check(const struct config *config, char *error, size_t size)
 {
     const struct config_dns64 *dns64 = config->dns64;
-    const char *fault;
     if (dns64 == NULL || !dns64->validate)
         return true;
     const char *path = dns64->trust_anchors[0] != 0 ? dns64->trust_anchors : resolver_anchors();
-    if (path == NULL)
+    if (path == NULL) {
         snprintf(
             error, size,
             "dns64.trust-anchors: this machine has no file of trust anchors; install dns-root-data, name "
             "a file, or set dns64.dnssec to off");
-    else if ((fault = resolver_anchors_fault(path)) != NULL && access(path, R_OK) != 0 && errno == EACCES)
+        return false;
+    }
+    const char *fault = resolver_anchors_fault(path);
+    if (fault == NULL || (access(path, R_OK) != 0 && errno == EACCES))
         return true;
-    else if (fault != NULL)
-        snprintf(error, size,
-                 "dns64.trust-anchors: %s: %s; name a file of trust anchors, or set dns64.dnssec to off",
-                 path, fault);
-    else
-        return true;
+    snprintf(error, size,
+             "dns64.trust-anchors: %s: %s; name a file of trust anchors, or set dns64.dnssec to off", path,
+             fault);
     return false;
 }
 
