@@ -17,6 +17,8 @@ from dns_test import THERE
 from names import SOA_TTL
 from namespace import wait_until
 
+ALONE = "what it waits for has limits in seconds"
+
 pytestmark = needs_nsd()
 __all__ = ["service"]
 FAULTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "dns_faults.py")

@@ -17,6 +17,8 @@ from conftest import kernel_counters, settings, start
 from many import add_subscribers, program
 from namespace import wait_until
 
+ALONE = "it takes all of the memory and both processors"
+
 COUNT = 200_000
 SUBSCRIBERS = 64
 SOURCES = 4  # subscribers that a pair of processes has

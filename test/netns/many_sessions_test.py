@@ -19,6 +19,8 @@ import pytest
 from conftest import settings, start
 from many import add_subscribers, program
 
+ALONE = "it measures at which rate packets begin to be lost"
+
 ROWS = 1_000_000
 SOURCES, PORTS, REMOTES = 54, 20, 1024  # a tenth more sessions than rows: losses on the way there do not matter
 SESSIONS = SOURCES * PORTS * REMOTES

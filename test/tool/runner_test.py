@@ -131,3 +131,26 @@ def test_pytest_speaks_tap(tmp_path):
     ]
     assert "# seen" in lines and "# unseen" not in lines
     assert ended.returncode == 1
+
+
+WAITS_FOR_ANOTHER = """
+import os, sys, time
+mark = sys.argv[0] + ".began"
+open(mark, "w").close()
+time.sleep(0.5)
+together = len([name for name in os.listdir(os.path.dirname(mark)) if name.endswith(".began")]) > 1
+os.unlink(mark)
+print("1..1")
+print("ok 1 - together" if together else "not ok 1 - alone")
+"""
+
+
+@pytest.mark.parametrize("reason, alone", [("", False), ('ALONE = "it says so"\n', True)])
+def test_files_run_two_at_a_time_unless_they_want_to_be_alone(tmp_path, reason, alone):
+    commands = []
+    for name in ("a.py", "b.py"):
+        (tmp_path / name).write_text(reason + textwrap.dedent(WAITS_FOR_ANOTHER))
+        commands.append([sys.executable, str(tmp_path / name)])
+    ended = subprocess.run(command_for(tmp_path, commands), capture_output=True, text=True, check=False)
+    tally = "0 passed, 2 failed" if alone else "2 passed, 0 failed"
+    assert ended.stdout.splitlines()[-1] == tally
