@@ -19,7 +19,8 @@
  * With serve-stale there are two moments at which an answer past its TTL is better than what there is (RFC
  * 8767 section 5): when a question has failed, and when it has taken 1.8 seconds. After the second the
  * question goes on, for the sake of those to come. All questions wait equally long for that moment, so they
- * stand in a list in the order in which they began, and there is one timer.
+ * stand in a list in the order in which they began, and there is one timer. Who asks what has failed not long
+ * ago does not wait at all: the stale answer goes out at once, and the question is asked without clients.
  */
 #include "dns64/questions.h"
 
@@ -57,6 +58,12 @@ struct question {
     bool overdue;                     /* this one has */
 };
 
+/* A question that has failed, by its hash: it is forgotten for another one with the same place. */
+struct failure {
+    uint64_t hash;
+    uint64_t until; /* nanoseconds, for which it counts */
+};
+
 struct questions {
     struct question *buckets[BUCKETS];
     struct question places[SERVER_QUESTIONS];
@@ -68,6 +75,7 @@ struct questions {
     uint16_t shares[WORKER_SHARES];
     struct question *oldest, *youngest;
     struct event *stale_timer;
+    struct failure failures[BUCKETS]; /* with serve-stale */
 };
 
 static void ask(struct question *question);
@@ -260,6 +268,40 @@ static bool find_stale(struct dns_worker *worker, const struct inquiry_question 
     return found != CACHE_ABSENT;
 }
 
+static struct failure *failure_of(struct questions *questions, uint64_t hash)
+{
+    return &questions->failures[(hash >> 32) % BUCKETS];
+}
+
+static bool has_failed(struct dns_worker *worker, uint64_t hash)
+{
+    const struct failure *failure = failure_of(worker->questions, hash);
+    return failure->hash == hash && worker->now < failure->until;
+}
+
+static void note_outcome(const struct question *question, bool failed)
+{
+    struct dns_worker *worker = question->worker;
+    struct failure *failure = failure_of(worker->questions, question->hash);
+    if (failed)
+        *failure = (struct failure){question->hash, worker->now + (uint64_t)QUESTIONS_FAILED * 1000 *
+                                                                      NANOSECONDS_A_MILLISECOND};
+    else if (failure->hash == question->hash)
+        failure->until = 0;
+}
+
+/* Answers one client with what is stale, if there is such an answer. */
+static bool answer_at_once(struct dns_worker *worker, const struct question *question,
+                           const struct client_query *client)
+{
+    struct reply_age age;
+    if (!find_stale(worker, &question->inquiry.question, question->version, &age))
+        return false;
+    dns_worker_count(worker, age.stale ? DNS64_CACHE_STALE : DNS64_CACHE_HITS);
+    reply_answer(worker, client, &worker->stale, age);
+    return true;
+}
+
 static bool answer_stale(struct question *question)
 {
     struct dns_worker *worker = question->worker;
@@ -320,6 +362,8 @@ static void conclude(struct question *question)
     bool failed = answer->rcode == DNS_RCODE_SERVFAIL;
     unlist(question);
     dns_worker_count(worker, kind_of(question, answer));
+    if (worker->server->options.serve_stale)
+        note_outcome(question, failed);
     if (!failed || !answer_stale(question)) {
         /* A failure must not take the place of a stale answer. */
         if (!failed || !worker->server->options.serve_stale)
@@ -396,12 +440,8 @@ static void ask(struct question *question)
 static void join(struct question *question, const struct client_query *client)
 {
     struct dns_worker *worker = question->worker;
-    struct reply_age age;
-    if (question->overdue && find_stale(worker, &question->inquiry.question, question->version, &age)) {
-        dns_worker_count(worker, age.stale ? DNS64_CACHE_STALE : DNS64_CACHE_HITS);
-        reply_answer(worker, client, &worker->stale, age);
+    if ((question->overdue || has_failed(worker, question->hash)) && answer_at_once(worker, question, client))
         return;
-    }
     if (wait_for(question, client))
         dns_worker_count(worker, DNS64_JOINED);
     else
@@ -428,11 +468,12 @@ void questions_ask(struct dns_worker *worker, const struct inquiry_question *ask
         keep(question, &worker->answer);
         reply_answer(worker, client, &worker->answer, (struct reply_age){.age = 0});
         leave_place(question);
-    } else if (!wait_for(question, client)) {
+    } else if (!(has_failed(worker, hash) && answer_at_once(worker, question, client)) &&
+               !wait_for(question, client)) {
         refuse_busy(worker, client);
         leave_place(question);
     } else {
-        question->share = question->first->share;
+        question->share = dns_worker_share(worker, &client->path->client);
         list(question);
         ask(question);
     }

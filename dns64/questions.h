@@ -11,6 +11,8 @@ enum {
         2 * QUESTIONS_SHARE,      /* queries that may wait for one question: more than one client's */
     QUESTIONS_STALE = 1800,       /* milliseconds until a stale answer is better than none: the
                                      client response timer of RFC 8767 section 5 */
+    QUESTIONS_FAILED = 30,        /* seconds for which a failure has stale answers go out at once:
+                                     the failure recheck timer of the same section */
     QUESTIONS_ADDITIONS = 1000,   /* milliseconds for addresses that are added to an SVCB record */
     QUESTIONS_INCOMPLETE_TTL = 5, /* seconds for which such an answer is kept if they did not come */
 };

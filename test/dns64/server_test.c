@@ -563,6 +563,19 @@ static void asks_stale(struct serving *serving, int fd)
     client_ask(fd, &brief, &reply);
     assert_true(milliseconds() - before < 500);
     assert_int_equal(reply_error(&reply), ANSWER_ERROR_STALE);
+    /* Nor who comes when it has failed. */
+    rest(SERVER_PATIENCE);
+    before = milliseconds();
+    client_ask(fd, &brief, &reply);
+    assert_true(milliseconds() - before < 500);
+    assert_int_equal(reply_error(&reply), ANSWER_ERROR_STALE);
+    /* Though nobody waits for it, it is asked again, and what comes of that is fresh. */
+    serving->upstream.down = false;
+    for (before = milliseconds(); reply_error(&reply) == ANSWER_ERROR_STALE; rest(100)) {
+        assert_true(milliseconds() - before < 2 * SERVER_PATIENCE);
+        client_ask(fd, &brief, &reply);
+    }
+    assert_true(reply_synthesised(&reply, 1));
 }
 
 static void serves_stale_answers(void **state)
