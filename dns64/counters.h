@@ -20,6 +20,9 @@
     X(TRUNCATED, "truncated", "answers", "Did not fit; the client was told to come over TCP.")               \
     X(JOINED, "joined", "answers", "Waited for a question that was under way for another client.")           \
     X(LOOKUPS, "lookups", "upstream", "Lookups handed to the resolver.")                                     \
+    X(TLS_UNTRUSTED, "tls-untrusted", "upstream",                                                            \
+      "Connections given up for the upstream's certificate: see its #NAME in dns64.upstream.")               \
+    X(TLS_FAILED, "tls-failed", "upstream", "Connections by TLS that could not be made for another reason.") \
     X(MALFORMED, "malformed", "refused", "Not a DNS query that can be read: FORMERR, or silence.")           \
     X(RESPONSES, "responses", "refused", "Responses, scraps, and what echo or chargen send: silence.")       \
     X(NOT_IMPLEMENTED, "not-implemented", "refused", "Another opcode than QUERY: NOTIMP.")                   \

@@ -209,6 +209,13 @@ struct resolver *resolver_open(struct event_base *base, const struct resolver_op
     return resolver;
 }
 
+void resolver_watch_tls(struct resolver *resolver, void (*failed)(void *context, bool untrusted),
+                        void *context)
+{
+    if (resolver->trust != NULL)
+        tls_trust_watch(resolver->trust, failed, context);
+}
+
 void resolver_close(struct resolver *resolver)
 {
     if (resolver == NULL)

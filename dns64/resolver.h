@@ -68,6 +68,11 @@ struct resolver *resolver_open(struct event_base *base, const struct resolver_op
  */
 void resolver_ask(struct resolver *resolver, const struct lookup *lookup, const struct resolver_asker *asker);
 
+/* Tells of connections to upstreams with TLS that do not come about, and whether it was for their
+ * certificate. */
+void resolver_watch_tls(struct resolver *resolver, void (*failed)(void *context, bool untrusted),
+                        void *context);
+
 /* Ends it, without calling anybody; not from within resolver_done. NULL is allowed. */
 void resolver_close(struct resolver *resolver);
 

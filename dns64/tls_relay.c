@@ -80,7 +80,13 @@ struct tls_relay {
 
 /*** Certificates ***/
 
-struct tls_trust *tls_trust_open(char *error, size_t size)
+struct tls_trust {
+    SSL_CTX *context;
+    tls_failed *failed; /* NULL: nobody wants to know */
+    void *failed_context;
+};
+
+static SSL_CTX *read_certificates(char *error, size_t size)
 {
     static const char system_file[] = "/etc/ssl/certs/ca-certificates.crt";
     const char *named = getenv("SSL_CERT_FILE"), *file = named != NULL ? named : system_file;
@@ -100,12 +106,35 @@ struct tls_trust *tls_trust_open(char *error, size_t size)
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                                   SSL_MODE_RELEASE_BUFFERS);
-    return (struct tls_trust *)context;
+    return context;
+}
+
+struct tls_trust *tls_trust_open(char *error, size_t size)
+{
+    struct tls_trust *trust = calloc(1, sizeof *trust);
+    if (trust == NULL) {
+        snprintf(error, size, "TLS cannot be used: there is no memory for it");
+        return NULL;
+    }
+    trust->context = read_certificates(error, size);
+    if (trust->context != NULL)
+        return trust;
+    free(trust);
+    return NULL;
+}
+
+void tls_trust_watch(struct tls_trust *trust, tls_failed *failed, void *context)
+{
+    trust->failed = failed;
+    trust->failed_context = context;
 }
 
 void tls_trust_close(struct tls_trust *trust)
 {
-    SSL_CTX_free((SSL_CTX *)trust);
+    if (trust == NULL)
+        return;
+    SSL_CTX_free(trust->context);
+    free(trust);
 }
 
 /*** The connection ***/
@@ -143,9 +172,19 @@ static void disconnect(struct tls_relay *relay)
         relay->ring[i].waits = false;
 }
 
+/* What breaks later only costs the questions that were asked on it. */
+static void tell_of_failure(const struct tls_relay *relay)
+{
+    const struct tls_trust *trust = relay->trust;
+    if (relay->state == CONNECTING && trust->failed != NULL)
+        trust->failed(trust->failed_context,
+                      relay->tls != NULL && SSL_get_verify_result(relay->tls) != X509_V_OK);
+}
+
 static void fail(struct tls_relay *relay)
 {
     relay->failed = milliseconds();
+    tell_of_failure(relay);
     disconnect(relay);
 }
 
@@ -262,7 +301,7 @@ static void on_tick(evutil_socket_t socket, short what, void *argument)
 
 static bool prepare_tls(struct tls_relay *relay)
 {
-    relay->tls = SSL_new((SSL_CTX *)relay->trust);
+    relay->tls = SSL_new(relay->trust->context);
     if (relay->tls == NULL || SSL_set_fd(relay->tls, relay->tcp) != 1)
         return false;
     SSL_set_connect_state(relay->tls);

@@ -34,6 +34,15 @@ struct tls_trust;
 /* NULL with a sentence. */
 struct tls_trust *tls_trust_open(char *error, size_t size);
 
+/*
+ * Called when a connection has not come about: because of the certificate that the upstream showed, or for
+ * any other reason.
+ */
+typedef void tls_failed(void *context, bool untrusted);
+
+/* For all relays that have this trust. */
+void tls_trust_watch(struct tls_trust *trust, tls_failed *failed, void *context);
+
 /* NULL is allowed. */
 void tls_trust_close(struct tls_trust *trust);
 

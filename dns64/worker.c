@@ -139,6 +139,11 @@ static bool open_events(struct dns_worker *worker)
     return worker->woken != NULL && worker->deferred != NULL && event_add(worker->woken, NULL) == 0;
 }
 
+static void on_tls_failed(void *context, bool untrusted)
+{
+    dns_worker_count(context, untrusted ? DNS64_TLS_UNTRUSTED : DNS64_TLS_FAILED);
+}
+
 bool dns_worker_open(struct dns_worker *worker, struct server *server, unsigned number, char *error,
                      size_t size)
 {
@@ -158,7 +163,10 @@ bool dns_worker_open(struct dns_worker *worker, struct server *server, unsigned 
     if (!udp_open(worker, error, size) || !tcp_open(worker, error, size))
         return false;
     worker->resolver = resolver_open(worker->base, &server->options.resolver, error, size);
-    return worker->resolver != NULL;
+    if (worker->resolver == NULL)
+        return false;
+    resolver_watch_tls(worker->resolver, on_tls_failed, worker);
+    return true;
 }
 
 void dns_worker_close(struct dns_worker *worker)

@@ -195,7 +195,15 @@ static void tls_server_silence(struct tls_server *server)
 struct tls_fixture {
     struct fixture plain;
     struct tls_server server;
+    unsigned untrusted, unreachable; /* connections that did not come about */
 };
+
+static void on_failure(void *context, bool untrusted)
+{
+    struct tls_fixture *fixture = context;
+    fixture->untrusted += untrusted;
+    fixture->unreachable += !untrusted;
+}
 
 static void open_towards(struct tls_fixture *fixture, const char *name)
 {
@@ -205,6 +213,7 @@ static void open_towards(struct tls_fixture *fixture, const char *name)
     options.tls = true;
     resolver_close(fixture->plain.resolver);
     open_resolver(&fixture->plain, &options);
+    resolver_watch_tls(fixture->plain.resolver, on_failure, fixture);
 }
 
 static int set_up(void **state)
@@ -279,6 +288,8 @@ static void another_name(void **state)
     assert_int_equal(outcome.addresses, 0);
     assert_in_range(fixture->server.connections, 1, 4);
     assert_int_equal(fixture->server.questions, 0);
+    assert_in_range(fixture->untrusted, 1, fixture->server.connections);
+    assert_int_equal(fixture->unreachable, 0);
 }
 
 static void not_trusted(void **state)
@@ -297,6 +308,7 @@ static void not_trusted(void **state)
     wait_for(&outcome, 2000);
     assert_int_equal(outcome.addresses, 0);
     assert_int_equal(fixture->server.questions, 0);
+    assert_in_range(fixture->untrusted, 1, 10);
 }
 
 static void overtaking(void **state)
@@ -336,6 +348,8 @@ static void a_server_that_was_down(void **state)
     ask(&fixture->plain, &lookup, 1000, &outcome);
     wait_for(&outcome, 2000);
     assert_int_equal(outcome.addresses, 0);
+    assert_int_equal(fixture->untrusted, 0);
+    assert_in_range(fixture->unreachable, 1, 10);
     tls_server_listen(&fixture->server);
     assert_int_equal(resolve(&fixture->plain, "up.lab.example.", DNS_TYPE_A).addresses, 1);
 }
