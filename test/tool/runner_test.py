@@ -134,11 +134,14 @@ def test_pytest_speaks_tap(tmp_path):
 
 
 WAITS_FOR_ANOTHER = """
-import os, sys, time
-mark = sys.argv[0] + ".began"
+import glob, os, sys, time
+mark = sys.argv[0] + ".runs"
 open(mark, "w").close()
-time.sleep(0.5)
-together = len([name for name in os.listdir(os.path.dirname(mark)) if name.endswith(".began")]) > 1
+until = time.monotonic() + 2
+while time.monotonic() < until and len(glob.glob(os.path.dirname(mark) + "/*.runs")) < 2:
+    time.sleep(0.01)
+together = time.monotonic() < until
+time.sleep(0.3)  # for the other one to see this one, too
 os.unlink(mark)
 print("1..1")
 print("ok 1 - together" if together else "not ok 1 - alone")
