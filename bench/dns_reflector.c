@@ -18,7 +18,8 @@ enum { BATCH = 32, DATAGRAM = 512 };
 
 static int open_socket(const char *address, const char *port)
 {
-    struct sockaddr_in6 here = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)atoi(port))};
+    struct sockaddr_in6 here = {.sin6_family = AF_INET6,
+                                .sin6_port = htons((uint16_t)strtoul(port, NULL, 10))};
     int size = 4 << 20;
     int handle = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (inet_pton(AF_INET6, address, &here.sin6_addr) != 1 || handle < 0 ||
