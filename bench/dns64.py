@@ -16,7 +16,8 @@ generator can do at most.
     memory      what 50 000 cached answers take, as resident pages of the process
 
 Beside queries a second stands the processor time that the server took for a query, which is a fair figure
-also where the generator is the limit. Progress goes to stderr; on stdout comes one JSON object a line.
+also where the generator is the limit; `program` is what is left of it without that of the reflector, which
+does nothing but receive and send. Progress goes to stderr; on stdout comes one JSON object a line.
 """
 import argparse
 import json
@@ -227,6 +228,8 @@ class Bench:
         medians = self.rounds("dns64.cached", ports, lambda name: self.load(
             name, ports[name], questions, ["-l", self.options.seconds, "-q", 400]))
         report("dns64.cached", medians, "queries/s")
+        own, other = (medians[name][1] - medians["reflector"][1] for name in ("isthmus", "unbound"))
+        print_figure("dns64.cached.program", own, "us", "unbound", own / other)
         print_figure("dns64.cached.generator", medians["reflector"][0], "queries/s", "unbound",
                      medians["reflector"][0] / medians["unbound"][0])
 
@@ -287,8 +290,8 @@ def interrupted(number, frame):
 
 def main():
     parser = argparse.ArgumentParser(description="The name service against Debian's unbound.")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds for each figure (5)")
-    parser.add_argument("--seconds", type=int, default=4, help="length of each run (4)")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds for each figure (7)")
+    parser.add_argument("--seconds", type=int, default=5, help="length of each run (5)")
     options = parser.parse_args()
     for number in SIGNALS:
         signal.signal(number, interrupted)
