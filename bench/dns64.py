@@ -19,11 +19,9 @@ Beside queries a second stands the processor time that the server took for a que
 also where the generator is the limit; `program` is what is left of it without that of the reflector, which
 does nothing but receive and send. Progress goes to stderr; on stdout comes one JSON object a line.
 """
-import argparse
 import json
 import os
 import re
-import signal
 import statistics
 import sys
 
@@ -32,6 +30,7 @@ sys.path.insert(0, os.path.join(ROOT, "lab"))
 
 import nat64  # noqa: E402
 from namespace import LabError, end, wait_until  # noqa: E402
+from program import note, run  # noqa: E402
 
 HERE = "::1"
 SERVER_CPU, OTHER_CPU = "0", "1"
@@ -102,10 +101,6 @@ dns64:
   rate-limit: {{per-client: 0}}
   cache: {{entries: 100000}}
 """
-
-
-def note(text):
-    print(text, file=sys.stderr, flush=True)
 
 
 def on(cpu, command):
@@ -267,44 +262,17 @@ def bench(options):
     with nat64.Lab() as lab:
         # The lab's files are root's alone; servers that give up their rights could not read them.
         os.chmod(lab.directory, 0o755)
-        run = Bench(lab, options)
-        run.start_authority()
-        run.start_isthmus()
-        run.start_unbound("unbound")
-        run.start_unbound("unbound again")
-        run.memory()
-        run.start_reflector()
-        run.cached()
-        end(run.processes["reflector"])
-        run.uncached()
-
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-def interrupted(number, frame):
-    for each in SIGNALS:  # a second Ctrl-C may not break off the cleaning up
-        signal.signal(each, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
-def main():
-    parser = argparse.ArgumentParser(description="The name service against Debian's unbound.")
-    parser.add_argument("--rounds", type=int, default=7, help="rounds for each figure (7)")
-    parser.add_argument("--seconds", type=int, default=5, help="length of each run (5)")
-    options = parser.parse_args()
-    for number in SIGNALS:
-        signal.signal(number, interrupted)
-    try:
-        bench(options)
-    except LabError as error:
-        note(f"the benchmark failed: {error}")
-        return 1
-    except KeyboardInterrupt:
-        note("interrupted")
-        return 1
-    return 0
+        stand = Bench(lab, options)
+        stand.start_authority()
+        stand.start_isthmus()
+        stand.start_unbound("unbound")
+        stand.start_unbound("unbound again")
+        stand.memory()
+        stand.start_reflector()
+        stand.cached()
+        end(stand.processes["reflector"])
+        stand.uncached()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(bench, "The name service against Debian's unbound.", rounds=7, seconds=5))

@@ -13,11 +13,9 @@ A round takes each way once, one after the other, so that what else the machine 
 alike; each figure is the median of the rounds. Progress goes to stderr. On stdout comes one JSON object a
 line: name, value, unit, and the ratio to what it is measured against.
 """
-import argparse
 import json
 import os
 import re
-import signal
 import statistics
 import sys
 
@@ -25,6 +23,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 import nat64  # noqa: E402
 from namespace import LabError, end, wait_until  # noqa: E402
+from program import note, run  # noqa: E402
 
 TAYGA_PREFIX, TAYGA_POOL = "2001:db8:65::/96", "192.0.2.32/28"
 PLAIN = "plain IPv6 forwarding"
@@ -42,10 +41,6 @@ ipv6-addr 2001:db8:66::1
 prefix {TAYGA_PREFIX}
 dynamic-pool {TAYGA_POOL}
 """
-
-
-def note(text):
-    print(text, file=sys.stderr, flush=True)
 
 
 def start_tayga(lab):
@@ -146,32 +141,5 @@ def bench(options):
                medians["isthmus"] / medians[PLAIN])
 
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-def interrupted(number, frame):
-    for each in SIGNALS:  # a second Ctrl-C may not break off the cleaning up
-        signal.signal(each, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
-def main():
-    parser = argparse.ArgumentParser(description="Speed of the TUN plane against plain forwarding and Tayga.")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds for each figure (5)")
-    parser.add_argument("--seconds", type=int, default=2, help="length of each transfer (2)")
-    options = parser.parse_args()
-    for number in SIGNALS:
-        signal.signal(number, interrupted)
-    try:
-        bench(options)
-    except LabError as error:
-        note(f"the benchmark failed: {error}")
-        return 1
-    except KeyboardInterrupt:
-        note("interrupted")
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(bench, "Speed of the TUN plane against plain forwarding and Tayga.", rounds=5, seconds=2))
