@@ -12,6 +12,8 @@ from side_by_side import NAT64, SIIT, SIIT_PREFIX, configuration, side_by_side, 
 from trace_test import traceroute
 from transfers import TIMED_OUT, Transfers
 
+ALONE = "transfers must last while paths change"
+
 SERVERS = {"nat64": "2001:db8:64::c633:6482", "siit": SIIT_PREFIX + "c633:6482"}  # 198.51.100.130
 CLIENTS = {"nat64": "192.0.2.18", "siit": "192.0.2.43"}
 POOL = "192.0.2.0/25"  # and the addresses of mappings

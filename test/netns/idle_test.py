@@ -36,6 +36,8 @@ for line in sys.stdin:
 # Echoes, at each of its ports; after a signal it says something of itself on all connections.
 SERVER = """
 import selectors, signal, socket, sys
+
+ALONE = "what it waits for has limits in seconds"
 selector = selectors.DefaultSelector()
 peers = []
 signal.signal(signal.SIGUSR1, lambda number, frame: [peer.send(b"y") for peer in peers])

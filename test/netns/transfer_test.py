@@ -7,6 +7,8 @@ import nat64
 import pytest
 from conftest import kernel_counters
 
+ALONE = "it loads both processors"
+
 
 def sha256(path):
     with open(path, "rb") as file:
