@@ -67,6 +67,10 @@ http {{
         location = / {{
             return 200 "Hello from $server_addr, an IPv4-only web server. You are $remote_addr.\\n";
         }}
+        location = /slow {{
+            alias {directory}/www/file;
+            limit_rate 2m;
+        }}
         location /upload/ {{
             dav_methods PUT;
             client_max_body_size 0;
@@ -204,7 +208,8 @@ class Lab:
         return path
 
     def start_web(self, size=100_000_000, machine=None, address=SERVER):
-        """A web server with a page, a file of `size` random bytes (/file) and a place for uploads."""
+        """A web server with a page, a file of `size` random bytes (/file, at 2 MB a second /slow) and a place for
+        uploads."""
         machine = machine or self.server
         os.makedirs(self.path("www", "upload"))
         with open(self.path("www", "file"), "wb") as file:

@@ -264,7 +264,8 @@ static void one_connection(void **state)
     assert_int_equal(fixture->server.connections, 0); /* nothing is done before it is needed */
     resolve_many(fixture, 300);
     assert_int_equal(fixture->server.connections, 1);
-    assert_int_equal(fixture->server.questions, 300);
+    /* On a slow machine libunbound asks some of them again. */
+    assert_in_range(fixture->server.questions, 300, 600);
     assert_int_equal(resolve(&fixture->plain, "nxdomain.lab.example.", DNS_TYPE_A).header.rcode,
                      DNS_RCODE_NXDOMAIN);
 }

@@ -105,7 +105,7 @@ def learned(lab, side):
 def test_a_path_that_narrows_and_widens_under_transfers(restored, side):
     """Four at once, up and down, with state and without; each goes on."""
     lab, _ = restored
-    transfers = Transfers(lab, lab.far_client, URLS, rate="4M")
+    transfers = Transfers(lab, lab.far_client, URLS, slow=True)
     time.sleep(0.6)
     set_mtu(lab, side, 1300)
     mtu = 1320 if side == "ipv4" else 1280

@@ -12,17 +12,18 @@ def digest(path):
 
 
 class Transfers:
-    """/file of the lab's web server down, and up again, by each of `urls` at once, from `machine`."""
+    """The file of the lab's web server down, and up again, by each of `urls` at once, from `machine`; `slow`: at 2 MB
+    a second, which curl keeps to when it sends, and the server when it does."""
 
-    def __init__(self, lab, machine, urls, seconds=20, rate=None):
+    def __init__(self, lab, machine, urls, seconds=20, slow=False):
         self.lab = lab
         self.processes = []
         self.copies = []
-        command = ["curl", "-sS", "--fail", "--max-time", str(seconds), *(["--limit-rate", rate] if rate else [])]
+        command = ["curl", "-sS", "--fail", "--max-time", str(seconds), *(["--limit-rate", "2M"] if slow else [])]
         for number, url in enumerate(urls):
             down, up = lab.path(f"down{number}"), lab.path("www", "upload", f"up{number}")
             self.copies += [down, up]
-            self.processes.append(machine.start([*command, "-o", down, url + "/file"]))
+            self.processes.append(machine.start([*command, "-o", down, url + ("/slow" if slow else "/file")]))
             self.processes.append(machine.start([*command, "-T", lab.path("www", "file"),
                                                  f"{url}/upload/up{number}"]))
 
