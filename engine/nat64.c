@@ -14,6 +14,7 @@
  */
 #include "engine/worker.h"
 
+#include "engine/lifetime.h"
 #include "engine/permissions.h"
 #include "engine/waiting.h"
 #include "wire/ipv4.h"
@@ -22,61 +23,12 @@
 /* Kept out of the functions that every packet goes through, with all that it needs on the stack. */
 #define RARELY __attribute__((noinline, cold))
 
-/*
- * The end of a TCP session by the rule, if it ends at `ends` until now.
- * rfc: 7857-2.1-a, 7857-2.2-b
- */
-static uint32_t tcp_end(const struct nat64_timeouts *timeouts, enum tcp_lifetime rule, uint32_t ends,
-                        uint32_t tick)
-{
-    uint32_t transitory = timeouts->tcp_transitory;
-    switch (rule) {
-    case TCP_LIFETIME_ESTABLISHED:
-        return tick + timeouts->tcp_established;
-    case TCP_LIFETIME_OPENING:
-        return tick + (timeouts->tcp_opening != 0 ? timeouts->tcp_opening : transitory);
-    case TCP_LIFETIME_CLOSING:
-        return tick + (timeouts->tcp_closing != 0 ? timeouts->tcp_closing : transitory);
-    case TCP_LIFETIME_TRANSITORY:
-        return tick + transitory;
-    case TCP_LIFETIME_SHORTENED:
-        return ends < tick + transitory ? ends : tick + transitory;
-    case TCP_LIFETIME_KEEP:
-    default:
-        return ends;
-    }
-}
-
-/* The end of a session that begins now. */
-static uint32_t first_end(const struct nat64_timeouts *timeouts, uint8_t transport, uint32_t tick)
-{
-    switch (transport) {
-    case TRANSPORT_UDP:
-        return tick + timeouts->udp;
-    case TRANSPORT_ICMP:
-        return tick + timeouts->icmp;
-    case TRANSPORT_TCP:
-    default:
-        return tcp_end(timeouts, TCP_LIFETIME_OPENING, 0, tick);
-    }
-}
-
-/* The word of life of a session whose packet has passed: its state and end. */
+/* The word of life of a session whose packet, which this worker has at hand, has passed. */
 WIRE_INLINE uint64_t life_after(const struct worker *worker, const struct found *found, bool from_ipv6,
                                 uint8_t flags)
 {
-    const struct nat64_timeouts *timeouts = &worker->settings->nat64[found->copy.instance].timeouts;
-    uint64_t life = found->copy.life;
-    uint32_t expires;
-    uint8_t state = TCP_NONE;
-    if (found->copy.transport == TRANSPORT_TCP) {
-        struct tcp_step step = tcp_step((enum tcp_state)life_state(life), from_ipv6, flags);
-        state = (uint8_t)step.state;
-        expires = tcp_end(timeouts, step.lifetime, life_expires(life), worker->tick);
-    } else {
-        expires = first_end(timeouts, found->copy.transport, worker->tick);
-    }
-    return life_make(expires, life_generation(life), state, PHASE_LIVE);
+    const struct passing passing = {.tick = worker->tick, .from_ipv6 = from_ipv6, .tcp_flags = flags};
+    return lifetime_after(&worker->settings->nat64[found->copy.instance].timeouts, &found->copy, &passing);
 }
 
 static __attribute__((noinline)) bool change_life(struct worker *worker, struct found *found, bool from_ipv6,
@@ -167,7 +119,7 @@ static struct session_request new_request(const struct worker *worker, const str
                                       .tick = worker->tick,
                                       .sessions = from_ipv6 ? sessions : share_of_outside(sessions),
                                       .sessions_per_subscriber = from_ipv6 ? own : share_of_outside(own)};
-    request.expires = first_end(&nat64->timeouts, key->transport, worker->tick);
+    request.expires = lifetime_first(&nat64->timeouts, key->transport, worker->tick);
     if (key->transport == TRANSPORT_TCP)
         request.state = from_ipv6 ? TCP_V6_INIT : TCP_V4_INIT;
     return request;

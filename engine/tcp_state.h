@@ -20,7 +20,7 @@
 #ifndef ENGINE_TCP_STATE_H
 #define ENGINE_TCP_STATE_H
 
-#include "wire/bytes.h"
+#include "wire/transport.h"
 
 /* S(identifier, "name shown to people") */
 #define TCP_STATES(S)                                                                                        \
@@ -56,7 +56,69 @@ struct tcp_step {
     enum tcp_lifetime lifetime;
 };
 
-/* The step that a segment with `flags` makes in `state`; `from_ipv6` tells which side sent it. */
-struct tcp_step tcp_step(enum tcp_state state, bool from_ipv6, uint8_t flags);
+WIRE_INLINE struct tcp_step tcp_step_to(enum tcp_state state, enum tcp_lifetime lifetime)
+{
+    return (struct tcp_step){.state = state, .lifetime = lifetime};
+}
+
+/* rfc: 6146-3.5.2.2-r, 6146-3.5.2.2-s, 6146-3.5.2.2-t, 6146-3.5.2.2-u */
+WIRE_INLINE struct tcp_step tcp_step_established(bool from_ipv6, uint8_t flags)
+{
+    if ((flags & TCP_RST) != 0)
+        return tcp_step_to(TCP_TRANS, TCP_LIFETIME_TRANSITORY);
+    if ((flags & TCP_FIN) != 0)
+        return tcp_step_to(from_ipv6 ? TCP_V6_FIN : TCP_V4_FIN, TCP_LIFETIME_ESTABLISHED);
+    return tcp_step_to(TCP_ESTABLISHED, TCP_LIFETIME_ESTABLISHED);
+}
+
+/*
+ * One side has closed: `closed_ipv6` says which.
+ * rfc: 6146-3.5.2.2-y, 6146-3.5.2.2-z, 6146-3.5.2.2-ac, 6146-3.5.2.2-ad, 7857-2.2-b, 7857-7.1-a
+ */
+WIRE_INLINE struct tcp_step tcp_step_half_closed(enum tcp_state state, bool closed_ipv6, bool from_ipv6,
+                                                 uint8_t flags)
+{
+    if ((flags & TCP_FIN) != 0 && from_ipv6 != closed_ipv6)
+        return tcp_step_to(TCP_V6_FIN_V4_FIN, TCP_LIFETIME_CLOSING);
+    return tcp_step_to(state, (flags & TCP_RST) != 0 ? TCP_LIFETIME_SHORTENED : TCP_LIFETIME_ESTABLISHED);
+}
+
+/*
+ * The step that a segment with `flags` makes in `state`; `from_ipv6` tells which side sent it.
+ * rfc: 6146-3.5.2.2-g, 6146-3.5.2.2-k, 6146-3.5.2.2-l, 6146-3.5.2.2-p, 6146-3.5.2.2-q, 6146-3.5.2.2-af
+ * rfc: 6146-3.5.2.2-ag, 5382-REQ2-a, 7857-2-a, 7857-2.2-a
+ */
+WIRE_INLINE struct tcp_step tcp_step(enum tcp_state state, bool from_ipv6, uint8_t flags)
+{
+    bool syn = (flags & TCP_SYN) != 0;
+    switch (state) {
+    case TCP_V6_INIT:
+        if (syn && !from_ipv6)
+            return tcp_step_to(TCP_ESTABLISHED, TCP_LIFETIME_ESTABLISHED);
+        return tcp_step_to(state, syn ? TCP_LIFETIME_OPENING : TCP_LIFETIME_KEEP);
+    case TCP_V4_INIT:
+        if (syn && from_ipv6)
+            return tcp_step_to(TCP_ESTABLISHED, TCP_LIFETIME_ESTABLISHED);
+        return tcp_step_to(state, TCP_LIFETIME_KEEP);
+    case TCP_ESTABLISHED:
+        return tcp_step_established(from_ipv6, flags);
+    case TCP_V6_FIN:
+        return tcp_step_half_closed(state, true, from_ipv6, flags);
+    case TCP_V4_FIN:
+        return tcp_step_half_closed(state, false, from_ipv6, flags);
+    case TCP_V6_FIN_V4_FIN:
+        if ((flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN)
+            return tcp_step_to(from_ipv6 ? TCP_V6_INIT : TCP_V4_INIT, TCP_LIFETIME_OPENING);
+        return tcp_step_to(state, TCP_LIFETIME_KEEP);
+    case TCP_TRANS:
+        if ((flags & TCP_RST) != 0)
+            return tcp_step_to(state, TCP_LIFETIME_KEEP);
+        return tcp_step_to(TCP_ESTABLISHED, TCP_LIFETIME_ESTABLISHED);
+    case TCP_NONE:
+    case TCP_STATE_COUNT:
+    default:
+        return tcp_step_to(state, TCP_LIFETIME_KEEP);
+    }
+}
 
 #endif /* ENGINE_TCP_STATE_H */

@@ -15,58 +15,9 @@
 #include "engine/translate_header.h"
 #include "engine/transport_update.h"
 
-/*
- * The fragment header of what is a fragment already, or is to be cut into some.
- * rfc: 7915-4.1-p, 7915-4.1-q
- */
-static void write_fragment_header(uint8_t *at, const struct header_4to6 *header)
-{
-    uint32_t flags_offset = from_be16(header->old->flags_offset);
-    uint32_t more = (flags_offset & IPV4_MORE_FRAGMENTS) != 0 ? IPV6_MORE_FRAGMENTS : 0;
-
-    /* Next header: the protocol. */
-    at[0] = header->protocol;
-    at[1] = 0;
-
-    /* Fragment offset and M flag: both copied; IPv6 has the offset in the upper bits. */
-    store_be16(at + 2, to_be16((uint16_t)((flags_offset & IPV4_OFFSET_MASK) << 3 | more)));
-
-    /* Identification: that of IPv4 in the low half. */
-    store_be32(at + 4, to_be32(from_be16(header->old->identification)));
-}
-
-/*
- * The IPv6 header, field by field in the order of the header.
- * rfc: 7915-4.1-d, 7915-4.1-e, 7915-4.1-f, 7915-4.1-g, 7915-4.1-h, 7915-4.1-i, 7915-4.1-j
- */
-WIRE_INLINE void write_header(uint8_t *at, const struct header_4to6 *header)
-{
-    const struct ipv4_header *old = header->old;
-
-    /* Version, traffic class and flow label: 6; the type of service with its ECN bits, or zero; zero. */
-    store_be32(at, ipv6_first_word(header->settings->zeroize_traffic_class ? 0 : old->tos));
-
-    /* Payload length: without the IPv4 header and its options, with the fragment header. */
-    uint32_t payload = header->length + (header->fragmented ? (uint32_t)FRAGMENT_HEADER : 0);
-    store_be16(at + 4, to_be16((uint16_t)payload));
-
-    /* Next header: the protocol, or what stands in front of it. */
-    at[6] = header->fragmented ? PROTOCOL_FRAGMENT : header->protocol;
-
-    /* Hop limit: one less for a packet on its way. */
-    at[7] = (uint8_t)(old->ttl - header->hops);
-
-    /* Source and destination address: the policy's choice. */
-    __builtin_memcpy(at + 8, &header->to->source, sizeof(header->to->source));
-    __builtin_memcpy(at + 24, &header->to->destination, sizeof(header->to->destination));
-
-    if (header->fragmented)
-        write_fragment_header(at + IPV6_HEADER, header);
-}
-
 void translate_header_4to6(uint8_t *at, const struct header_4to6 *header)
 {
-    write_header(at, header);
+    header_write_4to6(at, header);
 }
 
 static bool lacks_checksum(const struct packet *packet, const struct description *description)
@@ -245,7 +196,7 @@ WIRE_INLINE void update_transport(uint8_t *at, const struct description *descrip
 WIRE_INLINE void put_in_front(struct packet *packet, const struct description *description,
                               const struct header_4to6 *header, uint32_t headers)
 {
-    write_header(packet_data(packet) + description->transport - headers, header);
+    header_write_4to6(packet_data(packet) + description->transport - headers, header);
     packet->offset = packet->offset + description->transport - headers;
     packet->length = header->length + headers;
     offload_move(packet, description->transport, headers);

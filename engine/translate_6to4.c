@@ -15,64 +15,9 @@
 #include "engine/translate_header.h"
 #include "engine/transport_update.h"
 
-/*
- * The IPv4 header, field by field in the order of the header.
- * rfc: 7915-5-c, 7915-5-d, 7915-5.1-a, 7915-5.1-b, 7915-5.1-c, 7915-5.1-d, 7915-5.1-f, 7915-5.1-g,
- * 7915-5.1-h, 7915-5.1-i, 7915-5.1.1-c, 7915-5.1.1-d, 7915-5.1.1-f
- * rfc: 7857-10-a
- */
-WIRE_INLINE void write_header(uint8_t *at, const struct header_6to4 *header)
-{
-    const struct ipv6_header *old = header->old;
-
-    /* Version and header length: 4, and 5 words, since options are never made. */
-    uint32_t version_ihl = 0x45;
-
-    /* Type of service: the traffic class with its ECN bits, unless another is configured. */
-    uint32_t tos = header->settings->tos < 0 ? ipv6_traffic_class(old) : (uint8_t)header->settings->tos;
-
-    /* Total length: without the extension headers. */
-    be32 first = to_be32(version_ihl << 24 | tos << 16 | header->length);
-
-    /* Identification: the caller's, or the low 16 bits of what the sender gave. */
-    uint32_t identification = header->identification;
-
-    /* Flags: DF tells routers to report what does not fit, but IPv6 never hears of less than 1280 bytes. */
-    uint32_t flags_offset = header->segment > IPV4_FRAGMENTABLE_MTU ? IPV4_DONT_FRAGMENT : 0;
-
-    /* Fragment offset, and both fields before it, where there is a fragment header: section 5.1.1. */
-    if (header->fragment != NULL) {
-        uint32_t offset_more = from_be16(header->fragment->offset_more);
-        identification = from_be32(header->fragment->identification) & 0xffff;
-        flags_offset =
-            offset_more >> 3 | ((offset_more & IPV6_MORE_FRAGMENTS) != 0 ? IPV4_MORE_FRAGMENTS : 0);
-    }
-    be32 second = to_be32(identification << 16 | flags_offset);
-
-    /* Time to live: one less for a packet on its way. */
-    uint8_t ttl = (uint8_t)(old->hop_limit - header->hops);
-
-    /* Protocol: that of the transport header; only ICMP has two numbers. */
-    uint8_t protocol = header->protocol == PROTOCOL_ICMPV6 ? PROTOCOL_ICMPV4 : header->protocol;
-    be16 ttl_protocol = to_be16((uint16_t)(ttl << 8 | protocol));
-
-    /* Header checksum: over all the words. */
-    uint64_t sum = (uint64_t)first + second + ttl_protocol;
-    sum += (uint64_t)header->to->source + header->to->destination;
-
-    store_be32(at, first);
-    store_be32(at + 4, second);
-    store_be16(at + 8, ttl_protocol);
-    store_be16(at + 10, (be16)~checksum_fold(sum));
-
-    /* Source and destination address: the policy's choice. */
-    store_be32(at + 12, header->to->source);
-    store_be32(at + 16, header->to->destination);
-}
-
 void translate_header_6to4(uint8_t *at, const struct header_6to4 *header)
 {
-    write_header(at, header);
+    header_write_6to4(at, header);
 }
 
 /*
@@ -158,7 +103,7 @@ enum verdict translate_6to4(struct packet *packet, const struct description *des
         header.fragment = &fragment;
     }
     update_transport(transport, description, &header, &packet->offload);
-    write_header(transport - IPV4_HEADER, &header);
+    header_write_6to4(transport - IPV4_HEADER, &header);
     packet->offset += shrinks;
     packet->length -= shrinks;
     offload_move(packet, description->transport, IPV4_HEADER);
