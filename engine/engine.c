@@ -107,6 +107,11 @@ struct worker *engine_worker(struct engine *engine, uint32_t number)
     return number <= engine->workers ? &engine->worker[number] : NULL;
 }
 
+const struct rules *engine_rules(const struct engine *engine)
+{
+    return __atomic_load_n(&engine->rules, __ATOMIC_ACQUIRE);
+}
+
 void engine_replace_paths(struct engine *engine, const struct paths *paths)
 {
     __atomic_store_n(&engine->paths, paths, __ATOMIC_SEQ_CST);

@@ -56,6 +56,7 @@ struct path_routes {
 
 enum {
     PATH_RANGES_MAXIMUM = 1 << 16, /* of a family; with more, all paths get the least MTU */
+    PATH_MTU_UNKNOWN = 1500,       /* of all paths of a side where settings and table leave it open */
 };
 
 /* Less than, equal to or greater than zero, as for qsort; pointers to struct path_route. */

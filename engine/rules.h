@@ -60,6 +60,10 @@ const char *rules_arrange(struct rules *rules, const struct settings *settings, 
  */
 void rules_remain(struct rules *rules, const struct settings *settings, const struct rules *before);
 
+/* The rules that an engine has in force; for the thread that changes them. */
+struct engine;
+const struct rules *engine_rules(const struct engine *engine);
+
 /* The instance with exactly this prefix: its number, or -1. */
 int rules_number(const struct rules *rules, const struct rfc6052_prefix *prefix);
 

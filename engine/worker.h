@@ -306,9 +306,6 @@ WIRE_INLINE uint16_t next_identification(struct worker *worker, const struct pac
     return first;
 }
 
-/* What all paths of a side have where settings and table leave it open. */
-enum { PATH_MTU_UNKNOWN = 1500 };
-
 /* Puts what the settings say of MTUs and what the table of paths says together. */
 WIRE_INLINE void worker_find_mtus(struct worker *worker, const struct paths *paths)
 {

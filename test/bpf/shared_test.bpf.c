@@ -7,61 +7,7 @@
  * measured) or as the only word of the context (for a program that user space calls). Its struct call lies in
  * `calls`.
  */
-#include <linux/bpf.h>
-
-#include <bpf/bpf_helpers.h>
-
-#include "engine/layout.h"
-
-/* Elements are counted by the test: bpf_map__set_max_entries. */
-#define SEGMENT_MAP(name, element)                                                                           \
-    struct {                                                                                                 \
-        __uint(type, BPF_MAP_TYPE_ARRAY);                                                                    \
-        __uint(max_entries, 1);                                                                              \
-        __uint(map_flags, BPF_F_MMAPABLE);                                                                   \
-        __type(key, __u32);                                                                                  \
-        __type(value, element);                                                                              \
-    } name SEC(".maps")
-
-SEGMENT_MAP(header, struct table_header);
-SEGMENT_MAP(lanes, struct lane);
-SEGMENT_MAP(records, struct record);
-SEGMENT_MAP(session6, struct bucket);
-SEGMENT_MAP(session4, struct bucket);
-SEGMENT_MAP(bindings, struct bucket);
-SEGMENT_MAP(subscribers, struct bucket);
-SEGMENT_MAP(ports, struct port_map);
-SEGMENT_MAP(owners, struct owner_line);
-SEGMENT_MAP(half_open, __u64);
-
-WIRE_INLINE void *table_at_bpf(enum segment segment, __u32 index)
-{
-    switch (segment) {
-    case SEGMENT_HEADER:
-        return bpf_map_lookup_elem(&header, &index);
-    case SEGMENT_LANES:
-        return bpf_map_lookup_elem(&lanes, &index);
-    case SEGMENT_RECORDS:
-        return bpf_map_lookup_elem(&records, &index);
-    case SEGMENT_SESSION6:
-        return bpf_map_lookup_elem(&session6, &index);
-    case SEGMENT_SESSION4:
-        return bpf_map_lookup_elem(&session4, &index);
-    case SEGMENT_BINDINGS:
-        return bpf_map_lookup_elem(&bindings, &index);
-    case SEGMENT_SUBSCRIBERS:
-        return bpf_map_lookup_elem(&subscribers, &index);
-    case SEGMENT_PORTS:
-        return bpf_map_lookup_elem(&ports, &index);
-    case SEGMENT_OWNERS:
-        return bpf_map_lookup_elem(&owners, &index);
-    case SEGMENT_HALF_OPEN:
-        return bpf_map_lookup_elem(&half_open, &index);
-    case SEGMENT_TRAFFIC: /* this table does not count */
-    default:
-        return NULL;
-    }
-}
+#include "plane/bpf/table.bpf.h"
 
 #include "engine/half_open.c"
 #include "engine/making.c"
@@ -71,8 +17,6 @@ WIRE_INLINE void *table_at_bpf(enum segment segment, __u32 index)
 #include "wire/ipv4.h"
 #include "wire/rfc6052.h"
 #include "wire/transport.h"
-
-struct table table_bpf SEC(".data.table");
 
 struct actors actors SEC(".data.actors");
 

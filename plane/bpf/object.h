@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The BPF object in the kernel: its maps, as many elements in each as the geometry of a session table asks
+ * for and mapped into this program's memory, and its programs. Whatever object defines the maps of
+ * plane/bpf/table.bpf.h can be opened.
+ *
+ *     object_open      reads the file, makes the maps, has the kernel verify the programs
+ *     object_memory    -> table_format() or table_attach()
+ *     object_constants the programs' copy of what that table's handle has
+ */
+#ifndef PLANE_BPF_OBJECT_H
+#define PLANE_BPF_OBJECT_H
+
+#include "engine/layout.h"
+
+struct object;
+
+struct object_options {
+    const char *path;            /* of the object file */
+    const char *const *programs; /* names of those to be loaded, then NULL; or NULL: all */
+    struct geometry geometry;
+};
+
+/* NULL with a sentence in `error`: among others where the kernel is too old, or CAP_BPF is missing. */
+struct object *object_open(const struct object_options *options, char *error, size_t size);
+
+/* Ends the maps and programs that nothing else holds: no interface, no pin, no other program. */
+void object_close(struct object *object);
+
+/* The table's segments, zeroed at first, for table_format() and table_attach(). */
+void *const *object_memory(const struct object *object);
+
+/* Tells the programs the constants of the table that lies there. Returns 0 or an errno. */
+int object_constants(const struct object *object, const struct table *table);
+
+/* Descriptors, owned by the object; -1: it has none of that name. */
+int object_program(const struct object *object, const char *name);
+int object_map(const struct object *object, const char *name);
+
+/* The only element of a map that can be mapped, or its first; NULL: it cannot. */
+void *object_map_memory(struct object *object, const char *name);
+
+/* How many instructions the verifier went through for all programs, or 0 if it did not tell. */
+unsigned object_verified(const struct object *object);
+
+#endif /* PLANE_BPF_OBJECT_H */

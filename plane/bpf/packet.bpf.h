@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Packets in the kernel: what they are, and how they leave.
+ *
+ * A packet of the kernel's may be spread over pages, shared with others, a super-packet of 64 KB, and its
+ * transport checksum complete, partial, or summed up by the device. What is read is made to lie in one
+ * piece first; what is written goes through helpers of the kernel, for two reasons. A program that writes
+ * into packets directly has each packet unshared before it begins, also those that it then lets pass. And
+ * only the kernel knows whether a checksum is partial: bpf_l4_csum_replace is told of each change
+ * whether the pseudo-header has it, and does what wire/checksum.h says for either case.
+ *
+ * Whether a packet goes on is decided before its first byte is changed, so that it can still be handed to
+ * the engine as it came.
+ */
+#ifndef PLANE_BPF_PACKET_BPF_H
+#define PLANE_BPF_PACKET_BPF_H
+
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+
+#include <bpf/bpf_helpers.h>
+
+#include "engine/packet.h"
+#include "engine/transport_update.h"
+#include "plane/bpf/processor.bpf.h"
+#include "wire/checksum.h"
+#include "wire/transport.h"
+
+enum {
+    PACKET_TO_HOST = 0,     /* PACKET_HOST of <linux/if_packet.h> */
+    PROTOCOL_IPV4 = 0x0800, /* numbers of EtherTypes */
+    PROTOCOL_IPV6 = 0x86dd,
+    FAMILY_IPV4 = 2, /* AF_INET and AF_INET6, which <sys/socket.h> has not for BPF */
+    FAMILY_IPV6 = 10,
+    ETHERNET_HEADER = 14,
+    TRANSPORT_HEADER = 8, /* what of any transport header is read, ... */
+    TCP_HEADER = sizeof(struct tcp_header),
+
+    LET_PASS = TC_ACT_UNSPEC, /* to the next program, or on as if we were not here */
+};
+
+/* A packet, as far as translation is concerned; compare struct description of engine/packet.h. */
+struct arrival {
+    struct __sk_buff *skb;
+    const struct plane_settings *plane;
+    struct processor *processor;
+    uint32_t network;   /* position of the IP header; what stands in front is the link's */
+    uint32_t transport; /* position of the transport header, from the IP header on */
+    uint32_t length;    /* bytes of the packet, as its IP header says */
+    uint32_t segment;   /* of the largest packet it becomes on the wire */
+    uint32_t tick;
+    uint8_t kind; /* enum packet_kind: PACKET_TCP, PACKET_UDP or PACKET_ICMP_QUERY */
+    uint8_t protocol;
+    uint8_t tcp_flags;
+    uint8_t icmp_type;
+    be16 source_port, destination_port;
+};
+
+/* A pointer to `length` bytes of the packet, or NULL. Others that were got before are not good any more. */
+WIRE_INLINE const void *bytes_at(struct __sk_buff *skb, uint32_t offset, uint32_t length)
+{
+    const uint8_t *data = (const uint8_t *)(long)skb->data;
+    if (data + offset + length <= (const uint8_t *)(long)skb->data_end)
+        return data + offset;
+    if (bpf_skb_pull_data(skb, offset + length) != 0)
+        return NULL;
+    data = (const uint8_t *)(long)skb->data;
+    return data + offset + length <= (const uint8_t *)(long)skb->data_end ? data + offset : NULL;
+}
+
+/* Copies bytes in words of 8, and one of 4 if need be; `length` is a constant. */
+WIRE_INLINE void copy_words(void *to, const void *from, uint32_t length)
+{
+#pragma unroll
+    for (uint32_t i = 0; i < length / 8; i++)
+        ((word64 *)to)[i] = ((const word64 *)from)[i];
+    if (length % 8 != 0)
+        ((word32 *)to)[length / 8 * 2] = ((const word32 *)from)[length / 8 * 2];
+}
+
+/* --- what it is ------------------------------------------------------------------------------------- */
+
+WIRE_INLINE bool describe_tcp(struct arrival *arrival, uint32_t payload)
+{
+    const uint8_t *at = bytes_at(arrival->skb, arrival->network + arrival->transport, TCP_HEADER);
+    if (at == NULL)
+        return false;
+    copy_words(arrival->processor->transport, at, TCP_HEADER);
+    const struct tcp_header *tcp = (const void *)arrival->processor->transport;
+    uint32_t length = tcp_header_length(tcp);
+    arrival->kind = PACKET_TCP;
+    arrival->tcp_flags = tcp->flags;
+    arrival->segment = arrival->transport + length + arrival->skb->gso_size;
+    return length >= TCP_HEADER && length <= payload;
+}
+
+/* Without a checksum one has to be made of all the payload, which is no work for here. */
+WIRE_INLINE bool describe_udp(struct arrival *arrival, uint32_t payload)
+{
+    const struct udp_header *udp = (const void *)arrival->processor->transport;
+    uint32_t length = from_be16(load_be16(&udp->length));
+    arrival->kind = PACKET_UDP;
+    arrival->segment = arrival->transport + (uint32_t)sizeof(*udp) + arrival->skb->gso_size;
+    return length >= sizeof(*udp) && length <= payload && load_be16(&udp->checksum) != 0;
+}
+
+WIRE_INLINE bool describe_query(struct arrival *arrival)
+{
+    const struct icmp_header *icmp = (const void *)arrival->processor->transport;
+    bool ipv6 = arrival->protocol == PROTOCOL_ICMPV6;
+    arrival->kind = PACKET_ICMP_QUERY;
+    arrival->icmp_type = icmp->type;
+    arrival->source_port = arrival->destination_port = load_be16(icmp->rest);
+    return arrival->skb->gso_size == 0 && (icmp->type == (ipv6 ? ICMPV6_ECHO_REQUEST : ICMPV4_ECHO_REQUEST) ||
+                                           icmp->type == (ipv6 ? ICMPV6_ECHO_REPLY : ICMPV4_ECHO_REPLY));
+}
+
+/* Reads the transport header. False: it is none that is translated here. */
+WIRE_INLINE bool describe_transport(struct arrival *arrival)
+{
+    uint32_t payload = arrival->length - arrival->transport;
+    const uint8_t *at = bytes_at(arrival->skb, arrival->network + arrival->transport, TRANSPORT_HEADER);
+    if (at == NULL || payload < TRANSPORT_HEADER)
+        return false;
+    copy_words(arrival->processor->transport, at, TRANSPORT_HEADER);
+    arrival->source_port = load_be16(arrival->processor->transport);
+    arrival->destination_port = load_be16(arrival->processor->transport + 2);
+    bool plain = arrival->protocol == PROTOCOL_TCP   ? describe_tcp(arrival, payload)
+                 : arrival->protocol == PROTOCOL_UDP ? describe_udp(arrival, payload)
+                                                     : describe_query(arrival);
+    if (arrival->skb->gso_size == 0)
+        arrival->segment = arrival->length;
+    return plain;
+}
+
+WIRE_INLINE uint8_t transport_of(const struct arrival *arrival)
+{
+    return arrival->kind == PACKET_TCP   ? TRANSPORT_TCP
+           : arrival->kind == PACKET_UDP ? TRANSPORT_UDP
+                                         : TRANSPORT_ICMP;
+}
+
+/* --- how it leaves ---------------------------------------------------------------------------------- */
+
+/* The engine is to deal with the packet, by way of the TUN device. */
+WIRE_INLINE int hand_over(const struct arrival *arrival)
+{
+    atomic_count(&arrival->processor->counters.handed_over, 1);
+    return (int)bpf_redirect(arrival->plane->device, 0);
+}
+
+/* How often a packet met a verdict. */
+WIRE_INLINE void count_verdict(const struct arrival *arrival, enum verdict verdict)
+{
+    struct plane_counters *counters = &arrival->processor->counters;
+    atomic_count(&counters->packets[verdict], 1);
+    atomic_count(&counters->bytes[verdict], arrival->length);
+}
+
+/* A packet that was changed and cannot be changed further; memory is short. */
+WIRE_INLINE int give_up(const struct arrival *arrival)
+{
+    count_verdict(arrival, VERDICT_NO_ROOM);
+    return TC_ACT_SHOT;
+}
+
+/* The way of a translated packet. */
+struct way {
+    struct bpf_redir_neigh neighbour;
+    uint32_t device;
+};
+
+/*
+ * Asks the kernel's routes for the way, as if the packet came from the TUN device, whose packets it stands
+ * for. What has filled in `fib` are family, addresses, and the length of the longest packet. False: there is
+ * none, it ends at this machine or turns round, or does not carry such packets; the engine will see.
+ */
+WIRE_INLINE bool find_way(const struct arrival *arrival, struct bpf_fib_lookup *fib, struct way *way)
+{
+    fib->ifindex = arrival->plane->device;
+    long result = bpf_fib_lookup(arrival->skb, fib, sizeof(*fib), 0);
+    if ((result != BPF_FIB_LKUP_RET_SUCCESS && result != BPF_FIB_LKUP_RET_NO_NEIGH) ||
+        fib->ifindex == arrival->plane->device)
+        return false;
+    way->device = fib->ifindex;
+    way->neighbour.nh_family = fib->family;
+    __builtin_memcpy(way->neighbour.ipv6_nh, fib->ipv6_dst, sizeof(fib->ipv6_dst));
+    return true;
+}
+
+/* Bytes behind the end of the packet, which links fill small frames up with, go. */
+WIRE_INLINE bool cut_off_padding(const struct arrival *arrival)
+{
+    uint32_t end = arrival->network + arrival->length;
+    return arrival->skb->len == end || bpf_skb_change_tail(arrival->skb, end, 0) == 0;
+}
+
+/*
+ * Changes of the transport header. In TCP and UDP the ports are written and the checksum is brought up to
+ * date in two steps, see above; an echo's header, which no device completes, is written whole.
+ */
+struct rewriting {
+    uint32_t at;         /* position of the transport header */
+    uint64_t gone, came; /* sums of the pseudo-headers of before and after */
+    be16 source_port, destination_port;
+    uint8_t icmp_type;
+};
+
+WIRE_INLINE bool rewrite_ports(const struct arrival *arrival, const struct rewriting *rewriting)
+{
+    bool udp = arrival->kind == PACKET_UDP;
+    uint32_t field = rewriting->at + (uint32_t)(udp ? offsetof(struct udp_header, checksum)
+                                                    : offsetof(struct tcp_header, checksum));
+    uint64_t mangled = udp ? BPF_F_MARK_MANGLED_0 : 0;
+    uint16_t addresses = checksum_delta(rewriting->gone, rewriting->came);
+    be16 ports[2] = {rewriting->source_port, rewriting->destination_port};
+    uint16_t changed = checksum_delta((uint64_t)arrival->source_port + arrival->destination_port,
+                                      (uint64_t)rewriting->source_port + rewriting->destination_port);
+    return bpf_l4_csum_replace(arrival->skb, field, 0, addresses, mangled | BPF_F_PSEUDO_HDR) == 0 &&
+           bpf_l4_csum_replace(arrival->skb, field, 0, changed, mangled) == 0 &&
+           bpf_skb_store_bytes(arrival->skb, rewriting->at, ports, sizeof(ports), 0) == 0;
+}
+
+/* An echo's header, as wire/ and the engine write it; of COMPLETE sums only the pseudo-header's part changes.
+ */
+WIRE_INLINE bool rewrite_query(const struct arrival *arrival, const struct rewriting *rewriting)
+{
+    struct transport_change change = {
+        .gone = rewriting->gone, .came = rewriting->came, .source_port = rewriting->source_port};
+    uint8_t *icmp = arrival->processor->transport;
+    icmp_query_update(icmp, &change, rewriting->icmp_type);
+    (void)bpf_csum_update(arrival->skb, checksum_delta(rewriting->came, rewriting->gone));
+    return bpf_skb_store_bytes(arrival->skb, rewriting->at, icmp, TRANSPORT_HEADER, 0) == 0;
+}
+
+WIRE_INLINE bool rewrite_transport(const struct arrival *arrival, const struct rewriting *rewriting)
+{
+    return arrival->kind == PACKET_ICMP_QUERY ? rewrite_query(arrival, rewriting)
+                                              : rewrite_ports(arrival, rewriting);
+}
+
+/* Sends the translated packet, whose link header is still the old one, or none. */
+WIRE_INLINE int send(const struct arrival *arrival, struct way *way)
+{
+    if (arrival->network == 0 && bpf_skb_change_head(arrival->skb, ETHERNET_HEADER, 0) != 0)
+        return give_up(arrival);
+    return (int)bpf_redirect_neigh(way->device, &way->neighbour, sizeof(way->neighbour), 0);
+}
+
+#endif /* PLANE_BPF_PACKET_BPF_H */

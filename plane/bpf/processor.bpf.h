@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the programs have at hand: the settings in force, the pool, and for each processor what a worker is to
+ * the engine. A program runs to its end on its processor and none other begins there meanwhile, so what is
+ * the processor's needs no lock. It also has the room that a packet's keys and records take, which the
+ * stack of BPF, 512 bytes for all frames together, has not.
+ */
+#ifndef PLANE_BPF_PROCESSOR_BPF_H
+#define PLANE_BPF_PROCESSOR_BPF_H
+
+#include "engine/sessions.h"
+#include "plane/bpf/shared.h"
+#include "plane/bpf/table.bpf.h"
+#include "wire/ipv4.h"
+#include "wire/ipv6.h"
+
+struct processor {
+    struct plane_counters counters; /* first, as the daemon knows */
+    uint64_t identification;        /* of the next IPv4 packet made from IPv6 */
+
+    /* Of the packet at hand: its headers as received, padded to whole words; its key; its session. */
+    union {
+        struct ipv6_header header6;
+        struct ipv4_header header4;
+    } __attribute__((aligned(8)));
+    uint8_t transport[24] __attribute__((aligned(8)));
+    struct key6 key6;
+    struct key4 key4;
+    struct found session;
+};
+
+struct {
+    __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, struct processor);
+} processors SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, SETTINGS_VERSIONS);
+    __uint(map_flags, BPF_F_MMAPABLE);
+    __type(key, __u32);
+    __type(value, struct plane_settings);
+} settings SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, POOL_ADDRESSES_MAXIMUM);
+    __type(key, __u32);
+    __type(value, struct plane_address);
+} pool SEC(".maps");
+
+uint32_t settings_current SEC(".data.current");
+
+WIRE_INLINE struct processor *processor_here(void)
+{
+    uint32_t zero = 0;
+    return bpf_map_lookup_elem(&processors, &zero);
+}
+
+WIRE_INLINE const struct plane_settings *settings_now(void)
+{
+    uint32_t current = atomic_load32(&settings_current);
+    return bpf_map_lookup_elem(&settings, &current);
+}
+
+WIRE_INLINE const struct plane_address *pool_address(be32 address)
+{
+    return bpf_map_lookup_elem(&pool, &address);
+}
+
+/* Seconds of CLOCK_MONOTONIC. The coarse clock lags by a few milliseconds and costs a fraction of the other.
+ */
+WIRE_INLINE uint32_t tick_now(const struct plane_settings *plane)
+{
+    return (uint32_t)((bpf_ktime_get_coarse_ns() + plane->clock_ahead) / 1000000000u);
+}
+
+WIRE_INLINE const struct plane_instance *instance_at(const struct plane_settings *plane, uint32_t number)
+{
+    return &plane->instance[below(NAT64_INSTANCES_MAXIMUM, number)];
+}
+
+/* The instance whose prefix the address lies under, or -1. */
+TABLE_FUNCTION int instance_of(const struct plane_settings *plane, const struct ipv6_address *address)
+{
+    if (absent(plane) || absent(address))
+        return -1;
+    for (uint32_t i = 0; i < NAT64_INSTANCES_MAXIMUM && i < plane->instances; i++) {
+        const struct rfc6052_prefix *prefix = &plane->instance[i].prefix;
+        if (prefix->length != 0 && rfc6052_contains(prefix, address))
+            return (int)i;
+    }
+    return -1;
+}
+
+#endif /* PLANE_BPF_PROCESSOR_BPF_H */

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The engine's rules as the programs want them: settings by instance number, and who has which pool address.
+ */
+#ifndef PLANE_BPF_RULES_H
+#define PLANE_BPF_RULES_H
+
+#include "engine/paths.h"
+#include "engine/rules.h"
+#include "plane/bpf/object.h"
+#include "plane/bpf/shared.h"
+
+/* What the programs have to know besides the rules. */
+struct rules_surroundings {
+    uint32_t device; /* index of the TUN device */
+    uint32_t lane;   /* of processor 0, and how many processors have one */
+    uint32_t lanes;
+    uint64_t clock_ahead;
+    const struct paths *paths; /* NULL: all have an MTU of 1500 */
+};
+
+/* Fills the settings. */
+void rules_describe(const struct rules *rules, const struct rules_surroundings *surroundings,
+                    struct plane_settings *settings);
+
+/*
+ * Puts the rules into force: enters pool addresses that are new, writes and names the settings, waits until
+ * no program uses the old ones, takes addresses out that have gone. Returns 0 or an errno.
+ */
+int rules_enforce(struct object *object, const struct rules *rules,
+                  const struct rules_surroundings *surroundings);
+
+#endif /* PLANE_BPF_RULES_H */
