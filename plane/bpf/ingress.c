@@ -64,8 +64,7 @@ static struct bpf_tc_hook hook_of(unsigned interface)
 
 static struct bpf_tc_opts place_of_ours(void)
 {
-    return (struct bpf_tc_opts){
-        .sz = sizeof(struct bpf_tc_opts), .handle = HANDLE, .priority = PREFERENCE};
+    return (struct bpf_tc_opts){.sz = sizeof(struct bpf_tc_opts), .handle = HANDLE, .priority = PREFERENCE};
 }
 
 /* Is the program with this number one of ours? */
@@ -156,5 +155,6 @@ int ingress_detach(unsigned interface, bool made)
         hook.attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS; /* means: the discipline itself */
         error = bpf_tc_hook_destroy(&hook);
     }
-    return error == -ENODEV || error == -ENOENT ? 0 : -error;
+    bool gone = error == -ENODEV || error == -ENOENT || error == -EINVAL; /* the last: no discipline */
+    return gone ? 0 : -error;
 }

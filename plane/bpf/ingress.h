@@ -2,8 +2,8 @@
 /*
  * Programs at the ingress of an interface, by TC: a clsact queueing discipline with one filter of ours in it,
  * at a preference and with a handle that are always the same. So what an earlier run left is known again and
- * replaced, in one step, without a packet that meets no program. Filters of others stay: theirs come before or
- * after ours, and so does the discipline itself, unless it was made here and nobody else uses it.
+ * replaced, in one step, without a packet that meets no program. Filters of others stay: theirs come before
+ * or after ours, and so does the discipline itself, unless it was made here and nobody else uses it.
  */
 #ifndef PLANE_BPF_INGRESS_H
 #define PLANE_BPF_INGRESS_H

@@ -1,0 +1,488 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A client, a gateway with the kernel's translator at both interfaces and the engine at its TUN device, and a
+ * server: pings, datagrams and checked transfers, with and without the offloads of the wire between.
+ *
+ *     client  2001:db8:1::2 ---- lan0  gateway  wan0 ---- 203.0.113.2  server
+ *                                      192.0.2.1 is the pool, 2001:db8:64::/96 the prefix
+ *
+ * Client and server are processes that hold a network namespace each; with them it ends.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "plane/bpf/ingress.h"
+#include "plane/bpf/object.h"
+#include "plane/bpf/rules.h"
+#include "plane/tun/tun.h"
+
+#define DEVICE "isthmus-smoke"
+#define SERVER "2001:db8:64::203.0.113.2"
+
+enum {
+    TRANSFER = 64 << 20, /* bytes, each way */
+    CHUNK = 1 << 16,
+    PORT = 5001,
+    DATAGRAMS = 200,
+    PATIENCE_SECONDS = 20,
+    PROCESSORS = 1024,
+};
+
+static const char *object_path;
+static bool available;
+
+static struct {
+    pid_t client, server;
+    struct object *object;
+    struct table *table;
+    struct engine *engine;
+    struct tun *tun;
+    bool made[2];
+    struct settings settings;
+    struct pool_range range;
+} lab;
+
+static const char *const interfaces[2] = {"lan0", "wan0"};
+
+/* --- the lab ---------------------------------------------------------------------------------------- */
+
+__attribute__((format(printf, 1, 2))) static bool run(const char *format, ...)
+{
+    char command[1024];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(command, sizeof(command), format, arguments);
+    va_end(arguments);
+    return system(command) == 0; /* NOLINT(cert-env33-c): a lab is set up by the programs of every day */
+}
+
+#define must(...)                                                                                            \
+    do                                                                                                       \
+        if (!run(__VA_ARGS__))                                                                               \
+            fail_msg("failed: " __VA_ARGS__);                                                                \
+    while (0)
+
+/* A process with a network namespace of its own, which ends with this one. */
+static pid_t start_host(void)
+{
+    int ready[2];
+    char told = 0;
+    assert_int_equal(pipe(ready), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (unshare(CLONE_NEWNET) != 0 || write(ready[1], "r", 1) != 1)
+            _exit(1);
+        for (;;)
+            pause();
+    }
+    close(ready[1]);
+    assert_int_equal(read(ready[0], &told, 1), 1);
+    close(ready[0]);
+    return child;
+}
+
+static void stop_host(pid_t *host)
+{
+    if (*host > 0) {
+        kill(*host, SIGKILL);
+        waitpid(*host, NULL, 0);
+    }
+    *host = 0;
+}
+
+static void enter_host(pid_t host)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%d/ns/net", host);
+    int namespace = open(path, O_RDONLY | O_CLOEXEC);
+    if (namespace < 0 || setns(namespace, CLONE_NEWNET) != 0)
+        _exit(2);
+    close(namespace);
+}
+
+static void make_network(void)
+{
+    lab.client = start_host();
+    lab.server = start_host();
+    must("ip link set lo up && ip link add lan0 type veth peer name host0 netns %d && "
+         "ip link add wan0 type veth peer name host0 netns %d && ip link set lan0 up && ip link set wan0 up",
+         lab.client, lab.server);
+    must("ip address add 2001:db8:1::1/64 dev lan0 nodad && ip address add 203.0.113.1/24 dev wan0");
+    must("nsenter -t %d -n sh -c 'ip link set host0 up && ip address add 2001:db8:1::2/64 dev host0 nodad && "
+         "ip -6 route add default via 2001:db8:1::1'",
+         lab.client);
+    must("nsenter -t %d -n sh -c 'ip link set host0 up && ip address add 203.0.113.2/24 dev host0 && "
+         "ip route add default via 203.0.113.1'",
+         lab.server);
+    must("echo 1 >/proc/sys/net/ipv4/ip_forward && echo 1 >/proc/sys/net/ipv6/conf/all/forwarding");
+}
+
+static void describe_settings(void)
+{
+    struct nat64_settings *nat64 = &lab.settings.nat64[0];
+    lab.range = (struct pool_range){.first = htonl(0xc0000201u),
+                                    .count = 1,
+                                    .low = 1024,
+                                    .high = 65535,
+                                    .transports = (1 << TRANSPORT_COUNT) - 1};
+    lab.settings.nat64_count = 1;
+    lab.settings.translation = (struct translation_settings){.tos = -1,
+                                                             .amend_udp_checksum_zero = true,
+                                                             .mss_clamp = true,
+                                                             .icmp_errors_per_second = 1000,
+                                                             .mtu6 = 1500,
+                                                             .mtu4 = 1500};
+    nat64->prefix.length = 96;
+    inet_pton(AF_INET6, "2001:db8:64::", nat64->prefix.address.bytes);
+    nat64->sessions = 1024;
+    nat64->subscriber_prefix = SUBSCRIBER_PREFIX_DEFAULT;
+    nat64->sessions_per_subscriber = SUBSCRIBER_SESSIONS_DEFAULT;
+    nat64->pool = &lab.range;
+    nat64->pool_count = 1;
+    nat64->timeouts = (struct nat64_timeouts){.udp = UDP_DEFAULT_SECONDS,
+                                              .icmp = ICMP_DEFAULT_SECONDS,
+                                              .tcp_established = TCP_ESTABLISHED_SECONDS,
+                                              .tcp_transitory = TCP_TRANSITORY_SECONDS,
+                                              .tcp_syn = TCP_INCOMING_SYN_SECONDS,
+                                              .fragment = FRAGMENT_SECONDS};
+}
+
+static nanoseconds clock_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (nanoseconds)now.tv_sec * 1000000000u + (nanoseconds)now.tv_nsec;
+}
+
+static void start_engine(void)
+{
+    static char error[256], notes[512];
+    const struct object_options options = {.path = object_path,
+                                           .geometry = {.sessions = 1024, .addresses = 16, .workers = 1}};
+    describe_settings();
+    lab.object = object_open(&options, error, sizeof(error));
+    if (lab.object == NULL)
+        fail_msg("%s", error);
+    lab.table = table_format(object_memory(lab.object), &options.geometry, 7);
+    assert_non_null(lab.table);
+    assert_int_equal(object_constants(lab.object, lab.table), 0);
+    const struct engine_options engine = {
+        .table = lab.table, .settings = &lab.settings, .workers = 1, .seed = 5, .now = clock_now()};
+    lab.engine = engine_create(&engine, error, sizeof(error));
+    if (lab.engine == NULL)
+        fail_msg("%s", error);
+    const struct tun_options device = {.name = DEVICE, .workers = 1};
+    lab.tun = tun_open(&device, error, sizeof(error), notes, sizeof(notes));
+    if (lab.tun == NULL)
+        fail_msg("%s", error);
+    must("ip link set " DEVICE " up && ip route add 192.0.2.1 dev " DEVICE
+         " && ip route add 2001:db8:64::/96 dev " DEVICE);
+    assert_true(tun_start(lab.tun, lab.engine));
+}
+
+static void attach(void)
+{
+    const struct rules_surroundings surroundings = {.device = tun_index(lab.tun)};
+    assert_int_equal(rules_enforce(lab.object, engine_rules(lab.engine), &surroundings), 0);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(ingress_link(interfaces[i]), INGRESS_ETHERNET);
+        assert_int_equal(ingress_attach(if_nametoindex(interfaces[i]),
+                                        object_program(lab.object, "translate_ethernet"), &lab.made[i]),
+                         0);
+        assert_true(lab.made[i]);
+        assert_true(ingress_attached(if_nametoindex(interfaces[i])));
+    }
+}
+
+static int open_lab(void **state)
+{
+    (void)state;
+    if (!available)
+        return 0;
+    make_network();
+    start_engine();
+    attach();
+    return 0;
+}
+
+static int close_lab(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 2; i++)
+        (void)ingress_detach(if_nametoindex(interfaces[i]), lab.made[i]);
+    if (lab.tun != NULL)
+        tun_close(lab.tun);
+    engine_destroy(lab.engine);
+    table_destroy(lab.table);
+    object_close(lab.object);
+    stop_host(&lab.client);
+    stop_host(&lab.server);
+    (void)run("ip link delete lan0 2>/dev/null; ip link delete wan0 2>/dev/null");
+    memset(&lab, 0, sizeof(lab));
+    return 0;
+}
+
+static void need_lab(void)
+{
+    if (!available) {
+        print_message("skipped: needs root, for a network namespace\n");
+        skip();
+    }
+}
+
+/* --- what the programs did -------------------------------------------------------------------------- */
+
+static struct plane_counters counted(void)
+{
+    static uint64_t values[PROCESSORS * 512];
+    struct plane_counters sum = {.handed_over = 0};
+    struct bpf_map_info info = {0};
+    uint32_t length = sizeof(info), zero = 0;
+    int map = object_map(lab.object, "processors");
+    assert_int_equal(bpf_obj_get_info_by_fd(map, &info, &length), 0);
+    assert_true(info.value_size <= sizeof(values) / PROCESSORS);
+    assert_int_equal(bpf_map_lookup_elem(map, &zero, values), 0);
+    for (long i = 0; i < sysconf(_SC_NPROCESSORS_CONF); i++) {
+        const struct plane_counters *one =
+            (const void *)((const uint8_t *)values + (size_t)i * ((info.value_size + 7) / 8 * 8));
+        for (unsigned k = 0; k < VERDICT_COUNT; k++)
+            sum.packets[k] += one->packets[k];
+        sum.handed_over += one->handed_over;
+        sum.passed += one->passed;
+    }
+    return sum;
+}
+
+/* Since `before`: so many of the first and no more than so many were handed over. */
+static void expect(const char *what, const struct plane_counters *before, uint64_t translated, uint64_t most)
+{
+    struct plane_counters now = counted();
+    uint64_t out = now.packets[VERDICT_TRANSLATED_6TO4] - before->packets[VERDICT_TRANSLATED_6TO4];
+    uint64_t in = now.packets[VERDICT_TRANSLATED_4TO6] - before->packets[VERDICT_TRANSLATED_4TO6];
+    uint64_t handed_over = now.handed_over - before->handed_over;
+    print_message("# %s: translated %lu and %lu, handed over %lu\n", what, out, in, handed_over);
+    assert_true(out >= translated);
+    assert_true(in >= translated);
+    assert_true(handed_over <= most);
+}
+
+/* --- traffic ---------------------------------------------------------------------------------------- */
+
+static void fill(uint8_t *bytes, uint64_t from, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        bytes[i] = (uint8_t)((from + i) * 31 + ((from + i) >> 13));
+}
+
+static bool send_all(int socket)
+{
+    static uint8_t bytes[CHUNK];
+    for (uint64_t done = 0; done < TRANSFER;) {
+        fill(bytes, done, CHUNK);
+        ssize_t sent = send(socket, bytes, CHUNK, MSG_NOSIGNAL);
+        if (sent <= 0)
+            return false;
+        done += (uint64_t)sent;
+    }
+    return true;
+}
+
+static bool receive_all(int socket)
+{
+    static uint8_t bytes[CHUNK], wanted[CHUNK];
+    for (uint64_t done = 0; done < TRANSFER;) {
+        ssize_t got = recv(socket, bytes, CHUNK, 0);
+        if (got <= 0)
+            return false;
+        fill(wanted, done, (size_t)got);
+        if (memcmp(bytes, wanted, (size_t)got) != 0)
+            return false;
+        done += (uint64_t)got;
+    }
+    return true;
+}
+
+static int open_socket(int family, int type)
+{
+    struct timeval patience = {.tv_sec = PATIENCE_SECONDS};
+    int one = 1, opened = socket(family, type | SOCK_CLOEXEC, 0);
+    setsockopt(opened, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+    setsockopt(opened, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+    setsockopt(opened, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+    return opened;
+}
+
+/* At the server: takes one connection, receives all, sends all; and sends datagrams back. */
+static int serve(int type)
+{
+    struct sockaddr_in here = {.sin_family = AF_INET, .sin_port = htons(PORT)}, there;
+    socklen_t size = sizeof(there);
+    uint8_t datagram[2048];
+    enter_host(lab.server);
+    int listener = open_socket(AF_INET, type);
+    if (bind(listener, (void *)&here, sizeof(here)) != 0)
+        return 3;
+    if (type == SOCK_STREAM) {
+        if (listen(listener, 1) != 0)
+            return 4;
+        int connection = accept(listener, NULL, NULL);
+        return receive_all(connection) && send_all(connection) ? 0 : 5;
+    }
+    for (unsigned i = 0; i < DATAGRAMS; i++) {
+        ssize_t got = recvfrom(listener, datagram, sizeof(datagram), 0, (void *)&there, &size);
+        if (got <= 0 || sendto(listener, datagram, (size_t)got, 0, (void *)&there, size) != got)
+            return 6;
+    }
+    return 0;
+}
+
+static bool exchange_datagrams(int connected)
+{
+    static uint8_t sent[1400], got[2048];
+    for (unsigned i = 0; i < DATAGRAMS; i++) {
+        size_t length = 1 + (i * 7) % sizeof(sent);
+        fill(sent, i, length);
+        if (send(connected, sent, length, 0) != (ssize_t)length ||
+            recv(connected, got, sizeof(got), 0) != (ssize_t)length || memcmp(sent, got, length) != 0)
+            return false;
+    }
+    return true;
+}
+
+/* At the client. */
+static int visit(int type)
+{
+    struct sockaddr_in6 there = {.sin6_family = AF_INET6, .sin6_port = htons(PORT)};
+    inet_pton(AF_INET6, SERVER, &there.sin6_addr);
+    enter_host(lab.client);
+    int connected = open_socket(AF_INET6, type);
+    for (unsigned tries = 0; connect(connected, (void *)&there, sizeof(there)) != 0; tries++) {
+        if (tries == 100)
+            return 3;
+        usleep(20000);
+    }
+    if (type == SOCK_DGRAM) {
+        usleep(200000); /* the server is there by then */
+        return exchange_datagrams(connected) ? 0 : 4;
+    }
+    return send_all(connected) && receive_all(connected) ? 0 : 5;
+}
+
+static void exchange(int type)
+{
+    pid_t server = fork();
+    if (server == 0)
+        _exit(serve(type));
+    pid_t client = fork();
+    if (client == 0)
+        _exit(visit(type));
+    int status[2] = {0, 0};
+    assert_int_equal(waitpid(client, &status[0], 0), client);
+    assert_int_equal(waitpid(server, &status[1], 0), server);
+    assert_int_equal(WEXITSTATUS(status[0]), 0);
+    assert_int_equal(WEXITSTATUS(status[1]), 0);
+    assert_true(WIFEXITED(status[0]) && WIFEXITED(status[1]));
+}
+
+static void test_pings(void **state)
+{
+    (void)state;
+    need_lab();
+    struct plane_counters before = counted();
+    must("nsenter -t %d -n ping -q -c 20 -i 0.01 -W 2 " SERVER " >/dev/null", lab.client);
+    must("nsenter -t %d -n ping -q -c 5 -i 0.01 -W 2 -s 1000 " SERVER " >/dev/null", lab.client);
+    expect("pings", &before, 23, 2);
+}
+
+static void test_datagrams(void **state)
+{
+    (void)state;
+    need_lab();
+    struct plane_counters before = counted();
+    exchange(SOCK_DGRAM);
+    expect("datagrams", &before, DATAGRAMS - 1, 2);
+}
+
+static void transfer(const char *what)
+{
+    struct plane_counters before = counted();
+    nanoseconds start = clock_now();
+    exchange(SOCK_STREAM);
+    double seconds = (double)(clock_now() - start) / 1e9;
+    print_message("# %s: %.1f Gbit/s\n", what, 2.0 * TRANSFER * 8 / 1e9 / seconds);
+    expect(what, &before, 1000, 8);
+}
+
+static void test_transfers(void **state)
+{
+    (void)state;
+    need_lab();
+    transfer("with all offloads");
+    for (unsigned i = 0; i < 2; i++)
+        must("nsenter -t %d -n ethtool -K host0 tx off tso off gso off gro off >/dev/null && "
+             "ethtool -K %s tx off tso off gso off gro off >/dev/null",
+             i == 0 ? lab.client : lab.server, interfaces[i]);
+    transfer("without offloads");
+}
+
+static void test_leaves_nothing(void **state)
+{
+    (void)state;
+    need_lab();
+    for (unsigned i = 0; i < 2; i++) {
+        unsigned interface = if_nametoindex(interfaces[i]);
+        assert_int_equal(ingress_detach(interface, lab.made[i]), 0);
+        assert_false(ingress_attached(interface));
+        assert_false(run("tc qdisc show dev %s | grep -q clsact", interfaces[i]));
+        assert_int_equal(ingress_detach(interface, lab.made[i]), 0);
+    }
+    /* What another has attached stays, and the place it needs. */
+    must("tc qdisc add dev lan0 clsact && tc filter add dev lan0 egress matchall action pass");
+    bool made = true;
+    int program = object_program(lab.object, "translate_ethernet");
+    assert_int_equal(ingress_attach(if_nametoindex("lan0"), program, &made), 0);
+    assert_false(made);
+    assert_int_equal(ingress_attach(if_nametoindex("lan0"), program, &made), 0);
+    assert_int_equal(ingress_detach(if_nametoindex("lan0"), true), 0);
+    must("tc filter show dev lan0 egress | grep -q matchall");
+    assert_int_equal(ingress_detach(if_nametoindex("nothing0"), true), 0);
+}
+
+int main(int count, char **words)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_pings),
+        cmocka_unit_test(test_datagrams),
+        cmocka_unit_test(test_transfers),
+        cmocka_unit_test(test_leaves_nothing),
+    };
+    if (count != 2) {
+        fprintf(stderr, "usage: bpf_smoke_test OBJECT\n");
+        return 2;
+    }
+    object_path = words[1];
+    available = unshare(CLONE_NEWNET) == 0;
+    return cmocka_run_group_tests_name("bpf_smoke", tests, open_lab, close_lab);
+}
