@@ -17,6 +17,7 @@
 
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
@@ -458,15 +459,45 @@ static void test_leaves_nothing(void **state)
         assert_false(run("tc qdisc show dev %s | grep -q clsact", interfaces[i]));
         assert_int_equal(ingress_detach(interface, lab.made[i]), 0);
     }
-    /* What another has attached stays, and the place it needs. */
-    must("tc qdisc add dev lan0 clsact && tc filter add dev lan0 egress matchall action pass");
-    bool made = true;
+}
+
+/* A program of somebody else's, which lets everything pass. */
+static int foreign_program(void)
+{
+    const struct bpf_insn instructions[] = {
+        {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = -1},
+        {.code = BPF_JMP | BPF_EXIT},
+    };
+    return bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "foreign", "GPL", instructions, 2, NULL);
+}
+
+static void attach_foreign(enum bpf_tc_attach_point point, uint32_t handle, uint32_t priority)
+{
+    DECLARE_LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)if_nametoindex("lan0"), .attach_point = point);
+    DECLARE_LIBBPF_OPTS(bpf_tc_opts, options, .handle = handle, .priority = priority);
+    options.prog_fd = foreign_program();
+    (void)bpf_tc_hook_create(&hook);
+    assert_int_equal(bpf_tc_attach(&hook, &options), 0);
+    close(options.prog_fd);
+}
+
+static void test_what_others_attached_stays(void **state)
+{
+    (void)state;
+    need_lab();
+    unsigned interface = if_nametoindex("lan0");
     int program = object_program(lab.object, "translate_ethernet");
-    assert_int_equal(ingress_attach(if_nametoindex("lan0"), program, &made), 0);
+    bool made = true;
+    attach_foreign(BPF_TC_EGRESS, 1, 1);
+    assert_int_equal(ingress_attach(interface, program, &made), 0);
     assert_false(made);
-    assert_int_equal(ingress_attach(if_nametoindex("lan0"), program, &made), 0);
-    assert_int_equal(ingress_detach(if_nametoindex("lan0"), true), 0);
-    must("tc filter show dev lan0 egress | grep -q matchall");
+    assert_int_equal(ingress_attach(interface, program, &made), 0); /* in place of itself */
+    assert_int_equal(ingress_detach(interface, true), 0);
+    must("tc filter show dev lan0 egress | grep -q foreign");
+    attach_foreign(BPF_TC_INGRESS, 0x6464, 6464);
+    assert_int_equal(ingress_attach(interface, program, &made), EBUSY);
+    assert_int_equal(ingress_detach(interface, true), 0);
+    must("tc filter show dev lan0 ingress | grep -q foreign");
     assert_int_equal(ingress_detach(if_nametoindex("nothing0"), true), 0);
 }
 
@@ -477,6 +508,7 @@ int main(int count, char **words)
         cmocka_unit_test(test_datagrams),
         cmocka_unit_test(test_transfers),
         cmocka_unit_test(test_leaves_nothing),
+        cmocka_unit_test(test_what_others_attached_stays),
     };
     if (count != 2) {
         fprintf(stderr, "usage: bpf_smoke_test OBJECT\n");
