@@ -63,6 +63,7 @@ struct engine *engine_create(const struct engine_options *options, char *error, 
     engine->rules = &engine->drafts[0];
     engine->paths = options->paths;
     engine->workers = options->workers;
+    engine->waiting.places = options->waiting != NULL ? options->waiting : &engine->waiting.own;
     const char *problem = arrange(engine, options->settings);
     struct random seeds = random_seed(options->seed);
     for (uint32_t i = 0; i <= options->workers; i++) {

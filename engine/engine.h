@@ -32,12 +32,14 @@ typedef uint64_t nanoseconds;
 
 struct engine;
 struct worker;
+struct waiting_places; /* engine/waiting_place.h */
 
 struct engine_options {
     struct table *table;             /* from table.h; must outlive the engine */
     const struct settings *settings; /* must outlive the engine, or until replaced */
     const struct paths *paths;       /* the same; NULL: all have an MTU of 1500 */
     const struct table *previous;    /* another table to take the sessions of, or NULL; see engine_create */
+    struct waiting_places *waiting;  /* zeroed, and shared with another plane of the table; NULL: its own */
     uint32_t workers;                /* 1 to WORKERS_MAXIMUM, as in the table's geometry */
     uint64_t seed;                   /* for ports; from the kernel's random source */
     nanoseconds now;

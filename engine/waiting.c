@@ -5,37 +5,18 @@
 
 enum {
     AGE = 3600,
-    SET = 8,
-    SETS = WAITING_SYNS / SET,
     QUOTED = ICMPV4_ERROR_LENGTH - 28, /* of a stored packet no answer needs more */
 };
 
-enum place_phase {
-    PLACE_EMPTY,
-    PLACE_BUSY,
-    PLACE_STORED,
-};
-
-/* A place's word: part of the hash (32 bits), the second it is due in (24), its phase (8). */
 static uint64_t word_of(uint64_t hash, nanoseconds due)
 {
     return (hash & 0xffffffff00000000ull) | ((due / NANOSECONDS & 0xffffff) << 8) | PLACE_STORED;
-}
-
-static bool is_of(uint64_t word, uint64_t hash)
-{
-    return (word & 0xff) == PLACE_STORED && word >> 32 == hash >> 32;
 }
 
 /* Seconds that a stored one has left, and AGE more, lest one that is overdue seem the youngest. */
 static uint32_t left(uint64_t word, uint32_t tick)
 {
     return ((uint32_t)(word >> 8) - tick + AGE) & 0xffffff;
-}
-
-static uint32_t first_place(uint64_t hash)
-{
-    return (uint32_t)(hash % SETS) * SET;
 }
 
 /* Takes a place of the set: an empty one, or that of the oldest. False: others have them all in hand. */
@@ -46,8 +27,8 @@ static bool take_place(struct worker *worker, uint64_t hash, uint32_t *place)
     for (unsigned tries = 0; tries < CREATE_TRIES; tries++) {
         uint64_t oldest = 0;
         uint32_t chosen = WAITING_SYNS;
-        for (uint32_t i = first; i < first + SET; i++) {
-            uint64_t word = atomic_load64(&waiting->place[i]);
+        for (uint32_t i = first; i < first + WAITING_SET; i++) {
+            uint64_t word = atomic_load64(&waiting->places->place[i]);
             bool empty = (word & 0xff) == PLACE_EMPTY;
             if ((word & 0xff) == PLACE_BUSY || (chosen != WAITING_SYNS && oldest == 0) ||
                 (!empty && chosen != WAITING_SYNS && left(word, tick) >= left(oldest, tick)))
@@ -56,7 +37,7 @@ static bool take_place(struct worker *worker, uint64_t hash, uint32_t *place)
             chosen = i;
         }
         *place = chosen;
-        if (chosen == WAITING_SYNS || !atomic_swap_if64(&waiting->place[chosen], oldest, PLACE_BUSY))
+        if (chosen == WAITING_SYNS || !atomic_swap_if64(&waiting->places->place[chosen], oldest, PLACE_BUSY))
             continue;
         if (oldest != PLACE_EMPTY)
             atomic_count(&worker->counters.stored_syns_displaced, 1);
@@ -71,7 +52,7 @@ static void forget_first(struct worker *worker)
 {
     struct waiting_line *line = &worker->waiting;
     const struct waiting_turn *turn = &line->turn[line->first];
-    if (atomic_swap_if64(&worker->engine->waiting.place[turn->place], turn->word, PLACE_EMPTY))
+    if (atomic_swap_if64(&worker->engine->waiting.places->place[turn->place], turn->word, PLACE_EMPTY))
         atomic_count(&worker->counters.stored_syns_displaced, 1);
     line->first = (line->first + 1) % WAITING_SYNS;
     line->count--;
@@ -97,8 +78,8 @@ void waiting_store(struct worker *worker, const struct packet *packet, const str
 {
     struct waiting *waiting = &worker->engine->waiting;
     struct waiting_turn turn = {.due = worker->now + seconds * NANOSECONDS};
-    for (uint32_t i = first_place(hash); i < first_place(hash) + SET; i++)
-        if (is_of(atomic_load64(&waiting->place[i]), hash))
+    for (uint32_t i = first_place(hash); i < first_place(hash) + WAITING_SET; i++)
+        if (place_is_of(atomic_load64(&waiting->places->place[i]), hash))
             return; /* this one is the same SYN again */
     if (worker->waiting.count == WAITING_SYNS)
         forget_first(worker);
@@ -109,20 +90,14 @@ void waiting_store(struct worker *worker, const struct packet *packet, const str
     syn->length = packet->length < QUOTED ? packet->length : QUOTED;
     __builtin_memcpy(syn->bytes, packet_data(packet), syn->length);
     turn.word = word_of(hash, turn.due);
-    atomic_store64(&waiting->place[turn.place], turn.word);
+    atomic_store64(&waiting->places->place[turn.place], turn.word);
     queue(worker, &turn);
 }
 
 /* rfc: 5382-REQ4-b */
 bool waiting_claim(struct worker *worker, uint64_t hash)
 {
-    struct waiting *waiting = &worker->engine->waiting;
-    for (uint32_t i = first_place(hash); i < first_place(hash) + SET; i++) {
-        uint64_t word = atomic_load64(&waiting->place[i]);
-        if (is_of(word, hash) && atomic_swap_if64(&waiting->place[i], word, PLACE_EMPTY))
-            return true;
-    }
-    return false;
+    return waiting_empty(worker->engine->waiting.places, hash);
 }
 
 /* A session may have come by another way than waiting_claim: made by another plane, or at the same moment. */
@@ -145,12 +120,12 @@ static void answer(struct worker *worker, const struct waiting_turn *turn)
 {
     struct waiting *waiting = &worker->engine->waiting;
     struct waiting_syn *syn = &waiting->syn[turn->place];
-    if (!atomic_swap_if64(&waiting->place[turn->place], turn->word, PLACE_BUSY))
+    if (!atomic_swap_if64(&waiting->places->place[turn->place], turn->word, PLACE_BUSY))
         return;
     struct packet packet = {.buffer = syn->bytes, .capacity = sizeof(syn->bytes), .length = syn->length};
     if (!has_session(worker, &packet, &syn->description))
         reply_error(worker, &packet, &syn->description, VERDICT_SYN_STORED);
-    atomic_store64(&waiting->place[turn->place], PLACE_EMPTY);
+    atomic_store64(&waiting->places->place[turn->place], PLACE_EMPTY);
 }
 
 void waiting_expire(struct worker *worker)

@@ -11,6 +11,7 @@
 #include "engine/random.h"
 #include "engine/rules.h"
 #include "engine/translate.h"
+#include "engine/waiting_place.h"
 
 #define NANOSECONDS 1000000000ull /* a second */
 
@@ -58,7 +59,8 @@ struct waiting_syn {
 };
 
 struct waiting {
-    uint64_t place[WAITING_SYNS] __attribute__((aligned(64))); /* atomic */
+    struct waiting_places *places; /* atomic; these, or those of a plane */
+    struct waiting_places own __attribute__((aligned(64)));
     struct waiting_syn syn[WAITING_SYNS];
 };
 

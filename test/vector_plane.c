@@ -14,6 +14,11 @@ struct table *vector_plane_table(const struct geometry *geometry)
     return table_create(geometry, 1);
 }
 
+struct waiting_places *vector_plane_waiting(void)
+{
+    return NULL;
+}
+
 bool vector_plane_start(struct engine *engine, const struct paths *paths)
 {
     (void)engine;

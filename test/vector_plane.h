@@ -17,6 +17,9 @@ const char *vector_plane_open(char **words);
 /* An empty table for the next vector; NULL: out of memory. */
 struct table *vector_plane_table(const struct geometry *geometry);
 
+/* For engine_options.waiting. */
+struct waiting_places *vector_plane_waiting(void);
+
 /* The vector's engine is there; false: the plane could not be set up for it. */
 bool vector_plane_start(struct engine *engine, const struct paths *paths);
 

@@ -208,6 +208,7 @@ static bool need_engine(struct run *run)
         struct engine_options options = {
             .table = run->table, .settings = &run->settings.all, .workers = 1, .seed = 20260727};
         options.paths = run->paths = vector_paths(&run->settings);
+        options.waiting = vector_plane_waiting();
         run->engine = engine_create(&options, error, sizeof(error));
     }
     if (run->engine == NULL)

@@ -53,6 +53,8 @@ struct arrival {
     uint8_t protocol;
     uint8_t tcp_flags;
     uint8_t icmp_type;
+    bool opened;    /* a session was made for it just now */
+    uint8_t mss_at; /* position in the TCP header of an MSS that is to be lowered; 0: there is none */
     be16 source_port, destination_port;
 };
 
@@ -80,6 +82,55 @@ WIRE_INLINE void copy_words(void *to, const void *from, uint32_t length)
 
 /* --- what it is ------------------------------------------------------------------------------------- */
 
+/*
+ * Looks for options that state an MSS above the limit in a TCP header: `large` is how many there are, `mss`
+ * where the last of them is. Options are walked as in tcp_find_mss of the engine, but byte by byte, and what
+ * the walk knows lies in memory: of that the verifier knows nothing, so that it goes through each step once
+ * and not for each way to it. False: the walk has come to its end.
+ */
+WIRE_INLINE bool step_over_option(struct option_walk *walk, const uint8_t *option, uint32_t left)
+{
+    uint32_t kind = option[0], size = kind == TCP_OPTION_NOP ? 1 : option[1];
+    if (kind == TCP_OPTION_END || (kind != TCP_OPTION_NOP && (left < 2 || size < 2 || size > left)))
+        return false;
+    if (kind == TCP_OPTION_MSS && size == TCP_OPTION_MSS_LENGTH &&
+        ((uint32_t)option[2] << 8 | option[3]) > walk->limit) {
+        walk->mss = walk->next;
+        walk->large++;
+    }
+    walk->next += size;
+    return true;
+}
+
+TABLE_FUNCTION bool find_large_mss(struct processor *processor)
+{
+    if (absent(processor))
+        return false;
+    struct option_walk *walk = &processor->options;
+    for (uint32_t at = TCP_HEADER; at <= TCP_HEADER_ROOM - TCP_OPTION_MSS_LENGTH; at++) {
+        uint32_t end = atomic_load32(&walk->end);
+        if (at >= end)
+            break;
+        if (atomic_load32(&walk->next) == at && !step_over_option(walk, &processor->transport[at], end - at))
+            break;
+    }
+    return true;
+}
+
+/* A SYN: what of its options is to be lowered. False: the engine knows by how much. */
+WIRE_INLINE bool describe_syn(struct arrival *arrival, uint32_t length)
+{
+    length = below(TCP_HEADER_ROOM, length);
+    if (length < TCP_HEADER || bpf_skb_load_bytes(arrival->skb, arrival->network + arrival->transport,
+                                                  arrival->processor->transport, length) != 0)
+        return false;
+    struct option_walk *walk = &arrival->processor->options;
+    *walk = (struct option_walk){.next = TCP_HEADER, .end = length, .limit = arrival->plane->mss_limit};
+    (void)find_large_mss(arrival->processor);
+    arrival->mss_at = (uint8_t)walk->mss;
+    return walk->large == 0 || (walk->large == 1 && arrival->plane->mss_varies == 0);
+}
+
 WIRE_INLINE bool describe_tcp(struct arrival *arrival, uint32_t payload)
 {
     const uint8_t *at = bytes_at(arrival->skb, arrival->network + arrival->transport, TCP_HEADER);
@@ -91,7 +142,9 @@ WIRE_INLINE bool describe_tcp(struct arrival *arrival, uint32_t payload)
     arrival->kind = PACKET_TCP;
     arrival->tcp_flags = tcp->flags;
     arrival->segment = arrival->transport + length + arrival->skb->gso_size;
-    return length >= TCP_HEADER && length <= payload;
+    if (length < TCP_HEADER || length > payload)
+        return false;
+    return (tcp->flags & TCP_SYN) == 0 || describe_syn(arrival, length);
 }
 
 /* Without a checksum one has to be made of all the payload, which is no work for here. */
@@ -142,11 +195,9 @@ WIRE_INLINE uint8_t transport_of(const struct arrival *arrival)
 
 /* --- how it leaves ---------------------------------------------------------------------------------- */
 
-/* The engine is to deal with the packet, by way of the TUN device. */
 WIRE_INLINE int hand_over(const struct arrival *arrival)
 {
-    atomic_count(&arrival->processor->counters.handed_over, 1);
-    return (int)bpf_redirect(arrival->plane->device, 0);
+    return to_engine(arrival->processor, arrival->plane);
 }
 
 /* How often a packet met a verdict. */
@@ -206,6 +257,27 @@ struct rewriting {
     uint8_t icmp_type;
 };
 
+/* At an odd position the two bytes lie in two words of the sum, each in the other's place. */
+WIRE_INLINE be16 as_summed(be16 field, uint32_t at)
+{
+    return at % 2 == 0 ? field : WIRE_SWAP16(field);
+}
+
+/* Lowers the MSS to the limit; the change is added to the sums. */
+WIRE_INLINE bool rewrite_mss(const struct arrival *arrival, uint32_t transport, uint64_t *gone,
+                             uint64_t *came)
+{
+    uint32_t at = arrival->mss_at + 2u;
+    const uint8_t *transport_header = arrival->processor->transport;
+    uint8_t high = transport_header[below(TCP_HEADER_ROOM, at)];
+    uint8_t low = transport_header[below(TCP_HEADER_ROOM, at + 1)];
+    be16 old = to_be16((uint16_t)(high << 8 | low));
+    be16 limit[1] = {to_be16((uint16_t)arrival->plane->mss_limit)};
+    *gone += as_summed(old, at);
+    *came += as_summed(limit[0], at);
+    return bpf_skb_store_bytes(arrival->skb, transport + at, limit, sizeof(limit), 0) == 0;
+}
+
 WIRE_INLINE bool rewrite_ports(const struct arrival *arrival, const struct rewriting *rewriting)
 {
     bool udp = arrival->kind == PACKET_UDP;
@@ -214,8 +286,11 @@ WIRE_INLINE bool rewrite_ports(const struct arrival *arrival, const struct rewri
     uint64_t mangled = udp ? BPF_F_MARK_MANGLED_0 : 0;
     uint16_t addresses = checksum_delta(rewriting->gone, rewriting->came);
     be16 ports[2] = {rewriting->source_port, rewriting->destination_port};
-    uint16_t changed = checksum_delta((uint64_t)arrival->source_port + arrival->destination_port,
-                                      (uint64_t)rewriting->source_port + rewriting->destination_port);
+    uint64_t gone = (uint64_t)arrival->source_port + arrival->destination_port;
+    uint64_t came = (uint64_t)rewriting->source_port + rewriting->destination_port;
+    if (arrival->mss_at != 0 && !rewrite_mss(arrival, rewriting->at, &gone, &came))
+        return false;
+    uint16_t changed = checksum_delta(gone, came);
     return bpf_l4_csum_replace(arrival->skb, field, 0, addresses, mangled | BPF_F_PSEUDO_HDR) == 0 &&
            bpf_l4_csum_replace(arrival->skb, field, 0, changed, mangled) == 0 &&
            bpf_skb_store_bytes(arrival->skb, rewriting->at, ports, sizeof(ports), 0) == 0;

@@ -8,25 +8,51 @@
 #ifndef PLANE_BPF_PROCESSOR_BPF_H
 #define PLANE_BPF_PROCESSOR_BPF_H
 
-#include "engine/sessions.h"
+#include "engine/making.h"
+#include "engine/random.h"
+#include "engine/waiting_place.h"
 #include "plane/bpf/shared.h"
 #include "plane/bpf/table.bpf.h"
 #include "wire/ipv4.h"
 #include "wire/ipv6.h"
 
+enum {
+    TCP_HEADER_ROOM = 64, /* the longest has 60 bytes */
+};
+
+/* A walk over the options of a TCP header. */
+struct option_walk {
+    uint32_t next;  /* where the next one begins */
+    uint32_t end;   /* length of the header */
+    uint32_t limit; /* of an MSS */
+    uint32_t large; /* how many are above that, ... */
+    uint32_t mss;   /* ... and where the last of them is */
+};
+
 struct processor {
     struct plane_counters counters; /* first, as the daemon knows */
     uint64_t identification;        /* of the next IPv4 packet made from IPv6 */
+    uint64_t drawn;                 /* random numbers */
+    struct actor actor;
+
+    /* What one program leaves for the next that it goes on with; see plane/bpf/open.bpf.h. */
+    uint32_t network; /* position of the IP header */
+    uint32_t opened;  /* a session was made for the packet */
 
     /* Of the packet at hand: its headers as received, padded to whole words; its key; its session. */
     union {
         struct ipv6_header header6;
         struct ipv4_header header4;
     } __attribute__((aligned(8)));
-    uint8_t transport[24] __attribute__((aligned(8)));
+    uint8_t transport[TCP_HEADER_ROOM] __attribute__((aligned(8)));
+    struct option_walk options;
     struct key6 key6;
     struct key4 key4;
     struct found session;
+
+    /* Of a session that is to be made. */
+    struct session_request request;
+    struct found lead;
 };
 
 struct {
@@ -50,6 +76,21 @@ struct {
     __type(key, __u32);
     __type(value, struct plane_address);
 } pool SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, SETTINGS_VERSIONS *POOL_ADDRESSES_MAXIMUM);
+    __type(key, __u32);
+    __type(value, struct plane_address);
+} order SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, 1);
+    __uint(map_flags, BPF_F_MMAPABLE);
+    __type(key, __u32);
+    __type(value, struct waiting_places);
+} waiting SEC(".maps");
 
 uint32_t settings_current SEC(".data.current");
 
@@ -80,6 +121,13 @@ WIRE_INLINE uint32_t tick_now(const struct plane_settings *plane)
 WIRE_INLINE const struct plane_instance *instance_at(const struct plane_settings *plane, uint32_t number)
 {
     return &plane->instance[below(NAT64_INSTANCES_MAXIMUM, number)];
+}
+
+/* The engine is to deal with the packet, by way of the TUN device. */
+WIRE_INLINE int to_engine(struct processor *processor, const struct plane_settings *plane)
+{
+    atomic_count(&processor->counters.handed_over, 1);
+    return (int)bpf_redirect(plane->device, 0);
 }
 
 /* The instance whose prefix the address lies under, or -1. */

@@ -13,6 +13,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "engine/transport_update.h"
+
 static struct plane_instance describe_instance(const struct rules *rules, uint32_t number)
 {
     const struct nat64_settings *nat64 = &rules->settings.nat64[number];
@@ -25,6 +27,7 @@ static struct plane_instance describe_instance(const struct rules *rules, uint32
         .opens = (rules->leaving >> number & 1) == 0,
         .sessions = nat64->sessions,
         .sessions_per_subscriber = nat64->sessions_per_subscriber,
+        .statics = nat64->static_count,
         .first = rules->pool.first[number],
         .count = rules->pool.first[number + 1] - rules->pool.first[number],
         .timeouts = nat64->timeouts,
@@ -43,12 +46,25 @@ static struct translation_settings describe_translation(const struct rules *rule
     return translation;
 }
 
+/* As tcp_mss_limit of the engine, for the least of paths. */
+static void describe_mss(const struct paths *paths, struct plane_settings *settings)
+{
+    const struct translation_settings *translation = &settings->translation;
+    uint32_t limit6 = translation->mtu6 - TCP_HEADERS_OVER_IPV6;
+    uint32_t limit4 = translation->mtu4 - TCP_HEADERS_OVER_IPV4;
+    settings->mss_limit = limit6 < limit4 ? limit6 : limit4;
+    if (!translation->mss_clamp)
+        settings->mss_limit = UINT32_MAX;
+    settings->mss_varies = paths != NULL && (paths->ipv6.count > 1 || paths->ipv4.count > 1);
+}
+
 void rules_describe(const struct rules *rules, const struct rules_surroundings *surroundings,
                     struct plane_settings *settings)
 {
     const struct pool *pool = &rules->pool;
     memset(settings, 0, sizeof(*settings));
     settings->clock_ahead = surroundings->clock_ahead;
+    memcpy(settings->secret, surroundings->secret, sizeof(settings->secret));
     settings->device = surroundings->device;
     settings->lane = surroundings->lane;
     settings->lanes = surroundings->lanes;
@@ -56,16 +72,32 @@ void rules_describe(const struct rules *rules, const struct rules_surroundings *
     settings->pool_low = pool->count > 0 ? from_be32(pool->address[0].address) : UINT32_MAX;
     settings->pool_high = pool->count > 0 ? from_be32(pool->address[pool->count - 1].address) : 0;
     settings->translation = describe_translation(rules, surroundings->paths);
+    describe_mss(surroundings->paths, settings);
     for (uint32_t i = 0; i < settings->instances; i++)
         settings->instance[i] = describe_instance(rules, i);
+}
+
+static struct plane_address describe_address(const struct pool_address *address)
+{
+    return (struct plane_address){
+        .address = address->address, .place = address->place, .instance = address->instance};
+}
+
+static int write_order(int map, const struct pool *pool, uint32_t version)
+{
+    for (uint32_t i = 0; i < pool->count; i++) {
+        uint32_t number = version * POOL_ADDRESSES_MAXIMUM + i;
+        struct plane_address address = describe_address(&pool->address[pool->order[i]]);
+        if (bpf_map_update_elem(map, &number, &address, BPF_ANY) != 0)
+            return errno;
+    }
+    return 0;
 }
 
 static int enter_addresses(int map, const struct pool *pool)
 {
     for (uint32_t i = 0; i < pool->count; i++) {
-        struct plane_address address = {.address = pool->address[i].address,
-                                        .place = pool->address[i].place,
-                                        .instance = pool->address[i].instance};
+        struct plane_address address = describe_address(&pool->address[i]);
         if (bpf_map_update_elem(map, &address.address, &address, BPF_ANY) != 0)
             return errno;
     }
@@ -100,6 +132,10 @@ int rules_enforce(struct object *object, const struct rules *rules,
         return errno;
     current = (current + 1) % SETTINGS_VERSIONS;
     rules_describe(rules, surroundings, &settings);
+    settings.version = current;
+    error = write_order(object_map(object, "order"), &rules->pool, current);
+    if (error != 0)
+        return error;
     if (bpf_map_update_elem(versions, &current, &settings, BPF_ANY) != 0 ||
         bpf_map_update_elem(named, &zero, &current, BPF_ANY) != 0)
         return errno;

@@ -7,6 +7,7 @@
 
 #include "engine/lifetime.h"
 #include "plane/bpf/packet.bpf.h"
+#include "plane/bpf/programs.bpf.h"
 
 /*
  * Moves the state and end of the processor's session, which within a second nearly always are what they
@@ -54,6 +55,19 @@ WIRE_INLINE void count_traffic(const struct arrival *arrival, bool from_ipv6)
         return;
     (void)atomic_add64(from_ipv6 ? &traffic->packets6 : &traffic->packets4, 1);
     (void)atomic_add64(from_ipv6 ? &traffic->bytes6 : &traffic->bytes4, arrival->length);
+}
+
+/*
+ * A packet without a session goes on in another program, which makes it and comes back: the stack of BPF has
+ * no room for both. Comes back here only if there is no such program, or the packet opens nothing.
+ */
+WIRE_INLINE void open_session(const struct arrival *arrival, uint32_t program)
+{
+    bool opens = arrival->kind != PACKET_TCP || (arrival->tcp_flags & (TCP_SYN | TCP_RST)) == TCP_SYN;
+    if (!opens || arrival->opened)
+        return;
+    arrival->processor->network = arrival->network;
+    bpf_tail_call(arrival->skb, &programs, program);
 }
 
 #endif /* PLANE_BPF_SESSION_BPF_H */

@@ -5,6 +5,8 @@
  *
  *     settings     2 of struct plane_settings, of which `settings_current` names the one in force
  *     pool         pool address -> struct plane_address
+ *     order        the same in the order in which clients are spread over them, for each version
+ *     waiting      SYNs that the engine has stored, engine/waiting_place.h
  *     processors   a struct processor for each, plane/bpf/processor.bpf.h, which begins with its counters
  *
  * New settings are written where the old ones are not and then named. A program reads that name once a
@@ -35,6 +37,7 @@ struct plane_instance {
     uint8_t padding[2];
     uint32_t sessions, sessions_per_subscriber;
     uint32_t first, count; /* its addresses in `order` */
+    uint32_t statics;      /* static bindings */
     struct nat64_timeouts timeouts;
 };
 
@@ -50,6 +53,10 @@ struct plane_settings {
     uint32_t device;              /* index of the TUN device, to which goes what the engine is to deal with */
     uint32_t lane, lanes;         /* processor n has lane `lane` + n of the table, if n < lanes */
     uint32_t instances;           /* from 0 on, those that are not there included */
+    uint64_t secret[2];           /* from which ports are drawn, see engine/random.h */
+    uint32_t version;             /* which of the two places this is */
+    uint32_t mss_limit;           /* what a SYN may state on the least of paths; UINT32_MAX: anything */
+    uint32_t mss_varies;          /* with the paths, so that the engine is to lower it */
     uint32_t pool_low, pool_high; /* least and greatest pool address, in host order */
     struct translation_settings translation; /* without tables of paths; the MTUs are the least of any path */
     struct plane_instance instance[NAT64_INSTANCES_MAXIMUM];
@@ -61,6 +68,9 @@ struct plane_counters {
     uint64_t bytes[VERDICT_COUNT]; /* as received, from the IP header on */
     uint64_t handed_over;          /* packets given to the engine, which counts them by their verdicts */
     uint64_t passed;               /* packets that are none of ours */
+    uint64_t sessions_created, sessions_ended; /* as in struct engine_counters */
+    uint64_t bindings_created, bindings_ended;
+    uint64_t half_open_evicted;
 };
 
 #endif /* PLANE_BPF_SHARED_H */

@@ -8,9 +8,10 @@
  * says everything else of ours ---------------------------------------------> the TUN device, where the
  * engine deals with it, on the same table
  *
- * Where the interface has an Ethernet header the packet begins with it, otherwise with the IP header: two
- * programs from the same functions.
+ * A packet that opens a session makes a detour, open.bpf.h. Where the interface has an Ethernet header the
+ * packet begins with it, otherwise with the IP header: two programs from the same functions.
  */
+#include "plane/bpf/open.bpf.h"
 #include "plane/bpf/translate_4to6.bpf.h"
 #include "plane/bpf/translate_6to4.bpf.h"
 
@@ -50,6 +51,8 @@ WIRE_INLINE int receive(struct __sk_buff *skb, uint32_t network)
     arrival.plane = settings_now();
     if (absent(arrival.processor) || absent(arrival.plane))
         return LET_PASS;
+    arrival.opened = arrival.processor->opened != 0;
+    arrival.processor->opened = 0;
     arrival.tick = tick_now(arrival.plane);
     int action = ipv6 ? receive_6(&arrival) : receive_4(&arrival);
     if (action == LET_PASS)
@@ -67,6 +70,12 @@ SEC("tc")
 int translate_plain(struct __sk_buff *skb)
 {
     return receive(skb, 0);
+}
+
+SEC("tc")
+int open_outgoing(struct __sk_buff *skb)
+{
+    return open_from_client(skb);
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

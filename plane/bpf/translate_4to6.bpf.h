@@ -110,8 +110,7 @@ WIRE_INLINE int incoming(struct arrival *arrival)
 {
     const struct record *session = &arrival->processor->session.copy;
     struct way way = {.device = 0};
-    if (!describe_4(arrival) || (arrival->kind == PACKET_TCP && (arrival->tcp_flags & TCP_SYN) != 0) ||
-        !find_4(arrival))
+    if (!describe_4(arrival) || !find_4(arrival))
         return pool_address(load_be32(&arrival->processor->header4.destination)) != NULL ? hand_over(arrival)
                                                                                          : LET_PASS;
     bool query = arrival->kind == PACKET_ICMP_QUERY;

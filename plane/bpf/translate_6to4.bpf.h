@@ -22,8 +22,8 @@ WIRE_INLINE bool describe_6(struct arrival *arrival)
            arrival->network + arrival->length <= arrival->skb->len && describe_transport(arrival);
 }
 
-/* Finds the session of a packet to an address of the instance. */
-WIRE_INLINE bool find_6(struct arrival *arrival, uint32_t number)
+/* The key of a packet to an address of the instance. False: there is something about it. */
+WIRE_INLINE bool make_key_6(struct arrival *arrival, uint32_t number)
 {
     struct processor *processor = arrival->processor;
     const struct ipv6_header *header = &processor->header6;
@@ -39,8 +39,13 @@ WIRE_INLINE bool find_6(struct arrival *arrival, uint32_t number)
     copy_words(&key->client, &header->source, sizeof(key->client));
     if (key->transport != TRANSPORT_ICMP)
         key->remote_port = arrival->destination_port;
-    if (instance->refuses_local && ipv4_is_non_global(key->remote))
-        return false;
+    return !instance->refuses_local || !ipv4_is_non_global(key->remote);
+}
+
+WIRE_INLINE bool find_6(const struct arrival *arrival)
+{
+    struct processor *processor = arrival->processor;
+    const struct key6 *key = &processor->key6;
     return session_find6(&table_bpf, key, hash_key6(&table_bpf, key), arrival->tick, &processor->session);
 }
 
@@ -66,7 +71,7 @@ WIRE_INLINE uint16_t next_identification(const struct arrival *arrival)
 {
     uint64_t first = arrival->processor->identification;
     arrival->processor->identification = first + (arrival->skb->gso_segs > 1 ? arrival->skb->gso_segs : 1);
-    return (uint16_t)first;
+    return (uint16_t)(first + arrival->plane->secret[0]); /* from anywhere on */
 }
 
 /*
@@ -114,9 +119,12 @@ WIRE_INLINE int outgoing(struct arrival *arrival, uint32_t number)
 {
     const struct record *session = &arrival->processor->session.copy;
     struct way way = {.device = 0};
-    if (!describe_6(arrival) || (arrival->kind == PACKET_TCP && (arrival->tcp_flags & TCP_SYN) != 0) ||
-        !find_6(arrival, number))
+    if (!describe_6(arrival) || !make_key_6(arrival, number))
         return hand_over(arrival);
+    if (!find_6(arrival)) {
+        open_session(arrival, PROGRAM_OPEN_OUTGOING);
+        return hand_over(arrival);
+    }
     bool query = arrival->kind == PACKET_ICMP_QUERY;
     struct endpoints4 to = {.source = session->pool,
                             .destination = session->remote,

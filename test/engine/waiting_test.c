@@ -152,7 +152,7 @@ static unsigned stored(const struct fixture *fixture)
 {
     unsigned count = 0;
     for (unsigned i = 0; i < WAITING_SYNS; i++)
-        count += fixture->engine->waiting.place[i] != 0;
+        count += fixture->engine->waiting.places->place[i] != 0;
     return count;
 }
 
@@ -162,7 +162,7 @@ static unsigned overdue(const struct fixture *fixture)
     unsigned count = 0;
     for (unsigned i = 0; i < WAITING_SYNS; i++) {
         uint64_t word =
-            fixture->engine->waiting.place[i]; /* the second at which it is due is in bits 8 to 31 */
+            fixture->engine->waiting.places->place[i]; /* the second at which it is due is in bits 8 to 31 */
         count += word != 0 && (word >> 8 & 0xffffff) < fixture->now / SECOND;
     }
     return count;

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "engine/rules.h"
+#include "engine/waiting_place.h"
 #include "plane/bpf/object.h"
 #include "plane/bpf/rules.h"
 #include "test/vector_plane.h"
@@ -38,6 +39,7 @@ static struct {
     struct object *object;
     struct geometry geometry;
     struct plane_settings *settings;
+    struct waiting_places *waiting;
     struct rules_surroundings surroundings;
     struct plane_counters before; /* the vector */
     unsigned translated, handed_over, passed, not_brought_in;
@@ -87,17 +89,19 @@ const char *vector_plane_open(char **words)
 /* The kernel's table is kept for all vectors: the verifier takes its time. */
 static const char *make_object(const struct geometry *geometry)
 {
-    static const char *const programs[] = {"translate_ethernet", NULL};
     static char error[256];
-    struct object_options options = {.path = lab.path, .programs = programs, .geometry = *geometry};
+    struct object_options options = {.path = lab.path, .geometry = *geometry};
     lab.object = object_open(&options, error, sizeof(error));
     if (lab.object == NULL)
         return error;
     lab.geometry = *geometry;
     lab.settings = object_map_memory(lab.object, "settings");
-    lab.surroundings = (struct rules_surroundings){
-        .device = if_nametoindex("isthmus0"), .lane = geometry->workers, .lanes = 1};
-    return lab.settings != NULL ? NULL : "the settings cannot be mapped";
+    lab.surroundings = (struct rules_surroundings){.device = if_nametoindex("isthmus0"),
+                                                   .lane = geometry->workers,
+                                                   .lanes = 1,
+                                                   .secret = {20260727, 64}};
+    lab.waiting = object_map_memory(lab.object, "waiting");
+    return lab.settings != NULL && lab.waiting != NULL ? NULL : "a map cannot be mapped into memory";
 }
 
 struct table *vector_plane_table(const struct geometry *geometry)
@@ -116,6 +120,12 @@ struct table *vector_plane_table(const struct geometry *geometry)
     if (table != NULL && object_constants(lab.object, table) != 0)
         abort();
     return table;
+}
+
+struct waiting_places *vector_plane_waiting(void)
+{
+    memset(lab.waiting, 0, sizeof(*lab.waiting));
+    return lab.waiting;
 }
 
 static void count_plane(struct plane_counters *counters)
@@ -218,6 +228,11 @@ void vector_plane_count(const struct engine *engine, struct engine_counters *cou
         counters->packets[i] += plane.packets[i] - lab.before.packets[i];
         counters->bytes[i] += plane.bytes[i] - lab.before.bytes[i];
     }
+    counters->sessions_created += plane.sessions_created - lab.before.sessions_created;
+    counters->sessions_ended += plane.sessions_ended - lab.before.sessions_ended;
+    counters->bindings_created += plane.bindings_created - lab.before.bindings_created;
+    counters->bindings_ended += plane.bindings_ended - lab.before.bindings_ended;
+    counters->half_open_evicted += plane.half_open_evicted - lab.before.half_open_evicted;
 }
 
 bool vector_plane_close(void)

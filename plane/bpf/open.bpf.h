@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Sessions made in the kernel, by the protocol of engine/sessions.h, of which the code is the engine's. As in
+ * engine/nat64.c: join the client's binding, or else claim a port at the pool address that its hash says.
+ *
+ *     translate_* -- no session --> open_outgoing -- made --> translate_*, which finds it
+ *                                         \-- anything else --> the engine
+ *
+ * These are programs of their own, reached by tail calls, since making a session takes nearly all of the
+ * stack. The packet is not looked at again: its key and headers are the processor's.
+ *
+ * The engine makes the sessions of clients that have a static binding, or bindings on another pool address
+ * than their hash says, or whose address has no free port; and it refuses.
+ */
+#ifndef PLANE_BPF_OPEN_BPF_H
+#define PLANE_BPF_OPEN_BPF_H
+
+#include "engine/half_open.c"
+#include "engine/lifetime.h"
+#include "engine/making.c"
+#include "plane/bpf/packet.bpf.h"
+#include "plane/bpf/programs.bpf.h"
+#include "plane/bpf/session.bpf.h"
+
+/* Where the packet may not be from or to; the engine says why. */
+WIRE_INLINE bool is_illegal(const struct processor *processor)
+{
+    const struct ipv6_address *client = &processor->key6.client;
+    return ipv6_illegal_source(client) || ipv6_is_link_local(client) ||
+           ipv4_illegal_source(processor->key6.remote);
+}
+
+/* The pool address that the hash of the client's prefix says, if the client may have it. */
+WIRE_INLINE const struct plane_address *preferred_address(const struct plane_settings *plane,
+                                                          const struct plane_instance *instance,
+                                                          const struct key6 *key)
+{
+    uint64_t hash = hash_subscriber(&table_bpf, &key->client, instance->subscriber_prefix, key->instance);
+    uint32_t start = (uint32_t)(((hash >> 32) * instance->count) >> 32);
+    uint32_t number = plane->version * POOL_ADDRESSES_MAXIMUM + instance->first + start;
+    if (instance->count == 0 || instance->statics != 0)
+        return NULL;
+    return bpf_map_lookup_elem(&order, &number);
+}
+
+/* Has the client bindings on other addresses? */
+TABLE_FUNCTION bool is_astray(const struct key6 *key)
+{
+    if (absent(key))
+        return true;
+    if (!pairing_needed(&table_bpf))
+        return false;
+    struct subscriber_walk walk = pairing_start(&table_bpf, &key->client, key->instance);
+    return pairing_next(&table_bpf, &walk) >= 0;
+}
+
+/* Numbers that processors draw from the one secret differ because what they count does. */
+WIRE_INLINE uint64_t draw_random(struct processor *processor, const struct plane_settings *plane)
+{
+    struct random random = {.key = {plane->secret[0], plane->secret[1]},
+                            .counter = (uint64_t)bpf_get_smp_processor_id() << 48 | processor->drawn++};
+    return random_next(&random);
+}
+
+/* rfc: 6146-3.5.1.1-a */
+TABLE_FUNCTION bool claim_port(struct processor *processor, const struct plane_settings *plane)
+{
+    if (absent(processor) || absent(plane))
+        return false;
+    struct session_request *request = &processor->request;
+    const struct plane_address *address =
+        preferred_address(plane, instance_at(plane, request->key.instance), &request->key);
+    if (absent(address) || is_astray(&request->key))
+        return false;
+    struct port_map *map = port_map_at(&table_bpf, address->place, request->key.transport);
+    int port = absent(map) ? -1 : ports_claim(map, request->key.client_port, draw_random(processor, plane));
+    if (port < 0)
+        return false;
+    request->pool = address->address;
+    request->pool_port = to_be16((uint16_t)port);
+    request->address = address->place;
+    return true;
+}
+
+WIRE_INLINE void fill_request(struct processor *processor, const struct plane_settings *plane, uint32_t tick)
+{
+    const struct key6 *key = &processor->key6;
+    const struct plane_instance *instance = instance_at(plane, key->instance);
+    processor->request =
+        (struct session_request){.key = *key,
+                                 .tick = tick,
+                                 .expires = lifetime_first(&instance->timeouts, key->transport, tick),
+                                 .state = key->transport == TRANSPORT_TCP ? TCP_V6_INIT : TCP_NONE,
+                                 .sessions = instance->sessions,
+                                 .sessions_per_subscriber = instance->sessions_per_subscriber};
+}
+
+/* One attempt; MADE_LOOK_AGAIN if a rival was in the way. */
+TABLE_FUNCTION int make_outgoing(struct processor *processor, const struct plane_settings *plane,
+                                 uint32_t tick)
+{
+    if (absent(processor) || absent(plane))
+        return MADE_TABLE_FULL;
+    struct binding_key binding = binding_key_of(&processor->key6);
+    bool bound = binding_find(&table_bpf, &binding, tick, &processor->lead);
+    fill_request(processor, plane, tick);
+    if (!bound && !claim_port(processor, plane))
+        return MADE_TABLE_FULL;
+    return (int)session_make(&processor->actor, &processor->request, bound ? &processor->lead : NULL,
+                             &processor->session);
+}
+
+/*
+ * If the other side's SYN was here first, both have sent theirs now; compare meet_waiting of the engine.
+ * rfc: 6146-3.5.2.2-g, 5382-REQ2-b
+ */
+TABLE_FUNCTION bool meet_waiting(struct processor *processor, const struct plane_settings *plane,
+                                 uint32_t tick)
+{
+    uint32_t zero = 0;
+    struct waiting_places *places = bpf_map_lookup_elem(&waiting, &zero);
+    if (absent(processor) || absent(plane) || absent(places))
+        return false;
+    const struct record *session = &processor->session.copy;
+    if (session->transport != TRANSPORT_TCP || !waiting_empty(places, hash_record4(&table_bpf, session)))
+        return false;
+    struct passing passing = {.tick = tick, .tcp_flags = TCP_SYN};
+    return change_life(processor, &instance_at(plane, session->instance)->timeouts, &passing);
+}
+
+WIRE_INLINE void count_made(struct processor *processor)
+{
+    const struct actor *actor = &processor->actor;
+    struct plane_counters *counters = &processor->counters;
+    counters->sessions_created = actor->sessions_created;
+    counters->sessions_ended = actor->sessions_ended;
+    counters->bindings_created = actor->bindings_created;
+    counters->bindings_ended = actor->bindings_ended;
+    counters->half_open_evicted = actor->half_open_evicted;
+}
+
+WIRE_INLINE int open_from_client(struct __sk_buff *skb)
+{
+    struct processor *processor = processor_here();
+    const struct plane_settings *plane = settings_now();
+    if (absent(processor) || absent(plane))
+        return TC_ACT_SHOT;
+    uint32_t own = bpf_get_smp_processor_id(), tick = tick_now(plane);
+    int made = MADE_LOOK_AGAIN;
+    if (own >= plane->lanes || is_illegal(processor))
+        return to_engine(processor, plane);
+    processor->actor.lane = plane->lane + own;
+    for (size_t tries = 0; tries < CREATE_TRIES && made == MADE_LOOK_AGAIN; tries++)
+        made = make_outgoing(processor, plane, tick);
+    count_made(processor);
+    if (made != MADE)
+        return to_engine(processor, plane);
+    (void)meet_waiting(processor, plane, tick);
+    processor->opened = 1;
+    bpf_tail_call(skb, &programs, processor->network == 0 ? PROGRAM_PLAIN : PROGRAM_ETHERNET);
+    processor->opened = 0;
+    return to_engine(processor, plane);
+}
+
+#endif /* PLANE_BPF_OPEN_BPF_H */
