@@ -3,8 +3,8 @@
  * Sessions made in the kernel, by the protocol of engine/sessions.h, of which the code is the engine's. As in
  * engine/nat64.c: join the client's binding, or else claim a port at the pool address that its hash says.
  *
- *     translate_* -- no session --> open_outgoing -- made --> translate_*, which finds it
- *                                         \-- anything else --> the engine
+ *     translate_* -- no session --> open_* -- made --> translate_*, which finds it
+ *                                      \-- anything else --> the engine
  *
  * These are programs of their own, reached by tail calls, since making a session takes nearly all of the
  * stack. The packet is not looked at again: its key and headers are the processor's.
@@ -82,32 +82,54 @@ TABLE_FUNCTION bool claim_port(struct processor *processor, const struct plane_s
     return true;
 }
 
-WIRE_INLINE void fill_request(struct processor *processor, const struct plane_settings *plane, uint32_t tick)
+/* As new_request of the engine: packets from outside may use three quarters of each limit. */
+WIRE_INLINE void fill_request(struct processor *processor, const struct plane_settings *plane,
+                              const struct passing *passing)
 {
     const struct key6 *key = &processor->key6;
     const struct plane_instance *instance = instance_at(plane, key->instance);
-    processor->request =
-        (struct session_request){.key = *key,
-                                 .tick = tick,
-                                 .expires = lifetime_first(&instance->timeouts, key->transport, tick),
-                                 .state = key->transport == TRANSPORT_TCP ? TCP_V6_INIT : TCP_NONE,
-                                 .sessions = instance->sessions,
-                                 .sessions_per_subscriber = instance->sessions_per_subscriber};
+    uint32_t sessions = instance->sessions, own = instance->sessions_per_subscriber;
+    bool tcp = key->transport == TRANSPORT_TCP, ipv6 = passing->from_ipv6;
+    processor->request = (struct session_request){
+        .key = *key,
+        .tick = passing->tick,
+        .expires = lifetime_first(&instance->timeouts, key->transport, passing->tick),
+        .state = !tcp   ? TCP_NONE
+                 : ipv6 ? TCP_V6_INIT
+                        : TCP_V4_INIT,
+        .sessions = ipv6 ? sessions : sessions - sessions / 4,
+        .sessions_per_subscriber = ipv6 ? own : own - own / 4};
+}
+
+/* The request for a session with the client's binding, if it has one, or else with a port claimed for it. */
+enum departure {
+    DEPARTURE_BOUND,
+    DEPARTURE_CLAIMED,
+    DEPARTURE_ELSE, /* the engine will see */
+};
+
+TABLE_FUNCTION int prepare_departure(struct processor *processor, const struct plane_settings *plane,
+                                     uint32_t tick)
+{
+    if (absent(processor) || absent(plane))
+        return DEPARTURE_ELSE;
+    const struct passing passing = {.tick = tick, .from_ipv6 = true};
+    struct binding_key binding = binding_key_of(&processor->key6);
+    fill_request(processor, plane, &passing);
+    if (binding_find(&table_bpf, &binding, tick, &processor->lead))
+        return DEPARTURE_BOUND;
+    return claim_port(processor, plane) ? DEPARTURE_CLAIMED : DEPARTURE_ELSE;
 }
 
 /* One attempt; MADE_LOOK_AGAIN if a rival was in the way. */
-TABLE_FUNCTION int make_outgoing(struct processor *processor, const struct plane_settings *plane,
-                                 uint32_t tick)
+WIRE_INLINE enum made make_outgoing(struct processor *processor, const struct plane_settings *plane,
+                                    uint32_t tick)
 {
-    if (absent(processor) || absent(plane))
+    int departure = prepare_departure(processor, plane, tick);
+    if (departure == DEPARTURE_ELSE)
         return MADE_TABLE_FULL;
-    struct binding_key binding = binding_key_of(&processor->key6);
-    bool bound = binding_find(&table_bpf, &binding, tick, &processor->lead);
-    fill_request(processor, plane, tick);
-    if (!bound && !claim_port(processor, plane))
-        return MADE_TABLE_FULL;
-    return (int)session_make(&processor->actor, &processor->request, bound ? &processor->lead : NULL,
-                             &processor->session);
+    return session_make(&processor->actor, &processor->request,
+                        departure == DEPARTURE_BOUND ? &processor->lead : NULL, &processor->session);
 }
 
 /*
@@ -139,27 +161,115 @@ WIRE_INLINE void count_made(struct processor *processor)
     counters->half_open_evicted = actor->half_open_evicted;
 }
 
+/* Back to the program that the packet came from, if its session was made. */
+WIRE_INLINE int go_back(struct __sk_buff *skb, struct processor *processor,
+                        const struct plane_settings *plane, enum made made)
+{
+    count_made(processor);
+    if (made != MADE)
+        return to_engine(processor, plane);
+    processor->opened = 1;
+    bpf_tail_call(skb, &programs, processor->network == 0 ? PROGRAM_PLAIN : PROGRAM_ETHERNET);
+    processor->opened = 0;
+    return to_engine(processor, plane);
+}
+
+/* Takes the lane of the processor; false: it has none. */
+WIRE_INLINE bool take_lane(struct processor *processor, const struct plane_settings *plane)
+{
+    uint32_t own = bpf_get_smp_processor_id();
+    processor->actor.lane = plane->lane + own;
+    return own < plane->lanes;
+}
+
 WIRE_INLINE int open_from_client(struct __sk_buff *skb)
 {
     struct processor *processor = processor_here();
     const struct plane_settings *plane = settings_now();
     if (absent(processor) || absent(plane))
         return TC_ACT_SHOT;
-    uint32_t own = bpf_get_smp_processor_id(), tick = tick_now(plane);
-    int made = MADE_LOOK_AGAIN;
-    if (own >= plane->lanes || is_illegal(processor))
+    uint32_t tick = tick_now(plane);
+    enum made made = MADE_LOOK_AGAIN;
+    if (!take_lane(processor, plane) || is_illegal(processor))
         return to_engine(processor, plane);
-    processor->actor.lane = plane->lane + own;
     for (size_t tries = 0; tries < CREATE_TRIES && made == MADE_LOOK_AGAIN; tries++)
         made = make_outgoing(processor, plane, tick);
-    count_made(processor);
-    if (made != MADE)
+    if (made == MADE)
+        (void)meet_waiting(processor, plane, tick);
+    return go_back(skb, processor, plane, made);
+}
+
+/* The key of a session between the binding found and the remote of the packet. */
+WIRE_INLINE void make_key_from_lead(struct processor *processor)
+{
+    const struct record *lead = &processor->lead.copy;
+    processor->key6 = (struct key6){.remote = processor->key4.remote,
+                                    .client_port = lead->client_port,
+                                    .remote_port = processor->key4.remote_port,
+                                    .transport = lead->transport,
+                                    .instance = lead->instance};
+    copy_words(&processor->key6.client, &lead->client, sizeof(lead->client));
+}
+
+/* What is to become of a packet from outside that has no session. */
+enum visit {
+    VISIT_WELCOME, /* a session of the binding found is to be made */
+    VISIT_NO_BINDING,
+    VISIT_ELSE, /* the engine will see */
+};
+
+/*
+ * With filtering by address the engine decides, which may have to store the packet.
+ * rfc: 6146-3.5.1-e, 6146-3.5.1-i, 6146-3.5.3-d, 4787-REQ8-a
+ */
+TABLE_FUNCTION int receive_visit(struct processor *processor, const struct plane_settings *plane,
+                                 uint32_t tick)
+{
+    if (absent(processor) || absent(plane))
+        return VISIT_ELSE;
+    const struct key4 *key = &processor->key4;
+    const struct plane_address *address = pool_address(key->pool);
+    if (absent(address))
+        return VISIT_ELSE;
+    const struct plane_instance *instance = instance_at(plane, address->instance);
+    if (!binding_find4(&table_bpf, address->place, key->transport, key->pool_port, tick, &processor->lead))
+        return VISIT_NO_BINDING;
+    const struct tcp_header *tcp = (const void *)processor->transport;
+    if (!opens(key->transport == TRANSPORT_TCP, tcp->flags) ||
+        instance->filtering != FILTERING_ENDPOINT_INDEPENDENT ||
+        (instance->refuses_local && ipv4_is_non_global(key->remote)))
+        return VISIT_ELSE;
+    const struct passing passing = {.tick = tick};
+    make_key_from_lead(processor);
+    fill_request(processor, plane, &passing);
+    return VISIT_WELCOME;
+}
+
+/* Nobody has the port, and nobody hears of it: a SYN is stored instead, which the engine does. */
+WIRE_INLINE bool is_lost(const struct processor *processor)
+{
+    const uint8_t opening = TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN;
+    const struct tcp_header *tcp = (const void *)processor->transport;
+    return processor->key4.transport != TRANSPORT_TCP || (tcp->flags & opening) != TCP_SYN;
+}
+
+WIRE_INLINE int open_from_outside(struct __sk_buff *skb)
+{
+    struct processor *processor = processor_here();
+    const struct plane_settings *plane = settings_now();
+    if (absent(processor) || absent(plane))
+        return TC_ACT_SHOT;
+    if (!take_lane(processor, plane) || ipv4_illegal_source(processor->key4.remote))
         return to_engine(processor, plane);
-    (void)meet_waiting(processor, plane, tick);
-    processor->opened = 1;
-    bpf_tail_call(skb, &programs, processor->network == 0 ? PROGRAM_PLAIN : PROGRAM_ETHERNET);
-    processor->opened = 0;
-    return to_engine(processor, plane);
+    int visit = receive_visit(processor, plane, tick_now(plane));
+    if (visit == VISIT_NO_BINDING && is_lost(processor)) {
+        count_packet(processor, VERDICT_NO_BINDING, processor->length);
+        return TC_ACT_SHOT;
+    }
+    enum made made = MADE_LOOK_AGAIN;
+    if (visit == VISIT_WELCOME)
+        made = session_make(&processor->actor, &processor->request, &processor->lead, &processor->session);
+    return go_back(skb, processor, plane, made);
 }
 
 #endif /* PLANE_BPF_OPEN_BPF_H */

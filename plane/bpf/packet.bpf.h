@@ -203,9 +203,7 @@ WIRE_INLINE int hand_over(const struct arrival *arrival)
 /* How often a packet met a verdict. */
 WIRE_INLINE void count_verdict(const struct arrival *arrival, enum verdict verdict)
 {
-    struct plane_counters *counters = &arrival->processor->counters;
-    atomic_count(&counters->packets[verdict], 1);
-    atomic_count(&counters->bytes[verdict], arrival->length);
+    count_packet(arrival->processor, verdict, arrival->length);
 }
 
 /* A packet that was changed and cannot be changed further; memory is short. */

@@ -37,6 +37,7 @@ struct processor {
 
     /* What one program leaves for the next that it goes on with; see plane/bpf/open.bpf.h. */
     uint32_t network; /* position of the IP header */
+    uint32_t length;  /* of the packet, as its IP header says */
     uint32_t opened;  /* a session was made for the packet */
 
     /* Of the packet at hand: its headers as received, padded to whole words; its key; its session. */
@@ -121,6 +122,13 @@ WIRE_INLINE uint32_t tick_now(const struct plane_settings *plane)
 WIRE_INLINE const struct plane_instance *instance_at(const struct plane_settings *plane, uint32_t number)
 {
     return &plane->instance[below(NAT64_INSTANCES_MAXIMUM, number)];
+}
+
+/* A packet of so many bytes has met a verdict. */
+WIRE_INLINE void count_packet(struct processor *processor, enum verdict verdict, uint32_t length)
+{
+    atomic_count(&processor->counters.packets[verdict], 1);
+    atomic_count(&processor->counters.bytes[verdict], length);
 }
 
 /* The engine is to deal with the packet, by way of the TUN device. */

@@ -12,12 +12,14 @@ enum {
     PROGRAM_ETHERNET,
     PROGRAM_PLAIN,
     PROGRAM_OPEN_OUTGOING,
+    PROGRAM_OPEN_INCOMING,
     PROGRAM_COUNT,
 };
 
 int translate_ethernet(struct __sk_buff *skb);
 int translate_plain(struct __sk_buff *skb);
 int open_outgoing(struct __sk_buff *skb);
+int open_incoming(struct __sk_buff *skb);
 
 struct {
     __uint(type, BPF_MAP_TYPE_PROG_ARRAY);
@@ -30,6 +32,7 @@ struct {
             [PROGRAM_ETHERNET] = (void *)&translate_ethernet,
             [PROGRAM_PLAIN] = (void *)&translate_plain,
             [PROGRAM_OPEN_OUTGOING] = (void *)&open_outgoing,
+            [PROGRAM_OPEN_INCOMING] = (void *)&open_incoming,
         },
 };
 

@@ -57,16 +57,22 @@ WIRE_INLINE void count_traffic(const struct arrival *arrival, bool from_ipv6)
     (void)atomic_add64(from_ipv6 ? &traffic->bytes6 : &traffic->bytes4, arrival->length);
 }
 
+/* Does a packet without a session open one? */
+WIRE_INLINE bool opens(bool tcp, uint8_t tcp_flags)
+{
+    return !tcp || (tcp_flags & (TCP_SYN | TCP_RST)) == TCP_SYN;
+}
+
 /*
  * A packet without a session goes on in another program, which makes it and comes back: the stack of BPF has
- * no room for both. Comes back here only if there is no such program, or the packet opens nothing.
+ * no room for both. Returns only if there is no such program, or the packet has come back already.
  */
 WIRE_INLINE void open_session(const struct arrival *arrival, uint32_t program)
 {
-    bool opens = arrival->kind != PACKET_TCP || (arrival->tcp_flags & (TCP_SYN | TCP_RST)) == TCP_SYN;
-    if (!opens || arrival->opened)
+    if (arrival->opened)
         return;
     arrival->processor->network = arrival->network;
+    arrival->processor->length = arrival->length;
     bpf_tail_call(arrival->skb, &programs, program);
 }
 

@@ -78,4 +78,10 @@ int open_outgoing(struct __sk_buff *skb)
     return open_from_client(skb);
 }
 
+SEC("tc")
+int open_incoming(struct __sk_buff *skb)
+{
+    return open_from_outside(skb);
+}
+
 char _license[] SEC("license") = "Dual BSD/GPL";

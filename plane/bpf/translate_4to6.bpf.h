@@ -110,9 +110,14 @@ WIRE_INLINE int incoming(struct arrival *arrival)
 {
     const struct record *session = &arrival->processor->session.copy;
     struct way way = {.device = 0};
-    if (!describe_4(arrival) || !find_4(arrival))
-        return pool_address(load_be32(&arrival->processor->header4.destination)) != NULL ? hand_over(arrival)
-                                                                                         : LET_PASS;
+    bool plain = describe_4(arrival);
+    if (!plain || !find_4(arrival)) {
+        if (pool_address(load_be32(&arrival->processor->header4.destination)) == NULL)
+            return LET_PASS;
+        if (plain)
+            open_session(arrival, PROGRAM_OPEN_INCOMING);
+        return hand_over(arrival);
+    }
     bool query = arrival->kind == PACKET_ICMP_QUERY;
     struct endpoints6 to __attribute__((aligned(8)));
     to.source = rfc6052_embed(&instance_at(arrival->plane, session->instance)->prefix, session->remote);

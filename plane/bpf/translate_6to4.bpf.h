@@ -122,7 +122,8 @@ WIRE_INLINE int outgoing(struct arrival *arrival, uint32_t number)
     if (!describe_6(arrival) || !make_key_6(arrival, number))
         return hand_over(arrival);
     if (!find_6(arrival)) {
-        open_session(arrival, PROGRAM_OPEN_OUTGOING);
+        if (opens(arrival->kind == PACKET_TCP, arrival->tcp_flags))
+            open_session(arrival, PROGRAM_OPEN_OUTGOING);
         return hand_over(arrival);
     }
     bool query = arrival->kind == PACKET_ICMP_QUERY;

@@ -42,7 +42,7 @@ static struct {
     struct waiting_places *waiting;
     struct rules_surroundings surroundings;
     struct plane_counters before; /* the vector */
-    unsigned translated, handed_over, passed, not_brought_in;
+    unsigned translated, dropped, handed_over, passed, not_brought_in;
 } lab;
 
 const unsigned vector_plane_words = 1;
@@ -190,7 +190,10 @@ static enum verdict bring_in(struct packet *packet)
     for (unsigned i = 0; i < VERDICT_COUNT; i++) {
         if (after.packets[i] == before.packets[i])
             continue;
-        lab.translated++;
+        if (verdict_texts[i].class == VERDICT_FORWARDED)
+            lab.translated++;
+        else
+            lab.dropped++;
         packet->length = options.data_size_out - LINK_HEADER;
         memcpy(packet_data(packet), out + LINK_HEADER, packet->length);
         return (enum verdict)i;
@@ -237,8 +240,8 @@ void vector_plane_count(const struct engine *engine, struct engine_counters *cou
 
 bool vector_plane_close(void)
 {
-    printf("# by the program: translated %u, handed over %u, let pass %u; not brought in %u\n",
-           lab.translated, lab.handed_over, lab.passed, lab.not_brought_in);
+    printf("# by the program: translated %u, dropped %u, handed over %u, let pass %u; not brought in %u\n",
+           lab.translated, lab.dropped, lab.handed_over, lab.passed, lab.not_brought_in);
     printf("# instructions that the verifier went through: %u\n", object_verified(lab.object));
     object_close(lab.object);
     return lab.translated > 0 && lab.handed_over > 0 && lab.passed > 0;
