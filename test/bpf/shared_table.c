@@ -1,44 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "test/bpf/shared_table.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "engine/layout.h"
-
-static const char *const maps[TABLE_SEGMENTS] = {
-    [SEGMENT_HEADER] = "header",     [SEGMENT_LANES] = "lanes",
-    [SEGMENT_RECORDS] = "records",   [SEGMENT_SESSION6] = "session6",
-    [SEGMENT_SESSION4] = "session4", [SEGMENT_BINDINGS] = "bindings",
-    [SEGMENT_PORTS] = "ports",       [SEGMENT_SUBSCRIBERS] = "subscribers",
-    [SEGMENT_OWNERS] = "owners",     [SEGMENT_HALF_OPEN] = "half_open",
-};
-
-static int quiet(enum libbpf_print_level level, const char *format, va_list arguments)
-{
-    return level == LIBBPF_WARN ? vfprintf(stderr, format, arguments) : 0;
-}
-
-static size_t pages(size_t bytes)
-{
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    return (bytes + page - 1) / page * page;
-}
-
-static void *map_memory(const struct bpf_map *map, size_t bytes)
-{
-    void *memory = mmap(NULL, pages(bytes), PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
-    return memory == MAP_FAILED ? NULL : memory;
-}
-
-static size_t segment_bytes(const struct geometry *geometry, unsigned segment)
-{
-    struct extent extent = table_extent(geometry, segment);
-    return extent.element * extent.count;
-}
 
 static void set_up(struct shared *shared, const struct geometry *geometry, unsigned ports)
 {
@@ -61,73 +27,34 @@ static void set_up(struct shared *shared, const struct geometry *geometry, unsig
         .udp = 300, .icmp = 60, .tcp_established = 7440, .tcp_transitory = 240, .tcp_syn = 6};
 }
 
-static bool is_wanted(const char *const *programs, const char *name)
+static const char *map_actors(struct shared *shared)
 {
-    for (; *programs != NULL; programs++)
-        if (strcmp(*programs, name) == 0)
-            return true;
-    return false;
-}
-
-static const char *open_object(struct shared *shared, const struct shared_options *options)
-{
-    struct bpf_program *program;
-    libbpf_set_print(quiet);
-    shared->object = bpf_object__open_file(options->object, NULL);
-    if (shared->object == NULL)
-        return "the BPF object cannot be read; build it anew";
-    bpf_object__for_each_program(program, shared->object)
-        bpf_program__set_autoload(program, is_wanted(options->programs, bpf_program__name(program)));
-    for (unsigned i = 0; i < TABLE_SEGMENTS; i++) {
-        uint32_t count = (uint32_t)table_extent(&shared->geometry, i).count;
-        struct bpf_map *map = maps[i] ? bpf_object__find_map_by_name(shared->object, maps[i]) : NULL;
-        if (map != NULL && bpf_map__set_max_entries(map, count) != 0)
-            return "a map's size cannot be set";
-    }
-    if (bpf_object__load(shared->object) == 0)
-        return NULL;
-    return errno == EPERM ? "may not load BPF programs; needs root" : "the kernel does not take the programs";
-}
-
-static const char *map_everything(struct shared *shared)
-{
-    for (unsigned i = 0; i < TABLE_SEGMENTS; i++) {
-        struct bpf_map *map = maps[i] ? bpf_object__find_map_by_name(shared->object, maps[i]) : NULL;
-        if (map != NULL && (shared->memory[i] = map_memory(map, segment_bytes(&shared->geometry, i))) == NULL)
-            return "a map cannot be mapped into memory";
-    }
-    struct bpf_map *data = bpf_object__find_map_by_name(shared->object, ".data.actors");
-    shared->data_size = data != NULL ? bpf_map__value_size(data) : 0;
-    shared->data = data != NULL ? map_memory(data, shared->data_size) : NULL;
-    if (shared->data == NULL)
+    struct actors *actors = object_map_memory(shared->object, ".data.actors");
+    if (actors == NULL)
         return "the actors' map cannot be mapped into memory";
-    struct actors *actors = shared->data;
     shared->calls = actors->calls;
     shared->now = &actors->now;
-    return NULL;
-}
-
-/* The programs want the constants of the table at hand. */
-static const char *write_constants(struct shared *shared)
-{
-    struct bpf_map *map = bpf_object__find_map_by_name(shared->object, ".data.table");
-    uint32_t zero = 0;
-    if (map == NULL || bpf_map__value_size(map) != sizeof(shared->table->constants) ||
-        bpf_map_update_elem(bpf_map__fd(map), &zero, &shared->table->constants, BPF_ANY) != 0)
-        return "the table's constants cannot be written";
+    shared->data = actors;
     return NULL;
 }
 
 const char *shared_open(struct shared *shared, const struct shared_options *options)
 {
+    static char error[256];
+    const struct object_options object = {
+        .path = options->object, .programs = options->programs, .geometry = options->geometry};
     memset(shared, 0, sizeof(*shared));
     set_up(shared, &options->geometry, options->ports);
-    const char *problem = open_object(shared, options);
-    if (problem == NULL)
-        problem = map_everything(shared);
+    shared->object = object_open(&object, error, sizeof(error));
+    if (shared->object == NULL)
+        return error;
+    const char *problem = map_actors(shared);
     if (problem == NULL) {
-        shared->table = table_format(shared->memory, &options->geometry, 7);
-        problem = shared->table == NULL ? "no memory for the table" : write_constants(shared);
+        shared->table = table_format(object_memory(shared->object), &options->geometry, 7);
+        if (shared->table == NULL)
+            problem = "no memory for the table";
+        else if (object_constants(shared->object, shared->table) != 0)
+            problem = "the table's constants cannot be written";
     }
     if (problem != NULL)
         shared_close(shared);
@@ -137,12 +64,7 @@ const char *shared_open(struct shared *shared, const struct shared_options *opti
 void shared_close(struct shared *shared)
 {
     table_destroy(shared->table);
-    for (unsigned i = 0; i < TABLE_SEGMENTS; i++)
-        if (shared->memory[i] != NULL)
-            munmap(shared->memory[i], pages(segment_bytes(&shared->geometry, i)));
-    if (shared->data != NULL)
-        munmap(shared->data, pages(shared->data_size));
-    bpf_object__close(shared->object);
+    object_close(shared->object);
     memset(shared, 0, sizeof(*shared));
 }
 
@@ -164,8 +86,7 @@ struct engine *shared_recover(struct shared *shared, struct engine_continued *co
 
 int shared_program(const struct shared *shared, const char *name)
 {
-    const struct bpf_program *program = bpf_object__find_program_by_name(shared->object, name);
-    return program != NULL ? bpf_program__fd(program) : -1;
+    return object_program(shared->object, name);
 }
 
 double shared_run(int program, uint32_t number, uint32_t repeat)

@@ -5,9 +5,9 @@
 #define TEST_BPF_SHARED_TABLE_H
 
 #include <bpf/bpf.h>
-#include <bpf/libbpf.h>
 
 #include "engine/engine.h"
+#include "plane/bpf/object.h"
 #include "test/bpf/operations.h"
 
 enum {
@@ -15,14 +15,12 @@ enum {
 };
 
 struct shared {
-    struct bpf_object *object;
+    struct object *object;
     struct geometry geometry;
-    void *memory[TABLE_SEGMENTS];
     struct table *table;
     struct call *calls; /* the maps' */
     uint32_t *now;      /* tick */
     void *data;         /* where these two lie */
-    size_t data_size;
     struct settings settings;
     struct pool_range range;
 };
