@@ -45,7 +45,7 @@ enum {
     CHUNK = 1 << 16,
     PORT = 5001,
     DATAGRAMS = 200,
-    PATIENCE_SECONDS = 20,
+    PATIENCE_SECONDS = 5,
     PROCESSORS = 1024,
 };
 
@@ -386,7 +386,7 @@ static int visit(int type)
     enter_host(lab.client);
     int connected = open_socket(AF_INET6, type);
     for (unsigned tries = 0; connect(connected, (void *)&there, sizeof(there)) != 0; tries++) {
-        if (tries == 100)
+        if (tries == 100 || errno != ECONNREFUSED) /* by the server, which is not there yet */
             return 3;
         usleep(20000);
     }
@@ -397,14 +397,19 @@ static int visit(int type)
     return send_all(connected) && receive_all(connected) ? 0 : 5;
 }
 
+static pid_t start(int (*part)(int type), int type)
+{
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child != 0)
+        return child;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    _exit(part(type));
+}
+
 static void exchange(int type)
 {
-    pid_t server = fork();
-    if (server == 0)
-        _exit(serve(type));
-    pid_t client = fork();
-    if (client == 0)
-        _exit(visit(type));
+    pid_t server = start(serve, type), client = start(visit, type);
     int status[2] = {0, 0};
     assert_int_equal(waitpid(client, &status[0], 0), client);
     assert_int_equal(waitpid(server, &status[1], 0), server);
@@ -442,15 +447,30 @@ static void transfer(const char *what)
     expect(what, &before, 1000, 8);
 }
 
+/* The gateway's ends of the wires, or those of the hosts, do without what devices do for packets. */
+static void switch_off(bool gateway)
+{
+    static const char *const what = "tx off tso off gso off gro off >/dev/null";
+    for (unsigned i = 0; i < 2; i++) {
+        if (gateway)
+            must("ethtool -K %s %s", interfaces[i], what);
+        else
+            must("nsenter -t %d -n ethtool -K host0 %s", i == 0 ? lab.client : lab.server, what);
+    }
+}
+
+/*
+ * From veth to veth a partial checksum is never completed, and so never seen to be wrong. In between the
+ * gateway completes those of the hosts' super-packets, as it must for any device that does not.
+ */
 static void test_transfers(void **state)
 {
     (void)state;
     need_lab();
     transfer("with all offloads");
-    for (unsigned i = 0; i < 2; i++)
-        must("nsenter -t %d -n ethtool -K host0 tx off tso off gso off gro off >/dev/null && "
-             "ethtool -K %s tx off tso off gso off gro off >/dev/null",
-             i == 0 ? lab.client : lab.server, interfaces[i]);
+    switch_off(true);
+    transfer("completed by the gateway");
+    switch_off(false);
     transfer("without offloads");
 }
 
