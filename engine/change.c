@@ -228,7 +228,7 @@ static const char *take_away(struct changing *changing)
     if (!workers_begin_anew(changing))
         return stuck;
     pool_settle(table, changing->old);
-    statics_remove(changing->control, changing->old, changing->remaining);
+    statics_remove(changing->control, changing->old, changing->remaining, changing->change);
     if (!end_all_gone(changing) || !workers_begin_anew(changing))
         return stuck;
     return NULL;
@@ -241,7 +241,7 @@ static const char *bring_in(struct changing *changing)
     write_identities(table, changing->new);
     pool_permit(table, changing->new);
     permissions_begin(table, &changing->new->settings);
-    const char *problem = statics_add(changing->control, changing->new);
+    const char *problem = statics_add(changing->control, changing->new, changing->change);
     if (problem != NULL)
         return problem;
     pairing_begin(changing->control, changing->new);
@@ -256,12 +256,12 @@ static const char *bring_in(struct changing *changing)
 static bool put_back(struct changing *changing)
 {
     const struct table *table = changing->engine->table;
-    statics_remove(changing->control, changing->new, changing->old);
+    statics_remove(changing->control, changing->new, changing->old, changing->change);
     pool_restrict(table, changing->old, changing->new);
     write_identities(table, changing->old);
     if (!changing->is_stuck)
         pool_permit(table, changing->old);
-    bool whole = statics_add(changing->control, changing->old) == NULL;
+    bool whole = statics_add(changing->control, changing->old, changing->change) == NULL;
     put_in_force(changing, changing->old);
     if (changing->is_stuck) {
         note_passages(changing->engine, changing->engine->owes_since);
@@ -286,7 +286,7 @@ static const char *change_rules(struct changing *changing)
     if (two_steps)
         problem = take_away(changing);
     else
-        statics_remove(changing->control, changing->old, changing->remaining);
+        statics_remove(changing->control, changing->old, changing->remaining, changing->change);
     if (problem == NULL)
         problem = bring_in(changing);
     if (problem != NULL && !put_back(changing))

@@ -82,7 +82,7 @@ struct engine *engine_create(const struct engine_options *options, char *error, 
     if (problem == NULL)
         problem = recover(engine, options);
     if (problem == NULL)
-        problem = statics_add(&engine->worker[options->workers], engine->rules);
+        problem = statics_add(&engine->worker[options->workers], engine->rules, NULL);
     for (uint32_t i = 0; i < options->workers && problem == NULL; i++)
         if (!fragments_set_up(&engine->worker[i], options->settings, options->workers))
             problem = "not enough memory for fragments; lower translation.fragments";

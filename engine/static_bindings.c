@@ -15,6 +15,12 @@ enum {
     ADD_ROUNDS = 64,   /* times a new binding's place is cleared; a busy client may take it again meanwhile */
 };
 
+/* A worker that is not running just now may hold what is wanted, so after those rounds time must pass. */
+static bool goes_on(const struct engine_change *change, unsigned round, unsigned rounds)
+{
+    return round < rounds || (change != NULL && change->wait != NULL && change->wait(change->context));
+}
+
 static void end_sessions_of(struct worker *control, uint32_t lead)
 {
     const struct table *table = control->actor.table;
@@ -31,12 +37,14 @@ static void end_sessions_of(struct worker *control, uint32_t lead)
 }
 
 /* Until the record is another's or nobody uses it. */
-static void end_closed_binding(struct worker *control, const struct found *lead)
+static void end_closed_binding(struct worker *control, const struct found *lead,
+                               const struct engine_change *change)
 {
     const struct record *record = record_at(control->actor.table, lead->index);
     uint64_t users = atomic_load64(&record->users);
-    for (unsigned round = 0; round < CLOSE_ROUNDS && users_count(users) != 0 &&
-                             users_generation(users) == life_generation(lead->copy.life);
+    for (unsigned round = 0;
+         users_count(users) != 0 && users_generation(users) == life_generation(lead->copy.life) &&
+         goes_on(change, round, CLOSE_ROUNDS);
          round++) {
         end_sessions_of(control, lead->index);
         users = atomic_load64(&record->users);
@@ -73,23 +81,24 @@ static bool is_static(const struct found *lead)
     return (lead->copy.users & USERS_STATIC) != 0;
 }
 
-static void remove_binding(struct worker *control, uint8_t instance, const struct static_binding *binding)
+static void remove_binding(struct worker *control, uint8_t instance, const struct static_binding *binding,
+                           const struct engine_change *change)
 {
     struct binding_key key = key_of(binding, instance);
     struct found lead;
     if (!binding_find(control->actor.table, &key, control->tick, &lead) || !is_static(&lead))
         return;
     binding_end_static(&control->actor, &lead);
-    end_closed_binding(control, &lead);
+    end_closed_binding(control, &lead, change);
 }
 
 /* Ends a dynamic binding that is in the way of a static one. */
-static void evict(struct worker *control, const struct found *lead)
+static void evict(struct worker *control, const struct found *lead, const struct engine_change *change)
 {
     if (is_static(lead))
         return;
     binding_close(record_at(control->actor.table, lead->index), life_generation(lead->copy.life));
-    end_closed_binding(control, lead);
+    end_closed_binding(control, lead, change);
 }
 
 /* Is the binding the one that the settings ask for, but for not being static yet? */
@@ -101,7 +110,7 @@ static bool suits(const struct found *lead, const struct static_binding *binding
 
 /* Ends what holds the port or the client's port, whether it is alive or left to be swept. */
 static void make_way(struct worker *control, const struct binding_key *key,
-                     const struct static_binding *binding, uint32_t place)
+                     const struct static_binding *binding, uint32_t place, const struct engine_change *change)
 {
     const struct table *table = control->actor.table;
     struct found lead;
@@ -113,14 +122,14 @@ static void make_way(struct worker *control, const struct binding_key *key,
             users_count(lead.copy.users) != 0 && lead.copy.lead == owner && lead.copy.address == place &&
             lead.copy.transport == binding->transport && lead.copy.pool_port == binding->port4 &&
             !suits(&lead, binding))
-            evict(control, &lead);
+            evict(control, &lead, change);
     }
     if (binding_find(table, key, control->tick, &lead) && !suits(&lead, binding))
-        evict(control, &lead);
+        evict(control, &lead, change);
 }
 
 static const char *add_binding(struct worker *control, const struct rules *rules, uint8_t instance,
-                               const struct static_binding *binding)
+                               const struct static_binding *binding, const struct engine_change *change)
 {
     uint32_t place = rules->pool.address[pool_find(rules, binding->ipv4)].place;
     struct binding_key key = key_of(binding, instance);
@@ -132,14 +141,13 @@ static const char *add_binding(struct worker *control, const struct rules *rules
                                       .pool_port = binding->port4,
                                       .address = (uint16_t)place,
                                       .tick = control->tick};
-    for (unsigned round = 0; round < ADD_ROUNDS; round++) {
-        make_way(control, &key, binding, place);
+    for (unsigned round = 0; goes_on(change, round, ADD_ROUNDS); round++) {
+        make_way(control, &key, binding, place, change);
         if (binding_make_static(&control->actor, &request))
             return NULL;
     }
     return "a static binding found no room in the session table (nat64.limits.sessions), or its port too "
-           "busy; "
-           "try again";
+           "busy; try again";
 }
 
 const char *statics_check(const struct rules *rules)
@@ -153,17 +161,18 @@ const char *statics_check(const struct rules *rules)
     return NULL;
 }
 
-void statics_remove(struct worker *control, const struct rules *old, const struct rules *new)
+void statics_remove(struct worker *control, const struct rules *old, const struct rules *new,
+                    const struct engine_change *change)
 {
     for (uint32_t i = 0; i < old->settings.nat64_count; i++) {
         const struct nat64_settings *nat64 = &old->settings.nat64[i];
         for (uint32_t j = 0; j < nat64->static_count; j++)
             if (!has_binding(new, &nat64->prefix, &nat64->statics[j]))
-                remove_binding(control, (uint8_t)i, &nat64->statics[j]);
+                remove_binding(control, (uint8_t)i, &nat64->statics[j], change);
     }
 }
 
-const char *statics_add(struct worker *control, const struct rules *rules)
+const char *statics_add(struct worker *control, const struct rules *rules, const struct engine_change *change)
 {
     const char *problem = NULL;
     for (uint32_t i = 0; i < rules->settings.nat64_count; i++) {
@@ -172,7 +181,7 @@ const char *statics_add(struct worker *control, const struct rules *rules)
             struct binding_key key = key_of(&nat64->statics[j], (uint8_t)i);
             struct found lead;
             if (!binding_find(control->actor.table, &key, control->tick, &lead) || !is_static(&lead))
-                problem = add_binding(control, rules, (uint8_t)i, &nat64->statics[j]);
+                problem = add_binding(control, rules, (uint8_t)i, &nat64->statics[j], change);
         }
     }
     return problem;

@@ -219,11 +219,13 @@ void write_identities(const struct table *table, const struct rules *rules);
 
 /* --- static_bindings.c --- */
 
-/* Ends the static bindings of `old` that `new` does not have. */
-void statics_remove(struct worker *control, const struct rules *old, const struct rules *new);
+/* Ends the static bindings of `old` that `new` does not have; waits for workers as the change allows. */
+void statics_remove(struct worker *control, const struct rules *old, const struct rules *new,
+                    const struct engine_change *change);
 
-/* Enters those of the rules that are not there yet; a sentence if one does not fit. */
-const char *statics_add(struct worker *control, const struct rules *rules);
+/* Enters those of the rules that are not there yet; a sentence if one does not fit. NULL: no worker runs. */
+const char *statics_add(struct worker *control, const struct rules *rules,
+                        const struct engine_change *change);
 
 /* A sentence if one has an address that its instance's pool has not. */
 const char *statics_check(const struct rules *rules);

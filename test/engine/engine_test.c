@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -391,6 +392,25 @@ static void *run_load(void *argument)
     return NULL;
 }
 
+/* The machine may leave a worker lying in the middle of a step; ten seconds at most. */
+static bool let_others_run(void *context)
+{
+    unsigned *waits = context;
+    struct timespec pause = {.tv_nsec = 1000000};
+    nanosleep(&pause, NULL);
+    return (*waits)++ < 10000;
+}
+
+static void change(struct fixture *fixture, const struct settings *settings)
+{
+    char error[128];
+    unsigned waits = 0;
+    struct engine_change change = {
+        .settings = settings, .now = fixture->now, .wait = let_others_run, .context = &waits};
+    if (!engine_change(fixture->engine, &change, error, sizeof(error)))
+        fail_msg("%s", error);
+}
+
 /* Two workers see the same flows at the same time, while the control plane lists and reloads. */
 static void workers_at_once(void **state)
 {
@@ -398,7 +418,6 @@ static void workers_at_once(void **state)
     struct load loads[WORKERS] = {{fixture, 0, 0}, {fixture, 1, 0}};
     pthread_t threads[WORKERS];
     struct engine_entry entries[64];
-    char error[128];
     struct settings other = fixture->settings;
     other.nat64[0].static_count = 2;
     for (unsigned i = 0; i < WORKERS; i++)
@@ -407,7 +426,7 @@ static void workers_at_once(void **state)
         uint32_t position = 0;
         engine_list(fixture->engine, true, &position, 64, entries, 64, fixture->now);
         const struct settings *next = i % 2 == 0 ? &other : &fixture->settings;
-        assert_true(engine_replace_settings(fixture->engine, next, fixture->now, error, sizeof(error)));
+        change(fixture, next);
     }
     for (unsigned i = 0; i < WORKERS; i++) {
         pthread_join(threads[i], NULL);
@@ -469,15 +488,13 @@ static void a_busy_static_binding_goes_for_good(void **state)
     struct fixture *fixture = *state;
     struct load loads[WORKERS] = {{fixture, 0, 0}, {fixture, 1, 0}};
     pthread_t threads[WORKERS];
-    char error[128];
     struct settings none = fixture->settings;
     none.nat64[0].static_count = 0;
     for (unsigned i = 0; i < WORKERS; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, run_inbound, &loads[i]), 0);
     for (unsigned i = 0; i < 20; i++) {
-        assert_true(
-            engine_replace_settings(fixture->engine, &fixture->settings, fixture->now, error, sizeof(error)));
-        assert_true(engine_replace_settings(fixture->engine, &none, fixture->now, error, sizeof(error)));
+        change(fixture, &fixture->settings);
+        change(fixture, &none);
         assert_int_equal(send_to_pool(fixture, to_be16(80)), VERDICT_NO_BINDING);
     }
     for (unsigned i = 0; i < WORKERS; i++)

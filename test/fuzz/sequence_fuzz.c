@@ -306,7 +306,7 @@ static void compare_bounds(const struct history *history)
     fuzz_check_fragments(&history->fuzz, FUZZ_FRAGMENTS);
     unsigned stored = 0;
     for (unsigned i = 0; i < WAITING_SYNS; i++)
-        stored += engine->waiting.place[i] != 0;
+        stored += engine->waiting.places->place[i] != 0;
     uint32_t lines = 0;
     for (uint32_t i = 0; i < engine->workers; i++) {
         FUZZ_CHECK(engine->worker[i].waiting.count <= WAITING_SYNS);
