@@ -8,6 +8,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,10 +26,11 @@ static const char *const segment_maps[TABLE_SEGMENTS] = {
 };
 
 enum {
-    OTHER_MAPPINGS = 4, /* by object_map_memory */
+    OTHER_MAPPINGS = 16, /* by object_map_memory */
 };
 
 struct mapping {
+    const struct bpf_map *map;
     void *memory;
     size_t bytes;
 };
@@ -77,6 +79,20 @@ static struct bpf_map *find_map(const struct object *object, const char *name)
     return bpf_object__find_map_by_name(object->object, name);
 }
 
+/* How many numbers processors have; there may be gaps, for which nobody asks. */
+static uint32_t count_processors(void)
+{
+    FILE *file = fopen("/sys/devices/system/cpu/possible", "re");
+    long configured = sysconf(_SC_NPROCESSORS_CONF);
+    uint32_t count = configured > 0 ? (uint32_t)configured : 1, last;
+    char separator;
+    while (file != NULL && fscanf(file, "%" SCNu32 "%c", &last, &separator) >= 1)
+        count = last >= count ? last + 1 : count;
+    if (file != NULL)
+        (void)fclose(file);
+    return count;
+}
+
 /* A segment that a table of this geometry does not have is a map of one element all the same. */
 static bool size_maps(const struct object *object, const struct geometry *geometry)
 {
@@ -86,7 +102,8 @@ static bool size_maps(const struct object *object, const struct geometry *geomet
         if (map == NULL || bpf_map__set_max_entries(map, count > 0 ? count : 1) != 0)
             return false;
     }
-    return true;
+    struct bpf_map *processors = find_map(object, "processors");
+    return processors == NULL || bpf_map__set_max_entries(processors, count_processors()) == 0;
 }
 
 static void *map_memory(struct object *object, const struct bpf_map *map)
@@ -94,12 +111,15 @@ static void *map_memory(struct object *object, const struct bpf_map *map)
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     size_t element = (bpf_map__value_size(map) + (size_t)7) / 8 * 8;
     size_t bytes = (element * bpf_map__max_entries(map) + page - 1) / page * page;
+    for (unsigned i = 0; i < object->mappings; i++)
+        if (object->mapping[i].map == map)
+            return object->mapping[i].memory;
     if (object->mappings == TABLE_SEGMENTS + OTHER_MAPPINGS)
         return NULL;
     void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
     if (memory == MAP_FAILED)
         return NULL;
-    object->mapping[object->mappings++] = (struct mapping){memory, bytes};
+    object->mapping[object->mappings++] = (struct mapping){map, memory, bytes};
     return memory;
 }
 
@@ -177,6 +197,17 @@ void *object_map_memory(struct object *object, const char *name)
 {
     const struct bpf_map *map = find_map(object, name);
     return map != NULL ? map_memory(object, map) : NULL;
+}
+
+struct object_array object_array(struct object *object, const char *name)
+{
+    const struct bpf_map *map = find_map(object, name);
+    void *memory = map != NULL ? map_memory(object, map) : NULL;
+    if (memory == NULL)
+        return (struct object_array){.count = 0};
+    return (struct object_array){.memory = memory,
+                                 .element = (bpf_map__value_size(map) + (size_t)7) / 8 * 8,
+                                 .count = bpf_map__max_entries(map)};
 }
 
 unsigned object_verified(const struct object *object)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The BPF object in the kernel: its maps, as many elements in each as the geometry of a session table asks
- * for and mapped into this program's memory, and its programs. Whatever object defines the maps of
+ * for (in `processors`, as there can be processors) and mapped into this program's memory, and its programs.
+ * Whatever object defines the maps of
  * plane/bpf/table.bpf.h can be opened.
  *
  *     object_open      reads the file, makes the maps, has the kernel verify the programs
@@ -37,8 +38,16 @@ int object_constants(const struct object *object, const struct table *table);
 int object_program(const struct object *object, const char *name);
 int object_map(const struct object *object, const char *name);
 
-/* The only element of a map that can be mapped, or its first; NULL: it cannot. */
+/* The only element of a map that can be mapped, or its first; NULL: it cannot. Mapped at the first call. */
 void *object_map_memory(struct object *object, const char *name);
+
+/* The whole array. */
+struct object_array {
+    uint8_t *memory;
+    size_t element; /* bytes from one to the next */
+    uint32_t count; /* 0: it cannot be mapped */
+};
+struct object_array object_array(struct object *object, const char *name);
 
 /* How many instructions the verifier went through for all programs, or 0 if it did not tell. */
 unsigned object_verified(const struct object *object);

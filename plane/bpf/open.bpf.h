@@ -174,12 +174,13 @@ WIRE_INLINE int go_back(struct __sk_buff *skb, struct processor *processor,
     return to_engine(processor, plane);
 }
 
-/* Takes the lane of the processor; false: it has none. */
+/* Takes the lane of the processor, which it may share; false: there are none. */
 WIRE_INLINE bool take_lane(struct processor *processor, const struct plane_settings *plane)
 {
-    uint32_t own = bpf_get_smp_processor_id();
-    processor->actor.lane = plane->lane + own;
-    return own < plane->lanes;
+    if (plane->lanes == 0)
+        return false;
+    processor->actor.lane = plane->lane + bpf_get_smp_processor_id() % plane->lanes;
+    return true;
 }
 
 WIRE_INLINE int open_from_client(struct __sk_buff *skb)
@@ -228,11 +229,11 @@ TABLE_FUNCTION int receive_visit(struct processor *processor, const struct plane
     if (absent(processor) || absent(plane))
         return VISIT_ELSE;
     const struct key4 *key = &processor->key4;
-    const struct plane_address *address = pool_address(key->pool);
-    if (absent(address))
+    struct plane_address address;
+    if (!pool_address(plane, key->pool, &address))
         return VISIT_ELSE;
-    const struct plane_instance *instance = instance_at(plane, address->instance);
-    if (!binding_find4(&table_bpf, address->place, key->transport, key->pool_port, tick, &processor->lead))
+    const struct plane_instance *instance = instance_at(plane, address.instance);
+    if (!binding_find4(&table_bpf, address.place, key->transport, key->pool_port, tick, &processor->lead))
         return VISIT_NO_BINDING;
     const struct tcp_header *tcp = (const void *)processor->transport;
     if (!opens(key->transport == TRANSPORT_TCP, tcp->flags) ||

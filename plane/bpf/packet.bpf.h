@@ -226,10 +226,10 @@ struct way {
  */
 WIRE_INLINE bool find_way(const struct arrival *arrival, struct bpf_fib_lookup *fib, struct way *way)
 {
-    fib->ifindex = arrival->plane->device;
+    fib->ifindex = atomic_load32(&plane_control.device);
     long result = bpf_fib_lookup(arrival->skb, fib, sizeof(*fib), 0);
     if ((result != BPF_FIB_LKUP_RET_SUCCESS && result != BPF_FIB_LKUP_RET_NO_NEIGH) ||
-        fib->ifindex == arrival->plane->device)
+        fib->ifindex == atomic_load32(&plane_control.device))
         return false;
     way->device = fib->ifindex;
     way->neighbour.nh_family = fib->family;

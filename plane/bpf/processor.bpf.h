@@ -30,9 +30,9 @@ struct option_walk {
 };
 
 struct processor {
-    struct plane_counters counters; /* first, as the daemon knows */
-    uint64_t identification;        /* of the next IPv4 packet made from IPv6 */
-    uint64_t drawn;                 /* random numbers */
+    struct plane_counters counters __attribute__((aligned(64))); /* first, as the daemon knows */
+    uint64_t identification;                                     /* of the next IPv4 packet made from IPv6 */
+    uint64_t drawn;                                              /* random numbers */
     struct actor actor;
 
     /* What one program leaves for the next that it goes on with; see plane/bpf/open.bpf.h. */
@@ -56,9 +56,11 @@ struct processor {
     struct found lead;
 };
 
+/* By the processor's number; whoever loads the object says how many there can be. */
 struct {
-    __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+    __uint(type, BPF_MAP_TYPE_ARRAY);
     __uint(max_entries, 1);
+    __uint(map_flags, BPF_F_MMAPABLE);
     __type(key, __u32);
     __type(value, struct processor);
 } processors SEC(".maps");
@@ -72,15 +74,17 @@ struct {
 } settings SEC(".maps");
 
 struct {
-    __uint(type, BPF_MAP_TYPE_HASH);
-    __uint(max_entries, POOL_ADDRESSES_MAXIMUM);
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, SETTINGS_VERSIONS *POOL_BUCKETS);
+    __uint(map_flags, BPF_F_MMAPABLE);
     __type(key, __u32);
-    __type(value, struct plane_address);
+    __type(value, struct plane_bucket);
 } pool SEC(".maps");
 
 struct {
     __uint(type, BPF_MAP_TYPE_ARRAY);
     __uint(max_entries, SETTINGS_VERSIONS *POOL_ADDRESSES_MAXIMUM);
+    __uint(map_flags, BPF_F_MMAPABLE);
     __type(key, __u32);
     __type(value, struct plane_address);
 } order SEC(".maps");
@@ -93,23 +97,46 @@ struct {
     __type(value, struct waiting_places);
 } waiting SEC(".maps");
 
-uint32_t settings_current SEC(".data.current");
+/* Until somebody says otherwise there is a daemon. */
+struct plane_control plane_control SEC(".data.control") = {.alive_until = UINT64_MAX, .layout = PLANE_LAYOUT};
 
 WIRE_INLINE struct processor *processor_here(void)
 {
-    uint32_t zero = 0;
-    return bpf_map_lookup_elem(&processors, &zero);
+    uint32_t own = bpf_get_smp_processor_id();
+    return bpf_map_lookup_elem(&processors, &own);
 }
 
 WIRE_INLINE const struct plane_settings *settings_now(void)
 {
-    uint32_t current = atomic_load32(&settings_current);
+    uint32_t current = atomic_load32(&plane_control.current);
     return bpf_map_lookup_elem(&settings, &current);
 }
 
-WIRE_INLINE const struct plane_address *pool_address(be32 address)
+/* The word of the pool address, 0 if it is none; all slots are looked at, so that there is one way only. */
+TABLE_FUNCTION uint64_t pool_word(uint32_t number, be32 address)
 {
-    return bpf_map_lookup_elem(&pool, &address);
+    uint64_t word = 0;
+    const struct plane_bucket *bucket = bpf_map_lookup_elem(&pool, &number);
+    if (absent(bucket))
+        return 0;
+#pragma unroll
+    for (size_t i = 0; i < POOL_BUCKET; i++) {
+        union {
+            uint64_t word;
+            struct plane_address address;
+        } slot = {.word = bucket->slot[i]};
+        word |= slot.address.address == address ? slot.word : 0;
+    }
+    return word;
+}
+
+/* False: it is none of the pool's. */
+WIRE_INLINE bool pool_address(const struct plane_settings *plane, be32 address, struct plane_address *found)
+{
+    uint32_t number = plane->version * POOL_BUCKETS + pool_bucket(address, plane->pool_multiplier);
+    uint64_t word = pool_word(number, address);
+    __builtin_memcpy(found, &word, sizeof(*found));
+    return word != 0;
 }
 
 /* Seconds of CLOCK_MONOTONIC. The coarse clock lags by a few milliseconds and costs a fraction of the other.
@@ -134,8 +161,9 @@ WIRE_INLINE void count_packet(struct processor *processor, enum verdict verdict,
 /* The engine is to deal with the packet, by way of the TUN device. */
 WIRE_INLINE int to_engine(struct processor *processor, const struct plane_settings *plane)
 {
+    (void)plane;
     atomic_count(&processor->counters.handed_over, 1);
-    return (int)bpf_redirect(plane->device, 0);
+    return (int)bpf_redirect(atomic_load32(&plane_control.device), 0);
 }
 
 /* The instance whose prefix the address lies under, or -1. */

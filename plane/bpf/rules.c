@@ -1,19 +1,24 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * There are two places for settings. The new ones are written where the old ones are not; the step from one
- * to the other is one store. An address enters the pool before the settings that have it and leaves it after
- * those that had it, so that no program sees settings with addresses that the pool does not know.
+ * There are two places for settings, pool and order. The new ones are written where the old ones are not; the
+ * step from one to the other is one store.
  */
 #include "plane/bpf/rules.h"
 
-#include <bpf/bpf.h>
 #include <errno.h>
 #include <linux/membarrier.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "engine/random.h"
 #include "engine/transport_update.h"
+
+enum {
+    FIRST_MULTIPLIER = 2654435761u, /* 2^32 divided by the golden ratio */
+    MULTIPLIER_TRIES = 256,
+};
 
 static struct plane_instance describe_instance(const struct rules *rules, uint32_t number)
 {
@@ -65,7 +70,6 @@ void rules_describe(const struct rules *rules, const struct rules_surroundings *
     memset(settings, 0, sizeof(*settings));
     settings->clock_ahead = surroundings->clock_ahead;
     memcpy(settings->secret, surroundings->secret, sizeof(settings->secret));
-    settings->device = surroundings->device;
     settings->lane = surroundings->lane;
     settings->lanes = surroundings->lanes;
     settings->instances = rules->settings.nat64_count;
@@ -77,69 +81,87 @@ void rules_describe(const struct rules *rules, const struct rules_surroundings *
         settings->instance[i] = describe_instance(rules, i);
 }
 
-static struct plane_address describe_address(const struct pool_address *address)
+/* --- who has which pool address --------------------------------------------------------------------- */
+
+static uint64_t describe_address(const struct pool_address *address)
 {
-    return (struct plane_address){
+    const struct plane_address described = {
         .address = address->address, .place = address->place, .instance = address->instance};
+    uint64_t word;
+    memcpy(&word, &described, sizeof(word));
+    return word;
 }
 
-static int write_order(int map, const struct pool *pool, uint32_t version)
+static bool enter_address(struct plane_bucket *buckets, uint32_t multiplier,
+                          const struct pool_address *address)
 {
-    for (uint32_t i = 0; i < pool->count; i++) {
-        uint32_t number = version * POOL_ADDRESSES_MAXIMUM + i;
-        struct plane_address address = describe_address(&pool->address[pool->order[i]]);
-        if (bpf_map_update_elem(map, &number, &address, BPF_ANY) != 0)
-            return errno;
-    }
-    return 0;
+    struct plane_bucket *bucket = &buckets[pool_bucket(address->address, multiplier)];
+    for (unsigned i = 0; i < POOL_BUCKET; i++)
+        if (bucket->slot[i] == 0) {
+            bucket->slot[i] = describe_address(address);
+            return true;
+        }
+    return false;
 }
 
-static int enter_addresses(int map, const struct pool *pool)
+/* False: a bucket has no room for one of them. */
+static bool enter_addresses(struct plane_bucket *buckets, uint32_t multiplier, const struct pool *pool)
 {
-    for (uint32_t i = 0; i < pool->count; i++) {
-        struct plane_address address = describe_address(&pool->address[i]);
-        if (bpf_map_update_elem(map, &address.address, &address, BPF_ANY) != 0)
-            return errno;
-    }
-    return 0;
+    bool room = true;
+    memset(buckets, 0, POOL_BUCKETS * sizeof(*buckets));
+    for (uint32_t i = 0; i < pool->count; i++)
+        room = enter_address(buckets, multiplier, &pool->address[i]) && room;
+    return room;
 }
 
-/* A key that has gone is no key to go on from: so the next one is asked for before. */
-static int remove_addresses(int map, const struct rules *rules)
+/*
+ * Returns the multiplier. The first one spreads addresses that follow each other evenly. An address that
+ * found no room with any would be the engine's, which has its packets by the kernel's routes.
+ */
+static uint32_t write_pool(struct plane_bucket *buckets, const struct pool *pool)
 {
-    be32 address, next;
-    bool more = bpf_map_get_next_key(map, NULL, &next) == 0;
-    while (more) {
-        address = next;
-        more = bpf_map_get_next_key(map, &address, &next) == 0;
-        if (pool_find(rules, address) < 0 && bpf_map_delete_elem(map, &address) != 0)
-            return errno;
-    }
-    return 0;
+    struct random random = random_seed(FIRST_MULTIPLIER);
+    uint32_t multiplier = FIRST_MULTIPLIER;
+    for (unsigned tries = 0; !enter_addresses(buckets, multiplier, pool) && tries < MULTIPLIER_TRIES; tries++)
+        multiplier = (uint32_t)random_next(&random) | 1;
+    return multiplier;
+}
+
+static void write_order(uint64_t *order, const struct pool *pool)
+{
+    for (uint32_t i = 0; i < pool->count; i++)
+        order[i] = describe_address(&pool->address[pool->order[i]]);
+}
+
+/* --- putting it into force -------------------------------------------------------------------------- */
+
+/*
+ * Waits until each program has ended that began before. The kernel does not tell where it runs processors
+ * without a clock tick (nohz_full=); a program runs for microseconds.
+ */
+static void wait_for_programs(void)
+{
+    const struct timespec long_enough = {.tv_nsec = 100000000};
+    if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) != 0)
+        (void)nanosleep(&long_enough, NULL);
 }
 
 int rules_enforce(struct object *object, const struct rules *rules,
                   const struct rules_surroundings *surroundings)
 {
-    struct plane_settings settings;
-    int versions = object_map(object, "settings"), pool = object_map(object, "pool");
-    int named = object_map(object, ".data.current");
-    uint32_t zero = 0, current = 0;
-    int error = enter_addresses(pool, &rules->pool);
-    if (error != 0)
-        return error;
-    if (bpf_map_lookup_elem(named, &zero, &current) != 0)
-        return errno;
-    current = (current + 1) % SETTINGS_VERSIONS;
-    rules_describe(rules, surroundings, &settings);
-    settings.version = current;
-    error = write_order(object_map(object, "order"), &rules->pool, current);
-    if (error != 0)
-        return error;
-    if (bpf_map_update_elem(versions, &current, &settings, BPF_ANY) != 0 ||
-        bpf_map_update_elem(named, &zero, &current, BPF_ANY) != 0)
-        return errno;
-    if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) != 0)
-        return errno;
-    return remove_addresses(pool, rules);
+    struct plane_control *control = object_map_memory(object, ".data.control");
+    struct plane_settings *settings = object_map_memory(object, "settings");
+    struct plane_bucket *pool = object_map_memory(object, "pool");
+    uint64_t *order = object_map_memory(object, "order");
+    if (control == NULL || settings == NULL || pool == NULL || order == NULL)
+        return ENOMEM;
+    uint32_t next = (control->current + 1) % SETTINGS_VERSIONS;
+    rules_describe(rules, surroundings, &settings[next]);
+    settings[next].version = next;
+    settings[next].pool_multiplier = write_pool(pool + (size_t)next * POOL_BUCKETS, &rules->pool);
+    write_order(order + (size_t)next * POOL_ADDRESSES_MAXIMUM, &rules->pool);
+    atomic_store32(&control->device, surroundings->device);
+    atomic_store32(&control->current, next);
+    wait_for_programs();
+    return 0;
 }

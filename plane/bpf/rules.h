@@ -13,7 +13,7 @@
 /* What the programs have to know besides the rules. */
 struct rules_surroundings {
     uint32_t device; /* index of the TUN device */
-    uint32_t lane;   /* of processor 0, and how many processors have one */
+    uint32_t lane;   /* of processor 0, and how many there are for processors */
     uint32_t lanes;
     uint64_t clock_ahead;
     uint64_t secret[2];        /* from the kernel's random source, the same as long as the object is there */
@@ -25,8 +25,9 @@ void rules_describe(const struct rules *rules, const struct rules_surroundings *
                     struct plane_settings *settings);
 
 /*
- * Puts the rules into force: enters pool addresses that are new, writes and names the settings, waits until
- * no program uses the old ones, takes addresses out that have gone. Returns 0 or an errno.
+ * Puts the rules into force: writes settings, pool and order, names them, and waits until no program uses the
+ * old ones. All of that is memory which object_map_memory has mapped at the first time. Returns 0, or ENOMEM
+ * if it could not be.
  */
 int rules_enforce(struct object *object, const struct rules *rules,
                   const struct rules_surroundings *surroundings);

@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What the programs in the kernel and the daemon share besides the session table: the settings, as the daemon
- * writes them, and what each processor counts. Plain data in BPF maps, the same for both compilers.
+ * writes them, and what each processor counts. Plain data in BPF arrays that the daemon has mapped into its
+ * memory, for it may not call bpf(2) once it runs; the same for both compilers.
  *
- *     settings     2 of struct plane_settings, of which `settings_current` names the one in force
- *     pool         pool address -> struct plane_address
- *     order        the same in the order in which clients are spread over them, for each version
+ *     control      struct plane_control: which settings are in force, and whether there is a daemon
+ *     settings     2 of struct plane_settings
+ *     pool         for each of these, who has which pool address: a hash of struct plane_bucket
+ *     order        the same in the order in which clients are spread over them
  *     waiting      SYNs that the engine has stored, engine/waiting_place.h
  *     processors   a struct processor for each, plane/bpf/processor.bpf.h, which begins with its counters
  *
- * New settings are written where the old ones are not and then named. A program reads that name once a
- * packet, so the old ones may be overwritten when all packets under way then have been dealt with, which a
- * grace period of the kernel's tells (membarrier(2), MEMBARRIER_CMD_GLOBAL).
+ * New settings are written where the old ones are not and then named, and with them their pool and order, so
+ * that no program sees half of each. A program reads that name once a packet, so the old ones may be
+ * overwritten when all packets under way then have been dealt with, which a grace period of the kernel's
+ * tells (membarrier(2), MEMBARRIER_CMD_GLOBAL).
  */
 #ifndef PLANE_BPF_SHARED_H
 #define PLANE_BPF_SHARED_H
@@ -23,7 +26,25 @@
 enum {
     SETTINGS_VERSIONS = 2,
     POOL_ADDRESSES_MAXIMUM = 4096,
-    PROCESSORS_MAXIMUM = WORKERS_MAXIMUM - 1, /* that make sessions: each has a lane of the table */
+    PROCESSORS_MAXIMUM = WORKERS_MAXIMUM - 1, /* with a lane of the table; others share one */
+
+    /* A bucket holds eight of its two addresses on average; a multiplier is found for which none overflows.
+     */
+    POOL_BUCKET = 8,
+    POOL_BUCKETS_SHIFT = 11,
+    POOL_BUCKETS = 1 << POOL_BUCKETS_SHIFT,
+
+    PLANE_LAYOUT = 1, /* of struct plane_control; raised with every change of it */
+};
+
+/* What is not of one version of the settings. A later daemon pauses these programs by it, whatever else has
+ * changed. */
+struct plane_control {
+    uint64_t alive_until; /* nanoseconds of CLOCK_MONOTONIC; then nobody listens at the TUN device */
+    uint32_t layout;
+    uint32_t current; /* settings in force */
+    uint32_t device;  /* index of the TUN device, to which goes what the engine is to deal with */
+    uint32_t paused;  /* that is all of ours, and nothing in the table is touched */
 };
 
 /* A nat64 instance, by its number in the table. One that is not there has a prefix of length 0. */
@@ -41,23 +62,35 @@ struct plane_instance {
     struct nat64_timeouts timeouts;
 };
 
+/* A pool address, all of it in one word; 0: there is none. */
 struct plane_address {
     be32 address;
     uint16_t place; /* in the table */
     uint8_t instance;
     uint8_t padding;
 };
+_Static_assert(sizeof(struct plane_address) == sizeof(uint64_t), "an address of the pool is a word");
+
+struct plane_bucket {
+    uint64_t slot[POOL_BUCKET]; /* of struct plane_address, those in use first */
+} __attribute__((aligned(64)));
+
+WIRE_INLINE uint32_t pool_bucket(be32 address, uint32_t multiplier)
+{
+    return (from_be32(address) * multiplier) >> (32 - POOL_BUCKETS_SHIFT);
+}
 
 struct plane_settings {
     uint64_t clock_ahead;         /* nanoseconds by which this plane's clock is ahead; 0 but in tests */
-    uint32_t device;              /* index of the TUN device, to which goes what the engine is to deal with */
-    uint32_t lane, lanes;         /* processor n has lane `lane` + n of the table, if n < lanes */
+    uint32_t lane, lanes;         /* processor n has lane `lane` + n % `lanes` of the table */
     uint32_t instances;           /* from 0 on, those that are not there included */
     uint64_t secret[2];           /* from which ports are drawn, see engine/random.h */
     uint32_t version;             /* which of the two places this is */
     uint32_t mss_limit;           /* what a SYN may state on the least of paths; UINT32_MAX: anything */
     uint32_t mss_varies;          /* with the paths, so that the engine is to lower it */
     uint32_t pool_low, pool_high; /* least and greatest pool address, in host order */
+    uint32_t pool_multiplier;     /* see pool_bucket */
+    uint32_t padding;
     struct translation_settings translation; /* without tables of paths; the MTUs are the least of any path */
     struct plane_instance instance[NAT64_INSTANCES_MAXIMUM];
 };

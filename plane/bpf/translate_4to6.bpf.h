@@ -112,7 +112,8 @@ WIRE_INLINE int incoming(struct arrival *arrival)
     struct way way = {.device = 0};
     bool plain = describe_4(arrival);
     if (!plain || !find_4(arrival)) {
-        if (pool_address(load_be32(&arrival->processor->header4.destination)) == NULL)
+        struct plane_address address;
+        if (!pool_address(arrival->plane, load_be32(&arrival->processor->header4.destination), &address))
             return LET_PASS;
         if (plain)
             open_session(arrival, PROGRAM_OPEN_INCOMING);

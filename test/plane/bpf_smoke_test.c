@@ -46,7 +46,6 @@ enum {
     PORT = 5001,
     DATAGRAMS = 200,
     PATIENCE_SECONDS = 5,
-    PROCESSORS = 1024,
 };
 
 static const char *object_path;
@@ -263,17 +262,11 @@ static void need_lab(void)
 
 static struct plane_counters counted(void)
 {
-    static uint64_t values[PROCESSORS * 512];
     struct plane_counters sum = {.handed_over = 0};
-    struct bpf_map_info info = {0};
-    uint32_t length = sizeof(info), zero = 0;
-    int map = object_map(lab.object, "processors");
-    assert_int_equal(bpf_obj_get_info_by_fd(map, &info, &length), 0);
-    assert_true(info.value_size <= sizeof(values) / PROCESSORS);
-    assert_int_equal(bpf_map_lookup_elem(map, &zero, values), 0);
-    for (long i = 0; i < sysconf(_SC_NPROCESSORS_CONF); i++) {
-        const struct plane_counters *one =
-            (const void *)((const uint8_t *)values + (size_t)i * ((info.value_size + 7) / 8 * 8));
+    const struct object_array processors = object_array(lab.object, "processors");
+    assert_true(processors.count >= (unsigned long)sysconf(_SC_NPROCESSORS_CONF));
+    for (uint32_t i = 0; i < processors.count; i++) {
+        const struct plane_counters *one = (const void *)(processors.memory + i * processors.element);
         for (unsigned k = 0; k < VERDICT_COUNT; k++)
             sum.packets[k] += one->packets[k];
         sum.handed_over += one->handed_over;

@@ -30,7 +30,6 @@ enum {
     LINK_HEADER = 14,
     TEST_RUN_MINIMUM = 40,                /* bytes that the kernel wants of any packet, whatever it is */
     TEST_RUN_MAXIMUM = 3400,              /* and those that it takes on a page */
-    PROCESSORS = 1024,                    /* that a kernel may say are possible */
     SLACK_NANOSECONDS = 20 * 1000 * 1000, /* by which the coarse clock may lag */
 };
 
@@ -130,19 +129,10 @@ struct waiting_places *vector_plane_waiting(void)
 
 static void count_plane(struct plane_counters *counters)
 {
-    static union {
-        struct plane_counters counters;
-        uint8_t bytes[8192];
-    } processors[PROCESSORS];
-    uint32_t zero = 0, size = 0;
-    struct bpf_map_info info = {0};
-    uint32_t length = sizeof(info);
-    int map = object_map(lab.object, "processors");
-    if (bpf_obj_get_info_by_fd(map, &info, &length) == 0)
-        size = (info.value_size + 7) / 8 * 8;
-    if (size == 0 || size > sizeof(processors[0]) || bpf_map_lookup_elem(map, &zero, processors) != 0)
+    const struct plane_counters *first = object_map_memory(lab.object, "processors"); /* ours */
+    if (first == NULL)
         abort();
-    *counters = processors[0].counters; /* values lie side by side; the first is our processor's */
+    *counters = *first;
 }
 
 bool vector_plane_start(struct engine *engine, const struct paths *paths)
