@@ -17,7 +17,9 @@
 
 /* One who changes the table: a worker, with what it has done. No other has its lane at the same time. */
 struct actor {
-#ifndef __bpf__ /* a pointer that lies in memory is just a number there */
+#ifdef __bpf__
+    uint64_t table; /* a pointer that lies in memory is just a number there; see table_of() */
+#else
     const struct table *table;
 #endif
     uint32_t lane;

@@ -45,6 +45,7 @@ struct call {
     struct found lead, session;
     struct actor actor; /* of call_open, which has little room on the stack of BPF */
 };
+_Static_assert(sizeof(struct call) == 456, "it looks the same from both worlds");
 
 /* What all actors see. */
 struct actors {
