@@ -141,7 +141,9 @@
       "RFC 7915 4.3, 5.3")                                                                                   \
     V(ICMP_NO_SESSION, "icmp-no-session", DROPPED, "An ICMP error about a packet of no known session.",      \
       "RFC 6146 3.5, RFC 5508 REQ-4")                                                                        \
-    V(NO_ROOM, "no-room", DROPPED, "The buffer has no room in front for a longer header.", "")
+    V(NO_ROOM, "no-room", DROPPED, "The buffer has no room in front for a longer header.", "")               \
+    V(NO_DAEMON, "no-daemon", DROPPED,                                                                       \
+      "The kernel's translator leaves such packets to the daemon, which does not run; start it.", "")
 
 enum verdict_class {
     VERDICT_FORWARDED,

@@ -61,6 +61,7 @@ static const struct {
     const char *reason;
 } unreachable[] = {
     {VERDICT_CONTENTION, "needs several workers that create the same session at the same moment"},
+    {VERDICT_NO_DAEMON, "needs the kernel's programs without a daemon; their own tests do that"},
     {VERDICT_INDEX_FULL, "needs many flows whose seeded hashes collide; the table's own tests do that"},
 };
 

@@ -8,7 +8,6 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -84,13 +83,14 @@ static uint32_t count_processors(void)
 {
     FILE *file = fopen("/sys/devices/system/cpu/possible", "re");
     long configured = sysconf(_SC_NPROCESSORS_CONF);
-    uint32_t count = configured > 0 ? (uint32_t)configured : 1, last;
-    char separator;
-    while (file != NULL && fscanf(file, "%" SCNu32 "%c", &last, &separator) >= 1)
-        count = last >= count ? last + 1 : count;
+    uint32_t count = configured > 0 ? (uint32_t)configured : 1, last = 0;
+    char ranges[4096] = "", *end = ranges; /* such as 0,2-5 */
+    if (file != NULL && fgets(ranges, sizeof(ranges), file) != NULL)
+        for (const char *at = ranges; *at >= '0' && *at <= '9'; at = *end != '\0' ? end + 1 : end)
+            last = (uint32_t)strtoul(at, &end, 10);
     if (file != NULL)
         (void)fclose(file);
-    return count;
+    return last >= count ? last + 1 : count;
 }
 
 /* A segment that a table of this geometry does not have is a map of one element all the same. */

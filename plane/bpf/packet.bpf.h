@@ -197,6 +197,7 @@ WIRE_INLINE uint8_t transport_of(const struct arrival *arrival)
 
 WIRE_INLINE int hand_over(const struct arrival *arrival)
 {
+    arrival->processor->length = arrival->skb->len - arrival->network;
     return to_engine(arrival->processor, arrival->plane);
 }
 

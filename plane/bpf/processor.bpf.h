@@ -37,7 +37,7 @@ struct processor {
 
     /* What one program leaves for the next that it goes on with; see plane/bpf/open.bpf.h. */
     uint32_t network; /* position of the IP header */
-    uint32_t length;  /* of the packet, as its IP header says */
+    uint32_t length;  /* of the packet */
     uint32_t opened;  /* a session was made for the packet */
 
     /* Of the packet at hand: its headers as received, padded to whole words; its key; its session. */
@@ -100,6 +100,11 @@ struct {
 /* Until somebody says otherwise there is a daemon. */
 struct plane_control plane_control SEC(".data.control") = {.alive_until = UINT64_MAX, .layout = PLANE_LAYOUT};
 
+WIRE_INLINE bool is_paused(void)
+{
+    return atomic_load32(&plane_control.paused) != 0;
+}
+
 WIRE_INLINE struct processor *processor_here(void)
 {
     uint32_t own = bpf_get_smp_processor_id();
@@ -158,10 +163,14 @@ WIRE_INLINE void count_packet(struct processor *processor, enum verdict verdict,
     atomic_count(&processor->counters.bytes[verdict], length);
 }
 
-/* The engine is to deal with the packet, by way of the TUN device. */
+/* The engine is to deal with the packet, of processor->length bytes, by way of the TUN device. */
 WIRE_INLINE int to_engine(struct processor *processor, const struct plane_settings *plane)
 {
     (void)plane;
+    if (bpf_ktime_get_coarse_ns() > atomic_load64(&plane_control.alive_until)) {
+        count_packet(processor, VERDICT_NO_DAEMON, processor->length);
+        return TC_ACT_SHOT;
+    }
     atomic_count(&processor->counters.handed_over, 1);
     return (int)bpf_redirect(atomic_load32(&plane_control.device), 0);
 }

@@ -110,7 +110,7 @@ WIRE_INLINE int incoming(struct arrival *arrival)
 {
     const struct record *session = &arrival->processor->session.copy;
     struct way way = {.device = 0};
-    bool plain = describe_4(arrival);
+    bool plain = !is_paused() && describe_4(arrival);
     if (!plain || !find_4(arrival)) {
         struct plane_address address;
         if (!pool_address(arrival->plane, load_be32(&arrival->processor->header4.destination), &address))

@@ -119,7 +119,7 @@ WIRE_INLINE int outgoing(struct arrival *arrival, uint32_t number)
 {
     const struct record *session = &arrival->processor->session.copy;
     struct way way = {.device = 0};
-    if (!describe_6(arrival) || !make_key_6(arrival, number))
+    if (is_paused() || !describe_6(arrival) || !make_key_6(arrival, number))
         return hand_over(arrival);
     if (!find_6(arrival)) {
         if (opens(arrival->kind == PACKET_TCP, arrival->tcp_flags))

@@ -18,7 +18,7 @@
 /* Things between the engine and its plane, of which no RFC speaks. */
 static bool is_local(enum verdict verdict)
 {
-    return verdict == VERDICT_BAD_OFFLOAD || verdict == VERDICT_NO_ROOM;
+    return verdict == VERDICT_BAD_OFFLOAD || verdict == VERDICT_NO_ROOM || verdict == VERDICT_NO_DAEMON;
 }
 
 static void names_are_words_and_differ(void **state)
