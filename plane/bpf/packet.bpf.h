@@ -49,12 +49,14 @@ struct arrival {
     uint32_t length;    /* bytes of the packet, as its IP header says */
     uint32_t segment;   /* of the largest packet it becomes on the wire */
     uint32_t tick;
+    uint32_t way; /* interface that it leaves by; see plane/bpf/way.bpf.h */
     uint8_t kind; /* enum packet_kind: PACKET_TCP, PACKET_UDP or PACKET_ICMP_QUERY */
     uint8_t protocol;
     uint8_t tcp_flags;
     uint8_t icmp_type;
-    bool opened;    /* a session was made for it just now */
-    uint8_t mss_at; /* position in the TCP header of an MSS that is to be lowered; 0: there is none */
+    bool opened;        /* a session was made for it just now */
+    uint8_t mss_at;     /* position in the TCP header of an MSS that is to be lowered; 0: there is none */
+    uint16_t mss_limit; /* to that */
     be16 source_port, destination_port;
 };
 
@@ -82,55 +84,6 @@ WIRE_INLINE void copy_words(void *to, const void *from, uint32_t length)
 
 /* --- what it is ------------------------------------------------------------------------------------- */
 
-/*
- * Looks for options that state an MSS above the limit in a TCP header: `large` is how many there are, `mss`
- * where the last of them is. Options are walked as in tcp_find_mss of the engine, but byte by byte, and what
- * the walk knows lies in memory: of that the verifier knows nothing, so that it goes through each step once
- * and not for each way to it. False: the walk has come to its end.
- */
-WIRE_INLINE bool step_over_option(struct option_walk *walk, const uint8_t *option, uint32_t left)
-{
-    uint32_t kind = option[0], size = kind == TCP_OPTION_NOP ? 1 : option[1];
-    if (kind == TCP_OPTION_END || (kind != TCP_OPTION_NOP && (left < 2 || size < 2 || size > left)))
-        return false;
-    if (kind == TCP_OPTION_MSS && size == TCP_OPTION_MSS_LENGTH &&
-        ((uint32_t)option[2] << 8 | option[3]) > walk->limit) {
-        walk->mss = walk->next;
-        walk->large++;
-    }
-    walk->next += size;
-    return true;
-}
-
-TABLE_FUNCTION bool find_large_mss(struct processor *processor)
-{
-    if (absent(processor))
-        return false;
-    struct option_walk *walk = &processor->options;
-    for (uint32_t at = TCP_HEADER; at <= TCP_HEADER_ROOM - TCP_OPTION_MSS_LENGTH; at++) {
-        uint32_t end = atomic_load32(&walk->end);
-        if (at >= end)
-            break;
-        if (atomic_load32(&walk->next) == at && !step_over_option(walk, &processor->transport[at], end - at))
-            break;
-    }
-    return true;
-}
-
-/* A SYN: what of its options is to be lowered. False: the engine knows by how much. */
-WIRE_INLINE bool describe_syn(struct arrival *arrival, uint32_t length)
-{
-    length = below(TCP_HEADER_ROOM, length);
-    if (length < TCP_HEADER || bpf_skb_load_bytes(arrival->skb, arrival->network + arrival->transport,
-                                                  arrival->processor->transport, length) != 0)
-        return false;
-    struct option_walk *walk = &arrival->processor->options;
-    *walk = (struct option_walk){.next = TCP_HEADER, .end = length, .limit = arrival->plane->mss_limit};
-    (void)find_large_mss(arrival->processor);
-    arrival->mss_at = (uint8_t)walk->mss;
-    return walk->large == 0 || (walk->large == 1 && arrival->plane->mss_varies == 0);
-}
-
 WIRE_INLINE bool describe_tcp(struct arrival *arrival, uint32_t payload)
 {
     const uint8_t *at = bytes_at(arrival->skb, arrival->network + arrival->transport, TCP_HEADER);
@@ -142,9 +95,7 @@ WIRE_INLINE bool describe_tcp(struct arrival *arrival, uint32_t payload)
     arrival->kind = PACKET_TCP;
     arrival->tcp_flags = tcp->flags;
     arrival->segment = arrival->transport + length + arrival->skb->gso_size;
-    if (length < TCP_HEADER || length > payload)
-        return false;
-    return (tcp->flags & TCP_SYN) == 0 || describe_syn(arrival, length);
+    return length >= TCP_HEADER && length <= payload;
 }
 
 /* Without a checksum one has to be made of all the payload, which is no work for here. */
@@ -181,7 +132,7 @@ WIRE_INLINE bool describe_transport(struct arrival *arrival)
     bool plain = arrival->protocol == PROTOCOL_TCP   ? describe_tcp(arrival, payload)
                  : arrival->protocol == PROTOCOL_UDP ? describe_udp(arrival, payload)
                                                      : describe_query(arrival);
-    if (arrival->skb->gso_size == 0)
+    if (arrival->skb->gso_size == 0 || arrival->segment > arrival->length)
         arrival->segment = arrival->length;
     return plain;
 }
@@ -212,30 +163,6 @@ WIRE_INLINE int give_up(const struct arrival *arrival)
 {
     count_verdict(arrival, VERDICT_NO_ROOM);
     return TC_ACT_SHOT;
-}
-
-/* The way of a translated packet. */
-struct way {
-    struct bpf_redir_neigh neighbour;
-    uint32_t device;
-};
-
-/*
- * Asks the kernel's routes for the way, as if the packet came from the TUN device, whose packets it stands
- * for. What has filled in `fib` are family, addresses, and the length of the longest packet. False: there is
- * none, it ends at this machine or turns round, or does not carry such packets; the engine will see.
- */
-WIRE_INLINE bool find_way(const struct arrival *arrival, struct bpf_fib_lookup *fib, struct way *way)
-{
-    fib->ifindex = atomic_load32(&plane_control.device);
-    long result = bpf_fib_lookup(arrival->skb, fib, sizeof(*fib), 0);
-    if ((result != BPF_FIB_LKUP_RET_SUCCESS && result != BPF_FIB_LKUP_RET_NO_NEIGH) ||
-        fib->ifindex == atomic_load32(&plane_control.device))
-        return false;
-    way->device = fib->ifindex;
-    way->neighbour.nh_family = fib->family;
-    __builtin_memcpy(way->neighbour.ipv6_nh, fib->ipv6_dst, sizeof(fib->ipv6_dst));
-    return true;
 }
 
 /* Bytes behind the end of the packet, which links fill small frames up with, go. */
@@ -271,7 +198,7 @@ WIRE_INLINE bool rewrite_mss(const struct arrival *arrival, uint32_t transport, 
     uint8_t high = transport_header[below(TCP_HEADER_ROOM, at)];
     uint8_t low = transport_header[below(TCP_HEADER_ROOM, at + 1)];
     be16 old = to_be16((uint16_t)(high << 8 | low));
-    be16 limit[1] = {to_be16((uint16_t)arrival->plane->mss_limit)};
+    be16 limit[1] = {to_be16(arrival->mss_limit)};
     *gone += as_summed(old, at);
     *came += as_summed(limit[0], at);
     return bpf_skb_store_bytes(arrival->skb, transport + at, limit, sizeof(limit), 0) == 0;
@@ -311,14 +238,6 @@ WIRE_INLINE bool rewrite_transport(const struct arrival *arrival, const struct r
 {
     return arrival->kind == PACKET_ICMP_QUERY ? rewrite_query(arrival, rewriting)
                                               : rewrite_ports(arrival, rewriting);
-}
-
-/* Sends the translated packet, whose link header is still the old one, or none. */
-WIRE_INLINE int send(const struct arrival *arrival, struct way *way)
-{
-    if (arrival->network == 0 && bpf_skb_change_head(arrival->skb, ETHERNET_HEADER, 0) != 0)
-        return give_up(arrival);
-    return (int)bpf_redirect_neigh(way->device, &way->neighbour, sizeof(way->neighbour), 0);
 }
 
 #endif /* PLANE_BPF_PACKET_BPF_H */

@@ -50,6 +50,8 @@ struct processor {
     struct key6 key6;
     struct key4 key4;
     struct found session;
+    struct bpf_fib_lookup route;
+    struct bpf_redir_neigh neighbour;
 
     /* Of a session that is to be made. */
     struct session_request request;

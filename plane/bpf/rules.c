@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * There are two places for settings, pool and order. The new ones are written where the old ones are not; the
- * step from one to the other is one store.
+ * There are two places for settings, pool, order and paths. The new ones are written where the old ones are
+ * not; the step from one to the other is one store.
  */
 #include "plane/bpf/rules.h"
 
@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #include "engine/random.h"
-#include "engine/transport_update.h"
 
 enum {
     FIRST_MULTIPLIER = 2654435761u, /* 2^32 divided by the golden ratio */
@@ -39,7 +38,7 @@ static struct plane_instance describe_instance(const struct rules *rules, uint32
     };
 }
 
-/* With the least MTU of each side: a larger packet is for the engine, which knows the paths. */
+/* With the least MTU of each side. */
 static struct translation_settings describe_translation(const struct rules *rules, const struct paths *paths)
 {
     struct translation_settings translation = rules->settings.translation;
@@ -49,18 +48,6 @@ static struct translation_settings describe_translation(const struct rules *rule
     if (translation.mtu4 == 0)
         translation.mtu4 = paths != NULL ? paths->ipv4.least : PATH_MTU_UNKNOWN;
     return translation;
-}
-
-/* As tcp_mss_limit of the engine, for the least of paths. */
-static void describe_mss(const struct paths *paths, struct plane_settings *settings)
-{
-    const struct translation_settings *translation = &settings->translation;
-    uint32_t limit6 = translation->mtu6 - TCP_HEADERS_OVER_IPV6;
-    uint32_t limit4 = translation->mtu4 - TCP_HEADERS_OVER_IPV4;
-    settings->mss_limit = limit6 < limit4 ? limit6 : limit4;
-    if (!translation->mss_clamp)
-        settings->mss_limit = UINT32_MAX;
-    settings->mss_varies = paths != NULL && (paths->ipv6.count > 1 || paths->ipv4.count > 1);
 }
 
 void rules_describe(const struct rules *rules, const struct rules_surroundings *surroundings,
@@ -76,7 +63,8 @@ void rules_describe(const struct rules *rules, const struct rules_surroundings *
     settings->pool_low = pool->count > 0 ? from_be32(pool->address[0].address) : UINT32_MAX;
     settings->pool_high = pool->count > 0 ? from_be32(pool->address[pool->count - 1].address) : 0;
     settings->translation = describe_translation(rules, surroundings->paths);
-    describe_mss(surroundings->paths, settings);
+    settings->stack = surroundings->stack;
+    settings->ranges[PATH_FAMILY_IPV6] = settings->ranges[PATH_FAMILY_IPV4] = 1;
     for (uint32_t i = 0; i < settings->instances; i++)
         settings->instance[i] = describe_instance(rules, i);
 }
@@ -133,6 +121,30 @@ static void write_order(uint64_t *order, const struct pool *pool)
         order[i] = describe_address(&pool->address[pool->order[i]]);
 }
 
+/* --- what paths carry ------------------------------------------------------------------------------- */
+
+/* How many ranges there are, see struct plane_settings; a configured MTU overrules them all. */
+static uint32_t write_ranges(struct path_range *ranges, const struct path_table *table, uint32_t configured)
+{
+    if (configured != 0 || table->count == 1)
+        return 1;
+    if (table->count > PATH_RANGES)
+        return 0;
+    memcpy(ranges, table->ranges, table->count * sizeof(*ranges));
+    return table->count;
+}
+
+static void write_paths(struct path_range *ranges, const struct paths *paths,
+                        const struct translation_settings *configured, struct plane_settings *settings)
+{
+    if (paths == NULL)
+        return;
+    settings->ranges[PATH_FAMILY_IPV6] =
+        write_ranges(ranges + (size_t)PATH_FAMILY_IPV6 * PATH_RANGES, &paths->ipv6, configured->mtu6);
+    settings->ranges[PATH_FAMILY_IPV4] =
+        write_ranges(ranges + (size_t)PATH_FAMILY_IPV4 * PATH_RANGES, &paths->ipv4, configured->mtu4);
+}
+
 /* --- putting it into force -------------------------------------------------------------------------- */
 
 /*
@@ -153,13 +165,16 @@ int rules_enforce(struct object *object, const struct rules *rules,
     struct plane_settings *settings = object_map_memory(object, "settings");
     struct plane_bucket *pool = object_map_memory(object, "pool");
     uint64_t *order = object_map_memory(object, "order");
-    if (control == NULL || settings == NULL || pool == NULL || order == NULL)
+    struct path_range *ranges = object_map_memory(object, "paths");
+    if (control == NULL || settings == NULL || pool == NULL || order == NULL || ranges == NULL)
         return ENOMEM;
     uint32_t next = (control->current + 1) % SETTINGS_VERSIONS;
     rules_describe(rules, surroundings, &settings[next]);
     settings[next].version = next;
     settings[next].pool_multiplier = write_pool(pool + (size_t)next * POOL_BUCKETS, &rules->pool);
     write_order(order + (size_t)next * POOL_ADDRESSES_MAXIMUM, &rules->pool);
+    write_paths(ranges + (size_t)next * PATH_FAMILIES * PATH_RANGES, surroundings->paths,
+                &rules->settings.translation, &settings[next]);
     atomic_store32(&control->device, surroundings->device);
     atomic_store32(&control->current, next);
     wait_for_programs();

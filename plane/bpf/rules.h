@@ -15,6 +15,7 @@ struct rules_surroundings {
     uint32_t device; /* index of the TUN device */
     uint32_t lane;   /* of processor 0, and how many there are for processors */
     uint32_t lanes;
+    bool stack; /* plane.forward */
     uint64_t clock_ahead;
     uint64_t secret[2];        /* from the kernel's random source, the same as long as the object is there */
     const struct paths *paths; /* NULL: all have an MTU of 1500 */

@@ -8,6 +8,7 @@
  *     settings     2 of struct plane_settings
  *     pool         for each of these, who has which pool address: a hash of struct plane_bucket
  *     order        the same in the order in which clients are spread over them
+ *     paths        path MTUs by destination, as in engine/paths.h: for each of these, ranges of each family
  *     waiting      SYNs that the engine has stored, engine/waiting_place.h
  *     processors   a struct processor for each, plane/bpf/processor.bpf.h, which begins with its counters
  *
@@ -34,7 +35,16 @@ enum {
     POOL_BUCKETS_SHIFT = 11,
     POOL_BUCKETS = 1 << POOL_BUCKETS_SHIFT,
 
+    PATH_RANGES_SHIFT = 10,
+    PATH_RANGES = 1 << PATH_RANGES_SHIFT, /* of a family; with more the engine deals with large packets */
+
     PLANE_LAYOUT = 1, /* of struct plane_control; raised with every change of it */
+};
+
+enum path_family {
+    PATH_FAMILY_IPV6,
+    PATH_FAMILY_IPV4,
+    PATH_FAMILIES,
 };
 
 /* What is not of one version of the settings. A later daemon pauses these programs by it, whatever else has
@@ -81,15 +91,15 @@ WIRE_INLINE uint32_t pool_bucket(be32 address, uint32_t multiplier)
 }
 
 struct plane_settings {
-    uint64_t clock_ahead;         /* nanoseconds by which this plane's clock is ahead; 0 but in tests */
-    uint32_t lane, lanes;         /* processor n has lane `lane` + n % `lanes` of the table */
-    uint32_t instances;           /* from 0 on, those that are not there included */
-    uint64_t secret[2];           /* from which ports are drawn, see engine/random.h */
-    uint32_t version;             /* which of the two places this is */
-    uint32_t mss_limit;           /* what a SYN may state on the least of paths; UINT32_MAX: anything */
-    uint32_t mss_varies;          /* with the paths, so that the engine is to lower it */
-    uint32_t pool_low, pool_high; /* least and greatest pool address, in host order */
-    uint32_t pool_multiplier;     /* see pool_bucket */
+    uint64_t clock_ahead;           /* nanoseconds by which this plane's clock is ahead; 0 but in tests */
+    uint32_t lane, lanes;           /* processor n has lane `lane` + n % `lanes` of the table */
+    uint32_t instances;             /* from 0 on, those that are not there included */
+    uint64_t secret[2];             /* from which ports are drawn, see engine/random.h */
+    uint32_t version;               /* which of the two places this is */
+    uint32_t stack;                 /* translated packets go through the kernel's own firewall and routing */
+    uint32_t ranges[PATH_FAMILIES]; /* of `paths`; 1: all have the MTU of `translation`, 0: too many */
+    uint32_t pool_low, pool_high;   /* least and greatest pool address, in host order */
+    uint32_t pool_multiplier;       /* see pool_bucket */
     uint32_t padding;
     struct translation_settings translation; /* without tables of paths; the MTUs are the least of any path */
     struct plane_instance instance[NAT64_INSTANCES_MAXIMUM];

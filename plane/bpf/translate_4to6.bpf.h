@@ -9,8 +9,8 @@
 #define PLANE_BPF_TRANSLATE_4TO6_BPF_H
 
 #include "engine/icmp_map.h"
-#include "engine/translate_header.h"
 #include "plane/bpf/session.bpf.h"
+#include "plane/bpf/way.bpf.h"
 
 /* rfc: 7915-4.1-m */
 WIRE_INLINE bool header_4_is_whole(const struct ipv4_header *header)
@@ -49,28 +49,6 @@ WIRE_INLINE bool find_4(struct arrival *arrival)
     return session_find4(&table_bpf, key, hash_key4(&table_bpf, key), arrival->tick, &processor->session);
 }
 
-/*
- * Does the route carry it as IPv6? What may be fragmented and is longer than every route carries is for the
- * engine to cut up.
- */
-WIRE_INLINE bool find_way_6(const struct arrival *arrival, const struct endpoints6 *to, struct way *way)
-{
-    const struct translation_settings *translation = &arrival->plane->translation;
-    bool whole = (from_be16(load_be16(&arrival->processor->header4.flags_offset)) & IPV4_DONT_FRAGMENT) != 0;
-    uint32_t segment = arrival->segment + (uint32_t)(IPV6_HEADER - IPV4_HEADER);
-    if ((!whole && segment > IPV6_MINIMUM_MTU) || segment > UINT16_MAX || segment > translation->mtu6)
-        return false;
-    struct bpf_fib_lookup fib = {.family = FAMILY_IPV6,
-                                 .l4_protocol = arrival->protocol == PROTOCOL_ICMPV4 ? PROTOCOL_ICMPV6
-                                                                                     : arrival->protocol,
-                                 .sport = to->source_port,
-                                 .dport = to->destination_port,
-                                 .tot_len = (uint16_t)segment};
-    copy_words(fib.ipv6_src, &to->source, sizeof(to->source));
-    copy_words(fib.ipv6_dst, &to->destination, sizeof(to->destination));
-    return find_way(arrival, &fib, way);
-}
-
 /* An IPv4 header and its checksum sum up to nothing, so that a sum that a device made has only to gain. */
 WIRE_INLINE bool rewrite_header_6(const struct arrival *arrival, const struct endpoints6 *to)
 {
@@ -81,7 +59,7 @@ WIRE_INLINE bool rewrite_header_6(const struct arrival *arrival, const struct en
                                  .length = arrival->length - arrival->transport,
                                  .protocol = arrival->protocol == PROTOCOL_ICMPV4 ? PROTOCOL_ICMPV6
                                                                                   : arrival->protocol,
-                                 .hops = HOPS_FORWARDED};
+                                 .hops = hops_lost(arrival->plane)};
     header_write_4to6(bytes, &header);
     uint64_t came = checksum_add_address(checksum_add_address(0, bytes), bytes + 16);
     came += (uint64_t)load_be32(bytes + 32) + load_be32(bytes + 36);
@@ -109,7 +87,6 @@ WIRE_INLINE bool rewrite_4to6(const struct arrival *arrival, const struct endpoi
 WIRE_INLINE int incoming(struct arrival *arrival)
 {
     const struct record *session = &arrival->processor->session.copy;
-    struct way way = {.device = 0};
     bool plain = !is_paused() && describe_4(arrival);
     if (!plain || !find_4(arrival)) {
         struct plane_address address;
@@ -125,14 +102,15 @@ WIRE_INLINE int incoming(struct arrival *arrival)
     copy_words(&to.destination, &session->client, sizeof(to.destination));
     to.source_port = query ? session->client_port : session->remote_port;
     to.destination_port = session->client_port;
-    if (!find_way_6(arrival, &to, &way) || !refresh(arrival, false) || !cut_off_padding(arrival) ||
+    if (!clamp_mss(arrival, &to.destination, load_be32(&arrival->processor->header4.source)) ||
+        !find_way_6(arrival, &to) || !refresh(arrival, false) || !cut_off_padding(arrival) ||
         bpf_skb_change_proto(arrival->skb, to_be16(PROTOCOL_IPV6), 0) != 0)
         return hand_over(arrival);
     if (!rewrite_4to6(arrival, &to))
         return give_up(arrival);
     count_verdict(arrival, VERDICT_TRANSLATED_4TO6);
     count_traffic(arrival, false);
-    return send(arrival, &way);
+    return send(arrival);
 }
 
 #endif /* PLANE_BPF_TRANSLATE_4TO6_BPF_H */

@@ -6,8 +6,8 @@
 #define PLANE_BPF_TRANSLATE_6TO4_BPF_H
 
 #include "engine/icmp_map.h"
-#include "engine/translate_header.h"
 #include "plane/bpf/session.bpf.h"
+#include "plane/bpf/way.bpf.h"
 
 /* Is it a plain packet, of which all is there? */
 WIRE_INLINE bool describe_6(struct arrival *arrival)
@@ -49,24 +49,6 @@ WIRE_INLINE bool find_6(const struct arrival *arrival)
     return session_find6(&table_bpf, key, hash_key6(&table_bpf, key), arrival->tick, &processor->session);
 }
 
-/* Does the route carry it as IPv4? */
-WIRE_INLINE bool find_way_4(const struct arrival *arrival, const struct endpoints4 *to, struct way *way)
-{
-    const struct translation_settings *translation = &arrival->plane->translation;
-    uint32_t shrinks = IPV6_HEADER - IPV4_HEADER;
-    uint32_t segment = arrival->segment - shrinks;
-    if (arrival->length - shrinks > IPV4_MAXIMUM_LENGTH || segment > translation->mtu4)
-        return false;
-    struct bpf_fib_lookup fib = {.family = FAMILY_IPV4,
-                                 .l4_protocol = arrival->protocol,
-                                 .sport = to->source_port,
-                                 .dport = to->destination_port,
-                                 .tot_len = (uint16_t)segment,
-                                 .ipv4_src = to->source,
-                                 .ipv4_dst = to->destination};
-    return find_way(arrival, &fib, way);
-}
-
 WIRE_INLINE uint16_t next_identification(const struct arrival *arrival)
 {
     uint64_t first = arrival->processor->identification;
@@ -90,7 +72,7 @@ WIRE_INLINE bool rewrite_header_4(const struct arrival *arrival, const struct en
                                  .segment = arrival->segment - shrinks,
                                  .identification = next_identification(arrival),
                                  .protocol = arrival->protocol,
-                                 .hops = HOPS_FORWARDED};
+                                 .hops = hops_lost(arrival->plane)};
     header_write_6to4(bytes, &header);
     const uint8_t *rest = (const uint8_t *)old + IPV4_HEADER;
     uint64_t gone = checksum_add_address(load_be32(rest + 16), rest);
@@ -118,7 +100,6 @@ WIRE_INLINE bool rewrite_6to4(const struct arrival *arrival, const struct endpoi
 WIRE_INLINE int outgoing(struct arrival *arrival, uint32_t number)
 {
     const struct record *session = &arrival->processor->session.copy;
-    struct way way = {.device = 0};
     if (is_paused() || !describe_6(arrival) || !make_key_6(arrival, number))
         return hand_over(arrival);
     if (!find_6(arrival)) {
@@ -131,14 +112,15 @@ WIRE_INLINE int outgoing(struct arrival *arrival, uint32_t number)
                             .destination = session->remote,
                             .source_port = session->pool_port,
                             .destination_port = query ? session->pool_port : session->remote_port};
-    if (!find_way_4(arrival, &to, &way) || !refresh(arrival, true) || !cut_off_padding(arrival) ||
+    if (!clamp_mss(arrival, &arrival->processor->header6.source, to.destination) ||
+        !find_way_4(arrival, &to) || !refresh(arrival, true) || !cut_off_padding(arrival) ||
         bpf_skb_change_proto(arrival->skb, to_be16(PROTOCOL_IPV4), 0) != 0)
         return hand_over(arrival);
     if (!rewrite_6to4(arrival, &to))
         return give_up(arrival);
     count_verdict(arrival, VERDICT_TRANSLATED_6TO4);
     count_traffic(arrival, true);
-    return send(arrival, &way);
+    return send(arrival);
 }
 
 #endif /* PLANE_BPF_TRANSLATE_6TO4_BPF_H */
