@@ -8,6 +8,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,13 +74,17 @@ static bool is_wanted(const char *const *programs, const char *name)
     return false;
 }
 
+const char *object_segment(unsigned segment)
+{
+    return segment_maps[segment];
+}
+
 static struct bpf_map *find_map(const struct object *object, const char *name)
 {
     return bpf_object__find_map_by_name(object->object, name);
 }
 
-/* How many numbers processors have; there may be gaps, for which nobody asks. */
-static uint32_t count_processors(void)
+uint32_t object_processors(void)
 {
     FILE *file = fopen("/sys/devices/system/cpu/possible", "re");
     long configured = sysconf(_SC_NPROCESSORS_CONF);
@@ -94,16 +99,17 @@ static uint32_t count_processors(void)
 }
 
 /* A segment that a table of this geometry does not have is a map of one element all the same. */
-static bool size_maps(const struct object *object, const struct geometry *geometry)
+static bool size_maps(const struct object *object, const struct object_options *options)
 {
     for (unsigned i = 0; i < TABLE_SEGMENTS; i++) {
-        uint32_t count = (uint32_t)table_extent(geometry, i).count;
+        uint32_t count = (uint32_t)table_extent(&options->geometry, i).count;
         struct bpf_map *map = find_map(object, segment_maps[i]);
-        if (map == NULL || bpf_map__set_max_entries(map, count > 0 ? count : 1) != 0)
+        if (map == NULL || bpf_map__set_max_entries(map, count > 0 ? count : 1) != 0 ||
+            (options->segments != NULL && bpf_map__reuse_fd(map, options->segments[i]) != 0))
             return false;
     }
     struct bpf_map *processors = find_map(object, "processors");
-    return processors == NULL || bpf_map__set_max_entries(processors, count_processors()) == 0;
+    return processors == NULL || bpf_map__set_max_entries(processors, object_processors()) == 0;
 }
 
 static void *map_memory(struct object *object, const struct bpf_map *map)
@@ -126,12 +132,13 @@ static void *map_memory(struct object *object, const struct bpf_map *map)
 static const char *load(struct object *object, const struct object_options *options)
 {
     struct bpf_program *program;
-    object->object = bpf_object__open_file(options->path, NULL);
+    object->object = options->path != NULL ? bpf_object__open_file(options->path, NULL)
+                                           : bpf_object__open_mem(options->image, options->image_size, NULL);
     if (object->object == NULL)
         return "the file of the BPF programs cannot be read; install isthmus anew";
     bpf_object__for_each_program(program, object->object)
         bpf_program__set_autoload(program, is_wanted(options->programs, bpf_program__name(program)));
-    if (!size_maps(object, &options->geometry))
+    if (!size_maps(object, options))
         return "the file of the BPF programs is of another version; install isthmus anew";
     int error = bpf_object__load(object->object);
     if (error != 0)
@@ -185,6 +192,33 @@ int object_program(const struct object *object, const char *name)
 {
     const struct bpf_program *program = bpf_object__find_program_by_name(object->object, name);
     return program != NULL ? bpf_program__fd(program) : -1;
+}
+
+static int pin(int descriptor, const char *directory, const char *name)
+{
+    char path[PATH_MAX];
+    int length = snprintf(path, sizeof(path), "%s/%s", directory, name);
+    if (length < 0 || length >= (int)sizeof(path))
+        return ENAMETOOLONG;
+    return bpf_obj_pin(descriptor, path) == 0 ? 0 : errno;
+}
+
+int object_pin(const struct object *object, const char *directory)
+{
+    struct bpf_program *program;
+    const struct bpf_map *map;
+    int error = pin(object_map(object, ".data.control"), directory, "control");
+    bpf_object__for_each_map(map, object->object)
+    {
+        if (error == 0 && !bpf_map__is_internal(map))
+            error = pin(bpf_map__fd(map), directory, bpf_map__name(map));
+    }
+    bpf_object__for_each_program(program, object->object)
+    {
+        if (error == 0 && bpf_program__fd(program) >= 0)
+            error = pin(bpf_program__fd(program), directory, bpf_program__name(program));
+    }
+    return error;
 }
 
 int object_map(const struct object *object, const char *name)

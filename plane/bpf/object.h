@@ -17,8 +17,11 @@
 struct object;
 
 struct object_options {
-    const char *path;            /* of the object file */
+    const char *path;            /* of the object file; or NULL: */
+    const void *image;           /* the file in memory, ... */
+    size_t image_size;           /* ... and its length */
     const char *const *programs; /* names of those to be loaded, then NULL; or NULL: all */
+    const int *segments;         /* maps of a table of this geometry to be used; NULL: they are made */
     struct geometry geometry;
 };
 
@@ -34,6 +37,15 @@ void *const *object_memory(const struct object *object);
 /* Tells the programs the constants of the table that lies there. Returns 0 or an errno. */
 int object_constants(const struct object *object, const struct table *table);
 
+/* The name of the map of a segment. */
+const char *object_segment(unsigned segment);
+
+/*
+ * Pins the maps and programs in a directory of a bpffs, by their names; of the program's own data
+ * only .data.control, as `control`. Returns 0 or an errno, and then some may be pinned.
+ */
+int object_pin(const struct object *object, const char *directory);
+
 /* Descriptors, owned by the object; -1: it has none of that name. */
 int object_program(const struct object *object, const char *name);
 int object_map(const struct object *object, const char *name);
@@ -48,6 +60,9 @@ struct object_array {
     uint32_t count; /* 0: it cannot be mapped */
 };
 struct object_array object_array(struct object *object, const char *name);
+
+/* How many numbers processors can have; there may be gaps, for which nobody asks. */
+uint32_t object_processors(void);
 
 /* How many instructions the verifier went through for all programs, or 0 if it did not tell. */
 unsigned object_verified(const struct object *object);

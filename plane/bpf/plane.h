@@ -44,9 +44,13 @@ const char *kernel_unavailable(char *error, size_t size);
 
 /*
  * Finds a place for pins: the directory `base`, a bpffs or in one. A bpffs is mounted there if it is missing
- * and may be; `*mounted` says so, for whoever undoes it. False with a sentence: there can be no pins.
+ * and may be, or at /sys/fs/bpf if the directory lies below; `*mounted` says so, for whoever undoes it. False
+ * with a sentence: there can be no pins.
  */
 bool kernel_pins_prepare(const char *base, bool *mounted, char *error, size_t size);
+
+/* Undoes that: removes the directory unless others have something in it, and unmounts what was mounted. */
+void kernel_pins_restore(const char *base, bool mounted);
 
 /* NULL with a sentence. What became of pins that were found goes into `note`, if there were any. */
 struct kernel_plane *kernel_open(const struct kernel_options *options, char *note, size_t note_size,
@@ -64,12 +68,13 @@ uint32_t kernel_lanes(const struct kernel_plane *kernel);
 void kernel_pause(struct kernel_plane *kernel, unsigned device);
 
 /*
- * Puts rules into force, paths included; waits for the kernel's grace period, some milliseconds. `device` is
- * the index of the TUN device; `stack` hands translated packets to the kernel's own path (plane.forward).
+ * Puts rules and paths into force; waits for the kernel's grace period, some milliseconds. To be called when
+ * either changes.
  */
 struct kernel_surroundings {
-    unsigned device;
-    bool stack;
+    unsigned device;           /* index of the TUN device */
+    bool stack;                /* translated packets go the kernel's own path (plane.forward) */
+    const struct paths *paths; /* as the engine has them; NULL: all have an MTU of 1500 */
 };
 void kernel_enforce(struct kernel_plane *kernel, const struct rules *rules,
                     const struct kernel_surroundings *surroundings);
@@ -79,6 +84,7 @@ bool kernel_keep(struct kernel_plane *kernel, char *error, size_t size);
 /* A descriptor of the program for interfaces of this kind, owned by the plane. */
 int kernel_program(const struct kernel_plane *kernel, enum ingress_link link);
 
+/* For the first time before programs are attached; `now` is CLOCK_MONOTONIC. */
 void kernel_alive(struct kernel_plane *kernel, nanoseconds now);
 
 /* From now on nobody is: what the engine would have to deal with is dropped at once, see above. */
@@ -87,9 +93,9 @@ void kernel_leave(struct kernel_plane *kernel);
 /* Adds what the programs have counted, over all processors, to what the engine has. */
 void kernel_count(const struct kernel_plane *kernel, struct engine_counters *counters);
 
-/* How many packets were given to the engine, and how many were none of ours. */
 struct kernel_passage {
-    uint64_t handed_over, passed;
+    uint64_t handed_over; /* packets given to the engine */
+    uint64_t passed;      /* that are none of ours */
 };
 void kernel_passage(const struct kernel_plane *kernel, struct kernel_passage *passage);
 

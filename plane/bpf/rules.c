@@ -147,11 +147,20 @@ static void write_paths(struct path_range *ranges, const struct paths *paths,
 
 /* --- putting it into force -------------------------------------------------------------------------- */
 
+bool rules_map(struct object *object)
+{
+    static const char *const names[] = {".data.control", "settings", "pool", "order", "paths"};
+    for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (object_map_memory(object, names[i]) == NULL)
+            return false;
+    return true;
+}
+
 /*
- * Waits until each program has ended that began before. The kernel does not tell where it runs processors
- * without a clock tick (nohz_full=); a program runs for microseconds.
+ * Where it runs processors without a clock tick (nohz_full=) the kernel does not tell; a program runs for
+ * microseconds.
  */
-static void wait_for_programs(void)
+void rules_wait(void)
 {
     const struct timespec long_enough = {.tv_nsec = 100000000};
     if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) != 0)
@@ -161,13 +170,13 @@ static void wait_for_programs(void)
 int rules_enforce(struct object *object, const struct rules *rules,
                   const struct rules_surroundings *surroundings)
 {
+    if (!rules_map(object))
+        return ENOMEM;
     struct plane_control *control = object_map_memory(object, ".data.control");
     struct plane_settings *settings = object_map_memory(object, "settings");
     struct plane_bucket *pool = object_map_memory(object, "pool");
     uint64_t *order = object_map_memory(object, "order");
     struct path_range *ranges = object_map_memory(object, "paths");
-    if (control == NULL || settings == NULL || pool == NULL || order == NULL || ranges == NULL)
-        return ENOMEM;
     uint32_t next = (control->current + 1) % SETTINGS_VERSIONS;
     rules_describe(rules, surroundings, &settings[next]);
     settings[next].version = next;
@@ -177,6 +186,6 @@ int rules_enforce(struct object *object, const struct rules *rules,
                 &rules->settings.translation, &settings[next]);
     atomic_store32(&control->device, surroundings->device);
     atomic_store32(&control->current, next);
-    wait_for_programs();
+    rules_wait();
     return 0;
 }

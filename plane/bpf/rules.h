@@ -25,10 +25,15 @@ struct rules_surroundings {
 void rules_describe(const struct rules *rules, const struct rules_surroundings *surroundings,
                     struct plane_settings *settings);
 
+/* Maps into memory what rules_enforce writes. False: it could not be. */
+bool rules_map(struct object *object);
+
+/* Waits until each program has ended that began before. */
+void rules_wait(void);
+
 /*
  * Puts the rules into force: writes settings, pool and order, names them, and waits until no program uses the
- * old ones. All of that is memory which object_map_memory has mapped at the first time. Returns 0, or ENOMEM
- * if it could not be.
+ * old ones. Returns 0, or ENOMEM if that memory is not mapped and cannot be.
  */
 int rules_enforce(struct object *object, const struct rules *rules,
                   const struct rules_surroundings *surroundings);
