@@ -95,19 +95,52 @@ static uint16_t choose_port(struct traffic_source *traffic, bool near)
                            : 50 + traffic_pick(traffic, 4));
 }
 
+static void choose_protocol(struct traffic_source *traffic, struct draft *draft)
+{
+    uint8_t icmp = draft->six ? PROTOCOL_ICMPV6 : PROTOCOL_ICMPV4;
+    const uint8_t protocols[4] = {PROTOCOL_TCP, PROTOCOL_TCP, PROTOCOL_UDP, icmp};
+    if (draft->protocol == 0)
+        draft->protocol = protocols[traffic_pick(traffic, 4)];
+    if (once_in(traffic, 50))
+        draft->protocol = (uint8_t)traffic_pick(traffic, 140);
+}
+
+/* From anywhere, or from where somebody has called before. */
+static void choose_caller(struct traffic_source *traffic, struct draft *draft)
+{
+    if (traffic->calls > 0 && once_in(traffic, 3)) {
+        uint32_t which =
+            traffic_pick(traffic, traffic->calls < TRAFFIC_CALLS ? traffic->calls : TRAFFIC_CALLS);
+        memcpy(draft->source, traffic->call[which].client, 16);
+        draft->source_port = traffic->call[which].port;
+        draft->protocol = traffic->call[which].protocol;
+        return;
+    }
+    choose_client(traffic, draft->source);
+    draft->source_port = choose_port(traffic, true);
+    choose_protocol(traffic, draft);
+    struct traffic_call *call = &traffic->call[traffic->calls++ % TRAFFIC_CALLS];
+    memcpy(call->client, draft->source, 16);
+    call->port = draft->source_port;
+    call->protocol = draft->protocol;
+}
+
 static void draft_from_client(struct traffic_source *traffic, struct draft *draft)
 {
     uint8_t remote[4];
     draft->six = true;
-    choose_client(traffic, draft->source);
+    choose_caller(traffic, draft);
     choose_remote(traffic, remote);
-    if (once_in(traffic, 12))
+    draft->destination_port = choose_port(traffic, false);
+    if (once_in(traffic, 6)) {
+        memcpy(remote, traffic->stranger, 4);
+        draft->destination_port = traffic->stranger_port;
+    } else if (once_in(traffic, 12)) {
         choose_pool(traffic, remote); /* of another client, or of this one */
+    }
     embed(traffic, remote, draft->destination);
     if (once_in(traffic, 60))
         embed(traffic, remote, draft->source);
-    draft->source_port = choose_port(traffic, true);
-    draft->destination_port = choose_port(traffic, false);
 }
 
 static void draft_from_stranger(struct traffic_source *traffic, struct draft *draft)
@@ -142,8 +175,11 @@ static void draft_answer(struct traffic_source *traffic, const uint8_t *note, st
     }
     if (once_in(traffic, 10))
         draft->source_port = choose_port(traffic, six);
-    if (once_in(traffic, 10) && !six)
+    if (once_in(traffic, 10) && !six) {
         choose_remote(traffic, draft->source);
+        memcpy(traffic->stranger, draft->source, 4);
+        traffic->stranger_port = draft->source_port;
+    }
 }
 
 /* --- about what ----------------------------------------------------------------------------------- */
@@ -160,16 +196,6 @@ static void choose_kind(struct traffic_source *traffic, struct draft *draft)
         draft->kind = once_in(traffic, 3) ? reply : request;
     if (once_in(traffic, 40))
         draft->kind = (uint8_t)traffic_pick(traffic, 256);
-}
-
-static void choose_protocol(struct traffic_source *traffic, struct draft *draft)
-{
-    uint8_t icmp = draft->six ? PROTOCOL_ICMPV6 : PROTOCOL_ICMPV4;
-    const uint8_t protocols[4] = {PROTOCOL_TCP, PROTOCOL_TCP, PROTOCOL_UDP, icmp};
-    if (draft->protocol == 0)
-        draft->protocol = protocols[traffic_pick(traffic, 4)];
-    if (once_in(traffic, 50))
-        draft->protocol = (uint8_t)traffic_pick(traffic, 140);
 }
 
 static uint32_t choose_payload(struct traffic_source *traffic)

@@ -19,6 +19,13 @@ enum {
     TRAFFIC_NOTED = 32,
     TRAFFIC_NOTED_LENGTH = 128, /* bytes of a packet that are remembered */
     TRAFFIC_LENGTH = 3600,      /* of the longest packet */
+    TRAFFIC_CALLS = 8,
+};
+
+/* Who called from where: the next one may be from the same port. */
+struct traffic_call {
+    uint8_t client[16], protocol;
+    uint16_t port;
 };
 
 struct traffic_source {
@@ -26,6 +33,10 @@ struct traffic_source {
     uint32_t prefixes, pool_addresses;
     struct rfc6052_prefix prefix[TRAFFIC_PREFIXES]; /* under which clients look for remotes */
     be32 pool[TRAFFIC_POOL];
+    uint32_t calls;
+    struct traffic_call call[TRAFFIC_CALLS];
+    uint8_t stranger[4]; /* who came uninvited last, and from where: a client may call there */
+    uint16_t stranger_port;
     uint32_t noted;
     struct {
         uint32_t length;
