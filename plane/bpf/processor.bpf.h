@@ -18,6 +18,7 @@
 
 enum {
     TCP_HEADER_ROOM = 64, /* the longest has 60 bytes */
+    TRANSPORT_ROOM = 88,  /* the shortest and as much again as the longest, which is what the verifier sees */
 };
 
 /* A walk over the options of a TCP header. */
@@ -45,7 +46,7 @@ struct processor {
         struct ipv6_header header6;
         struct ipv4_header header4;
     } __attribute__((aligned(8)));
-    uint8_t transport[TCP_HEADER_ROOM] __attribute__((aligned(8)));
+    uint8_t transport[TRANSPORT_ROOM] __attribute__((aligned(8)));
     struct option_walk options;
     struct key6 key6;
     struct key4 key4;

@@ -117,9 +117,10 @@ TABLE_FUNCTION bool find_large_mss(struct processor *processor)
 /* Looks at the options of a SYN, all of which are read now. False: the engine is to lower several. */
 WIRE_INLINE bool lower_mss(struct arrival *arrival, uint32_t limit)
 {
-    uint32_t length = below(TCP_HEADER_ROOM, tcp_header_length((const void *)arrival->processor->transport));
-    if (length < TCP_HEADER || bpf_skb_load_bytes(arrival->skb, arrival->network + arrival->transport,
-                                                  arrival->processor->transport, length) != 0)
+    uint32_t length = tcp_header_length((const void *)arrival->processor->transport);
+    length = TCP_HEADER + below(TCP_HEADER_ROOM, length - TCP_HEADER); /* a comparison may get lost */
+    if (bpf_skb_load_bytes(arrival->skb, arrival->network + arrival->transport, arrival->processor->transport,
+                           length) != 0)
         return false;
     struct option_walk *walk = &arrival->processor->options;
     *walk = (struct option_walk){.next = TCP_HEADER, .end = length, .limit = limit};
