@@ -1,47 +1,78 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * libbpf attaches and detaches; what it does not tell, whether a discipline has filters of others, the kernel
- * is asked over netlink. Ours are known by the names of the programs, which the kernel keeps.
+ * What stands at our place is found out by a list of all filters: the kernel's answer to the question for one
+ * filter depends on what others there are. Whether it is ours its name says, which rtnetlink tells anybody.
  */
 #include "plane/bpf/ingress.h"
 
 #include <arpa/inet.h>
-#include <bpf/bpf.h>
-#include <bpf/libbpf.h>
 #include <errno.h>
 #include <libmnl/libmnl.h>
+#include <linux/if_arp.h>
+#include <linux/if_ether.h>
+#include <linux/pkt_cls.h>
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
-#include <net/if.h>
-#include <net/if_arp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
     PREFERENCE = 6464, /* of our filter; the kernel tries filters in this order */
     HANDLE = 0x6464,
+    REPLY = 32768, /* bytes that the kernel writes at a time, at most */
+    REQUEST = 256,
 };
 
-/* Linux has it, the C library's <net/if_arp.h> not. */
-#ifndef ARPHRD_RAWIP
-#define ARPHRD_RAWIP 519
-#endif
+#define CLSACT  "clsact"
+#define PROGRAM "bpf"     /* the kind of filter */
+#define NAME    "isthmus" /* of our filter */
 
-#define OUR_NAMES "translate_" /* how the names of our programs begin */
+/* --- talking to the kernel -------------------------------------------------------------------------------
+ */
 
-enum ingress_link ingress_link(const char *interface)
+/* Sends the request and gives the answers to the function. Returns 0 or an errno. */
+static int ask(struct nlmsghdr *request, mnl_cb_t function, void *data)
 {
-    struct ifreq request = {0};
-    int control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (control < 0)
-        return INGRESS_UNKNOWN;
-    snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", interface);
-    bool known = ioctl(control, SIOCGIFHWADDR, &request) == 0;
-    close(control);
-    switch (known ? request.ifr_hwaddr.sa_family : ARPHRD_LOOPBACK) {
+    char reply[REPLY];
+    struct mnl_socket *netlink = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+    int more = MNL_CB_ERROR;
+    if (netlink == NULL)
+        return errno;
+    request->nlmsg_seq = (uint32_t)time(NULL);
+    if (mnl_socket_bind(netlink, 0, MNL_SOCKET_AUTOPID) == 0 &&
+        mnl_socket_sendto(netlink, request, request->nlmsg_len) >= 0)
+        more = MNL_CB_OK;
+    while (more == MNL_CB_OK) {
+        ssize_t length = mnl_socket_recvfrom(netlink, reply, sizeof(reply));
+        more = length < 0 ? MNL_CB_ERROR
+                          : mnl_cb_run(reply, (size_t)length, request->nlmsg_seq,
+                                       mnl_socket_get_portid(netlink), function, data);
+    }
+    int error = more == MNL_CB_ERROR ? errno : 0;
+    mnl_socket_close(netlink);
+    return error;
+}
+
+static struct tcmsg *begin(char request[static REQUEST], uint16_t type, uint16_t flags, unsigned interface)
+{
+    struct nlmsghdr *header = mnl_nlmsg_put_header(request);
+    struct tcmsg *traffic = mnl_nlmsg_put_extra_header(header, sizeof(*traffic));
+    header->nlmsg_type = type;
+    header->nlmsg_flags = (uint16_t)(NLM_F_REQUEST | flags);
+    traffic->tcm_ifindex = (int)interface;
+    return traffic;
+}
+
+/* --- links -----------------------------------------------------------------------------------------------
+ */
+
+static enum ingress_link link_of(unsigned type)
+{
+    switch (type) {
     case ARPHRD_ETHER:
         return INGRESS_ETHERNET;
     case ARPHRD_NONE:
@@ -56,105 +87,170 @@ enum ingress_link ingress_link(const char *interface)
     }
 }
 
-static struct bpf_tc_hook hook_of(unsigned interface)
+enum ingress_link ingress_link(const char *interface)
 {
-    return (struct bpf_tc_hook){
-        .sz = sizeof(struct bpf_tc_hook), .ifindex = (int)interface, .attach_point = BPF_TC_INGRESS};
+    struct ifreq request = {0};
+    int control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (control < 0)
+        return INGRESS_UNKNOWN;
+    snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", interface);
+    bool known = ioctl(control, SIOCGIFHWADDR, &request) == 0;
+    close(control);
+    return known ? link_of(request.ifr_hwaddr.sa_family) : INGRESS_UNKNOWN;
 }
 
-static struct bpf_tc_opts place_of_ours(void)
+/* --- filters ---------------------------------------------------------------------------------------------
+ */
+
+/* Filters at one side of an interface. */
+struct filters {
+    unsigned count;
+    bool ours;   /* is among them */
+    bool others; /* have our preference */
+};
+
+/* One of them, as the kernel tells of it. */
+struct told {
+    bool program, named;
+};
+
+static int look_at_option(const struct nlattr *attribute, void *data)
 {
-    return (struct bpf_tc_opts){.sz = sizeof(struct bpf_tc_opts), .handle = HANDLE, .priority = PREFERENCE};
+    struct told *told = data;
+    if (mnl_attr_get_type(attribute) == TCA_BPF_NAME &&
+        mnl_attr_validate(attribute, MNL_TYPE_NUL_STRING) == 0)
+        told->named = strcmp(mnl_attr_get_str(attribute), NAME) == 0;
+    return MNL_CB_OK;
 }
 
-/* Is the program with this number one of ours? */
-static bool is_ours(uint32_t id)
+static int look_at_attribute(const struct nlattr *attribute, void *data)
 {
-    struct bpf_prog_info info = {0};
-    uint32_t length = sizeof(info);
-    int program = bpf_prog_get_fd_by_id(id);
-    if (program < 0)
-        return false;
-    bool ours = bpf_obj_get_info_by_fd(program, &info, &length) == 0 &&
-                strncmp(info.name, OUR_NAMES, strlen(OUR_NAMES)) == 0;
-    close(program);
-    return ours;
+    struct told *told = data;
+    if (mnl_attr_get_type(attribute) == TCA_KIND && mnl_attr_validate(attribute, MNL_TYPE_NUL_STRING) == 0)
+        told->program = strcmp(mnl_attr_get_str(attribute), PROGRAM) == 0;
+    else if (mnl_attr_get_type(attribute) == TCA_OPTIONS)
+        return mnl_attr_parse_nested(attribute, look_at_option, told);
+    return MNL_CB_OK;
+}
+
+/* For each preference there is an answer without a handle, before those of its filters. */
+static int look_at_filter(const struct nlmsghdr *message, void *data)
+{
+    struct filters *filters = data;
+    const struct tcmsg *traffic = mnl_nlmsg_get_payload(message);
+    struct told told = {.program = false};
+    if (message->nlmsg_type != RTM_NEWTFILTER)
+        return MNL_CB_OK;
+    filters->count++;
+    if (TC_H_MAJ(traffic->tcm_info) >> 16 != PREFERENCE)
+        return MNL_CB_OK;
+    (void)mnl_attr_parse(message, sizeof(*traffic), look_at_attribute, &told);
+    if (told.program && told.named && traffic->tcm_handle == HANDLE)
+        filters->ours = true;
+    else if (!told.program || traffic->tcm_handle != 0)
+        filters->others = true;
+    return MNL_CB_OK;
+}
+
+/* Returns 0 or an errno. */
+static int list_filters(unsigned interface, uint32_t direction, struct filters *filters)
+{
+    char request[REQUEST];
+    struct tcmsg *traffic = begin(request, RTM_GETTFILTER, NLM_F_DUMP, interface);
+    traffic->tcm_parent = TC_H_MAKE(TC_H_CLSACT, direction);
+    return ask((struct nlmsghdr *)(void *)request, look_at_filter, filters);
 }
 
 bool ingress_attached(unsigned interface)
 {
-    struct bpf_tc_hook hook = hook_of(interface);
-    struct bpf_tc_opts place = place_of_ours();
-    return bpf_tc_query(&hook, &place) == 0 && is_ours(place.prog_id);
+    struct filters filters = {.count = 0};
+    return list_filters(interface, TC_H_MIN_INGRESS, &filters) == 0 && filters.ours;
+}
+
+bool ingress_taken(unsigned interface)
+{
+    struct filters filters = {.count = 0};
+    return list_filters(interface, TC_H_MIN_INGRESS, &filters) == 0 && filters.others;
+}
+
+/* A request about our filter. */
+static struct nlmsghdr *about_filter(char request[static REQUEST], uint16_t type, uint16_t flags,
+                                     unsigned interface)
+{
+    struct nlmsghdr *header = (struct nlmsghdr *)(void *)request;
+    struct tcmsg *traffic = begin(request, type, (uint16_t)(NLM_F_ACK | flags), interface);
+    traffic->tcm_handle = HANDLE;
+    traffic->tcm_parent = TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS);
+    traffic->tcm_info = TC_H_MAKE((uint32_t)PREFERENCE << 16, htons(ETH_P_ALL));
+    mnl_attr_put_strz(header, TCA_KIND, PROGRAM);
+    return header;
+}
+
+static int add_filter(unsigned interface, int program, bool replace)
+{
+    char request[REQUEST];
+    uint16_t flags = (uint16_t)(NLM_F_CREATE | (replace ? NLM_F_REPLACE : NLM_F_EXCL));
+    struct nlmsghdr *header = about_filter(request, RTM_NEWTFILTER, flags, interface);
+    struct nlattr *options = mnl_attr_nest_start(header, TCA_OPTIONS);
+    mnl_attr_put_u32(header, TCA_BPF_FD, (uint32_t)program);
+    mnl_attr_put_strz(header, TCA_BPF_NAME, NAME);
+    mnl_attr_put_u32(header, TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT);
+    mnl_attr_nest_end(header, options);
+    return ask(header, NULL, NULL);
+}
+
+static int remove_filter(unsigned interface)
+{
+    char request[REQUEST];
+    return ask(about_filter(request, RTM_DELTFILTER, 0, interface), NULL, NULL);
+}
+
+static int change_discipline(unsigned interface, uint16_t type, uint16_t flags)
+{
+    char request[REQUEST];
+    struct nlmsghdr *header = (struct nlmsghdr *)(void *)request;
+    struct tcmsg *traffic = begin(request, type, (uint16_t)(NLM_F_ACK | flags), interface);
+    traffic->tcm_handle = TC_H_MAKE(TC_H_CLSACT, 0);
+    traffic->tcm_parent = TC_H_CLSACT;
+    mnl_attr_put_strz(header, TCA_KIND, CLSACT);
+    return ask(header, NULL, NULL);
+}
+
+/* Removes the discipline if nobody has a filter in it. */
+static int remove_discipline(unsigned interface)
+{
+    struct filters filters = {.count = 0};
+    int error = list_filters(interface, TC_H_MIN_INGRESS, &filters);
+    if (error == 0)
+        error = list_filters(interface, TC_H_MIN_EGRESS, &filters);
+    if (error != 0 || filters.count > 0)
+        return error;
+    return change_discipline(interface, RTM_DELQDISC, 0);
 }
 
 int ingress_attach(unsigned interface, int program, bool *made)
 {
-    struct bpf_tc_hook hook = hook_of(interface);
-    struct bpf_tc_opts place = place_of_ours();
-    int error = bpf_tc_hook_create(&hook);
+    struct filters filters = {.count = 0};
+    int error = change_discipline(interface, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL);
     *made = error == 0;
-    if (error != 0 && error != -EEXIST)
-        return -error;
-    place.prog_fd = program;
-    if (ingress_attached(interface))
-        place.flags = BPF_TC_F_REPLACE;
-    error = bpf_tc_attach(&hook, &place);
+    if (error == EEXIST)
+        error = list_filters(interface, TC_H_MIN_INGRESS, &filters);
     if (error == 0)
-        return 0;
-    if (*made)
-        (void)ingress_detach(interface, true);
-    *made = false;
-    return error == -EEXIST ? EBUSY : -error;
-}
-
-static int count_filter(const struct nlmsghdr *message, void *data)
-{
-    unsigned *filters = data;
-    *filters += message->nlmsg_type == RTM_NEWTFILTER;
-    return MNL_CB_OK;
-}
-
-/* How many filters there are for one direction, or one if the kernel does not tell. */
-static unsigned count_filters(unsigned interface, uint32_t direction)
-{
-    char buffer[32768];
-    struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
-    struct tcmsg *traffic = mnl_nlmsg_put_extra_header(request, sizeof(*traffic));
-    struct mnl_socket *netlink = mnl_socket_open(NETLINK_ROUTE);
-    unsigned filters = 0;
-    int more = netlink != NULL ? MNL_CB_OK : MNL_CB_ERROR;
-
-    request->nlmsg_type = RTM_GETTFILTER;
-    request->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-    traffic->tcm_ifindex = (int)interface;
-    traffic->tcm_parent = TC_H_MAKE(TC_H_CLSACT, direction);
-    if (netlink != NULL && (mnl_socket_bind(netlink, 0, MNL_SOCKET_AUTOPID) != 0 ||
-                            mnl_socket_sendto(netlink, request, request->nlmsg_len) < 0))
-        more = MNL_CB_ERROR;
-    while (more == MNL_CB_OK) {
-        ssize_t length = mnl_socket_recvfrom(netlink, buffer, sizeof(buffer));
-        more = length < 0 ? MNL_CB_ERROR
-                          : mnl_cb_run(buffer, (size_t)length, 0, mnl_socket_get_portid(netlink),
-                                       count_filter, &filters);
+        error = filters.others ? EBUSY : add_filter(interface, program, filters.ours);
+    if (error != 0 && *made) {
+        (void)remove_discipline(interface);
+        *made = false;
     }
-    if (netlink != NULL)
-        mnl_socket_close(netlink);
-    return more == MNL_CB_STOP ? filters : 1;
+    return error == EEXIST ? EBUSY : error;
 }
 
 int ingress_detach(unsigned interface, bool made)
 {
-    struct bpf_tc_hook hook = hook_of(interface);
-    struct bpf_tc_opts place = place_of_ours();
     int error = 0;
     if (ingress_attached(interface))
-        error = bpf_tc_detach(&hook, &place);
-    if (error == 0 && made && count_filters(interface, TC_H_MIN_INGRESS) == 0 &&
-        count_filters(interface, TC_H_MIN_EGRESS) == 0) {
-        hook.attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS; /* means: the discipline itself */
-        error = bpf_tc_hook_destroy(&hook);
-    }
-    bool gone = error == -ENODEV || error == -ENOENT || error == -EINVAL; /* the last: no discipline */
-    return gone ? 0 : -error;
+        error = remove_filter(interface);
+    if (error == 0 && made)
+        error = remove_discipline(interface);
+    bool gone = error == ENODEV || error == ENOENT || error == EINVAL; /* the last: no discipline */
+    return gone ? 0 : error;
 }

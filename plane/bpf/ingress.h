@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Programs at the ingress of an interface, by TC: a clsact queueing discipline with one filter of ours in it,
- * at a preference and with a handle that are always the same. So what an earlier run left is known again and
- * replaced, in one step, without a packet that meets no program. Filters of others stay: theirs come before
- * or after ours, and so does the discipline itself, unless it was made here and nobody else uses it.
+ * at a preference, with a handle and a name that are always the same. So what an earlier run left is known
+ * again and replaced, in one step, without a packet that meets no program. Filters of others stay: theirs
+ * come before or after ours, and so does the discipline itself, unless it was made here and nobody else uses
+ * it.
+ *
+ * All of this is rtnetlink and wants CAP_NET_ADMIN alone, where bpf(2) as a whole wants CAP_BPF on kernels
+ * before 5.19; a program is just a descriptor that somebody has opened. Links of tcx, which Linux has since
+ * 6.6, would want bpf(2), and a libbpf newer than that of Debian 12: they are not used.
  */
 #ifndef PLANE_BPF_INGRESS_H
 #define PLANE_BPF_INGRESS_H
@@ -31,5 +36,8 @@ int ingress_detach(unsigned interface, bool made);
 
 /* Is a program of ours attached? */
 bool ingress_attached(unsigned interface);
+
+/* Has somebody else a filter in our place? */
+bool ingress_taken(unsigned interface);
 
 #endif /* PLANE_BPF_INGRESS_H */
