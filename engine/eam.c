@@ -195,6 +195,11 @@ uint32_t eam_count(const struct eam_table *table)
     return table != NULL ? table->count : 0;
 }
 
+const struct eam *eam_at(const struct eam_table *table, uint32_t number)
+{
+    return &table->mapping[number];
+}
+
 size_t eam_memory(const struct eam_table *table)
 {
     return table != NULL ? table->size : 0;

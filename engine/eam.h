@@ -42,6 +42,9 @@ void eam_free(struct eam_table *table);
 
 uint32_t eam_count(const struct eam_table *table);
 
+/* One of them, in the order of the list. */
+const struct eam *eam_at(const struct eam_table *table, uint32_t number);
+
 /* Bytes that it takes. */
 size_t eam_memory(const struct eam_table *table);
 

@@ -16,6 +16,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "plane/bpf/shared.h"
+
 static const char *const segment_maps[TABLE_SEGMENTS] = {
     [SEGMENT_HEADER] = "header",       [SEGMENT_LANES] = "lanes",
     [SEGMENT_RECORDS] = "records",     [SEGMENT_TRAFFIC] = "traffic",
@@ -98,9 +100,17 @@ uint32_t object_processors(void)
     return last >= count ? last + 1 : count;
 }
 
+/* There need not be such a map. */
+static bool size_map(const struct object *object, const char *name, uint32_t count)
+{
+    struct bpf_map *map = find_map(object, name);
+    return map == NULL || bpf_map__set_max_entries(map, count) == 0;
+}
+
 /* A segment that a table of this geometry does not have is a map of one element all the same. */
 static bool size_maps(const struct object *object, const struct object_options *options)
 {
+    uint32_t mappings = mappings_room(options->mappings);
     for (unsigned i = 0; i < TABLE_SEGMENTS; i++) {
         uint32_t count = (uint32_t)table_extent(&options->geometry, i).count;
         struct bpf_map *map = find_map(object, segment_maps[i]);
@@ -108,8 +118,10 @@ static bool size_maps(const struct object *object, const struct object_options *
             (options->segments != NULL && bpf_map__reuse_fd(map, options->segments[i]) != 0))
             return false;
     }
-    struct bpf_map *processors = find_map(object, "processors");
-    return processors == NULL || bpf_map__set_max_entries(processors, object_processors()) == 0;
+    return size_map(object, "processors", object_processors()) &&
+           size_map(object, "mappings", SETTINGS_VERSIONS * mappings) &&
+           size_map(object, "mapping_buckets",
+                    SETTINGS_VERSIONS * MAPPING_DIRECTIONS * mappings_buckets(mappings));
 }
 
 static void *map_memory(struct object *object, const struct bpf_map *map)

@@ -23,6 +23,7 @@ struct object_options {
     const char *const *programs; /* names of those to be loaded, then NULL; or NULL: all */
     const int *segments;         /* maps of a table of this geometry to be used; NULL: they are made */
     struct geometry geometry;
+    uint32_t mappings; /* of siit, as configured; there will be room for more */
 };
 
 /* NULL with a sentence in `error`: among others where the kernel is too old, or CAP_BPF is missing. */

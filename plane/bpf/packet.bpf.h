@@ -217,9 +217,12 @@ WIRE_INLINE bool rewrite_ports(const struct arrival *arrival, const struct rewri
     if (arrival->mss_at != 0 && !rewrite_mss(arrival, rewriting->at, &gone, &came))
         return false;
     uint16_t changed = checksum_delta(gone, came);
-    return bpf_l4_csum_replace(arrival->skb, field, 0, addresses, mangled | BPF_F_PSEUDO_HDR) == 0 &&
-           bpf_l4_csum_replace(arrival->skb, field, 0, changed, mangled) == 0 &&
-           bpf_skb_store_bytes(arrival->skb, rewriting->at, ports, sizeof(ports), 0) == 0;
+    bool same = arrival->mss_at == 0 && arrival->source_port == rewriting->source_port &&
+                arrival->destination_port == rewriting->destination_port;
+    if (bpf_l4_csum_replace(arrival->skb, field, 0, addresses, mangled | BPF_F_PSEUDO_HDR) != 0)
+        return false;
+    return same || (bpf_l4_csum_replace(arrival->skb, field, 0, changed, mangled) == 0 &&
+                    bpf_skb_store_bytes(arrival->skb, rewriting->at, ports, sizeof(ports), 0) == 0);
 }
 
 /* An echo's header, as wire/ and the engine write it; of COMPLETE sums only the pseudo-header's part changes.

@@ -125,7 +125,8 @@ static bool load(struct kernel_plane *kernel, const struct kernel_options *optio
     const struct object_options object = {.image = embedded_object,
                                           .image_size = (size_t)(embedded_object_end - embedded_object),
                                           .segments = used ? kernel->found.map : NULL,
-                                          .geometry = kernel->geometry};
+                                          .geometry = kernel->geometry,
+                                          .mappings = options->mappings};
     kernel->object = object_open(&object, error, size);
     if (kernel->object == NULL)
         return false;

@@ -31,6 +31,7 @@ struct kernel_plane;
 struct kernel_options {
     const char *pins; /* directory for this daemon's pins in a bpffs, made if need be; NULL: none are made */
     struct geometry geometry; /* its workers: those of the engine; the lanes of processors are added */
+    uint32_t mappings;        /* of all siit entries, see mappings_count; there will be room for more */
     uint64_t seed;            /* of a new table */
     bool fresh;               /* do not use what is found */
 };

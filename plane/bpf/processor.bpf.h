@@ -10,6 +10,7 @@
 
 #include "engine/making.h"
 #include "engine/random.h"
+#include "engine/translate.h"
 #include "engine/waiting_place.h"
 #include "plane/bpf/shared.h"
 #include "plane/bpf/table.bpf.h"
@@ -53,6 +54,10 @@ struct processor {
     struct found session;
     struct bpf_fib_lookup route;
     struct bpf_redir_neigh neighbour;
+
+    /* Of a packet of siit: what it becomes. */
+    struct endpoints6 to6 __attribute__((aligned(8)));
+    struct endpoints4 to4;
 
     /* Of a session that is to be made. */
     struct session_request request;

@@ -13,6 +13,8 @@ enum {
     PROGRAM_PLAIN,
     PROGRAM_OPEN_OUTGOING,
     PROGRAM_OPEN_INCOMING,
+    PROGRAM_STATELESS_6,
+    PROGRAM_STATELESS_4,
     PROGRAM_COUNT,
 };
 
@@ -20,6 +22,8 @@ int translate_ethernet(struct __sk_buff *skb);
 int translate_plain(struct __sk_buff *skb);
 int open_outgoing(struct __sk_buff *skb);
 int open_incoming(struct __sk_buff *skb);
+int stateless_6(struct __sk_buff *skb);
+int stateless_4(struct __sk_buff *skb);
 
 struct {
     __uint(type, BPF_MAP_TYPE_PROG_ARRAY);
@@ -33,6 +37,8 @@ struct {
             [PROGRAM_PLAIN] = (void *)&translate_plain,
             [PROGRAM_OPEN_OUTGOING] = (void *)&open_outgoing,
             [PROGRAM_OPEN_INCOMING] = (void *)&open_incoming,
+            [PROGRAM_STATELESS_6] = (void *)&stateless_6,
+            [PROGRAM_STATELESS_4] = (void *)&stateless_4,
         },
 };
 

@@ -149,7 +149,8 @@ static void write_paths(struct path_range *ranges, const struct paths *paths,
 
 bool rules_map(struct object *object)
 {
-    static const char *const names[] = {".data.control", "settings", "pool", "order", "paths"};
+    static const char *const names[] = {".data.control", "settings", "pool",           "order",
+                                        "paths",         "mappings", "mapping_buckets"};
     for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (object_map_memory(object, names[i]) == NULL)
             return false;
@@ -177,6 +178,9 @@ int rules_enforce(struct object *object, const struct rules *rules,
     struct plane_bucket *pool = object_map_memory(object, "pool");
     uint64_t *order = object_map_memory(object, "order");
     struct path_range *ranges = object_map_memory(object, "paths");
+    struct mapping_arrays mappings = {.mappings = object_map_memory(object, "mappings"),
+                                      .buckets = object_map_memory(object, "mapping_buckets"),
+                                      .room = object_array(object, "mappings").count / SETTINGS_VERSIONS};
     uint32_t next = (control->current + 1) % SETTINGS_VERSIONS;
     rules_describe(rules, surroundings, &settings[next]);
     settings[next].version = next;
@@ -184,6 +188,7 @@ int rules_enforce(struct object *object, const struct rules *rules,
     write_order(order + (size_t)next * POOL_ADDRESSES_MAXIMUM, &rules->pool);
     write_paths(ranges + (size_t)next * PATH_FAMILIES * PATH_RANGES, surroundings->paths,
                 &rules->settings.translation, &settings[next]);
+    mappings_write(&mappings, next, &rules->settings, &settings[next].siits);
     atomic_store32(&control->device, surroundings->device);
     atomic_store32(&control->current, next);
     rules_wait();

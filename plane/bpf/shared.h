@@ -9,6 +9,7 @@
  *     pool         for each of these, who has which pool address: a hash of struct plane_bucket
  *     order        the same in the order in which clients are spread over them
  *     paths        path MTUs by destination, as in engine/paths.h: for each of these, ranges of each family
+ *     mappings, mapping_buckets    those of siit, for each of these, see plane/bpf/mappings.h
  *     waiting      SYNs that the engine has stored, engine/waiting_place.h
  *     processors   a struct processor for each, plane/bpf/processor.bpf.h, which begins with its counters
  *
@@ -23,6 +24,7 @@
 #include "engine/limits.h"
 #include "engine/settings.h"
 #include "engine/verdict.h"
+#include "plane/bpf/mappings.h"
 
 enum {
     SETTINGS_VERSIONS = 2,
@@ -103,6 +105,7 @@ struct plane_settings {
     uint32_t padding;
     struct translation_settings translation; /* without tables of paths; the MTUs are the least of any path */
     struct plane_instance instance[NAT64_INSTANCES_MAXIMUM];
+    struct plane_siits siits;
 };
 
 /* Only grow; written by their processor alone. */

@@ -12,8 +12,19 @@
  * packet begins with it, otherwise with the IP header: two programs from the same functions.
  */
 #include "plane/bpf/open.bpf.h"
+#include "plane/bpf/siit.bpf.h"
 #include "plane/bpf/translate_4to6.bpf.h"
 #include "plane/bpf/translate_6to4.bpf.h"
+
+/* What nat64 does not want may be for siit, which is a program of its own. */
+WIRE_INLINE int leave_to_siit(const struct arrival *arrival, uint32_t program)
+{
+    if (arrival->plane->siits.count > 0) {
+        arrival->processor->network = arrival->network;
+        bpf_tail_call(arrival->skb, &programs, program);
+    }
+    return LET_PASS;
+}
 
 WIRE_INLINE int receive_6(struct arrival *arrival)
 {
@@ -23,7 +34,7 @@ WIRE_INLINE int receive_6(struct arrival *arrival)
         return LET_PASS;
     copy_words(header, at, sizeof(*header));
     int number = instance_of(arrival->plane, &header->destination);
-    return number < 0 ? LET_PASS : outgoing(arrival, (uint32_t)number);
+    return number < 0 ? leave_to_siit(arrival, PROGRAM_STATELESS_6) : outgoing(arrival, (uint32_t)number);
 }
 
 WIRE_INLINE int receive_4(struct arrival *arrival)
@@ -35,8 +46,9 @@ WIRE_INLINE int receive_4(struct arrival *arrival)
     copy_words(header, at, sizeof(*header));
     uint32_t destination = from_be32(load_be32(&header->destination));
     if (destination < arrival->plane->pool_low || destination > arrival->plane->pool_high)
-        return LET_PASS;
-    return incoming(arrival);
+        return leave_to_siit(arrival, PROGRAM_STATELESS_4);
+    int action = incoming(arrival);
+    return action == LET_PASS ? leave_to_siit(arrival, PROGRAM_STATELESS_4) : action;
 }
 
 /* Packets with a VLAN tag come once more, at the interface of their VLAN. */
@@ -82,6 +94,18 @@ SEC("tc")
 int open_incoming(struct __sk_buff *skb)
 {
     return open_from_outside(skb);
+}
+
+SEC("tc")
+int stateless_6(struct __sk_buff *skb)
+{
+    return receive_stateless(skb, true);
+}
+
+SEC("tc")
+int stateless_4(struct __sk_buff *skb)
+{
+    return receive_stateless(skb, false);
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";
