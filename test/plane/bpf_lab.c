@@ -6,6 +6,7 @@
  */
 #include "test/plane/bpf_lab.h"
 
+#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <linux/pkt_cls.h>
@@ -120,8 +121,39 @@ struct waiting_places *bpf_lab_waiting(void)
     return lab.waiting;
 }
 
+/* A network to the device. */
+static bool route(int family, const void *address, unsigned length)
+{
+    char text[INET6_ADDRSTRLEN], line[160];
+    inet_ntop(family, address, text, sizeof(text));
+    snprintf(line, sizeof(line), "ip route replace %s/%u dev isthmus0 proto 64", text, length);
+    return run(line);
+}
+
+/* Only what is routed to the device is for siit. There is no route for all of IPv4: it is in use. */
+static bool make_routes(const struct settings *settings)
+{
+    static bool made;
+    if (made && !(run("ip route flush proto 64") && run("ip -6 route flush proto 64")))
+        return false;
+    made = settings->siit_count > 0;
+    for (uint32_t i = 0; i < settings->siit_count; i++) {
+        const struct siit_settings *siit = &settings->siit[i];
+        if (siit->prefix.length != 0 && !route(AF_INET6, &siit->prefix.address, siit->prefix.length))
+            return false;
+        for (uint32_t k = 0; k < eam_count(siit->eam); k++) {
+            const struct eam *eam = eam_at(siit->eam, k);
+            if (eam->length4 != 0 && !route(AF_INET, &eam->ipv4, eam->length4))
+                return false;
+        }
+    }
+    return true;
+}
+
 bool bpf_lab_enforce(const struct engine *engine, const struct paths *paths)
 {
+    if (!make_routes(&engine_rules(engine)->settings))
+        return false;
     lab.surroundings.paths = paths;
     return rules_enforce(lab.object, engine_rules(engine), &lab.surroundings) == 0;
 }

@@ -38,7 +38,7 @@ struct table *bpf_lab_table(const struct geometry *geometry, uint64_t seed);
 /* No SYN waits. */
 struct waiting_places *bpf_lab_waiting(void);
 
-/* Puts the engine's rules into force. */
+/* Puts the engine's rules into force, with routes to the device for what is siit's. */
 bool bpf_lab_enforce(const struct engine *engine, const struct paths *paths);
 
 /* What the programs take for the time, until a few milliseconds have passed. */
