@@ -21,6 +21,7 @@
 #include "engine/waiting_place.h"
 #include "plane/bpf/object.h"
 #include "plane/bpf/rules.h"
+#include "wire/ipv4.h"
 
 enum {
     LINK_HEADER = 14,
@@ -190,12 +191,19 @@ void bpf_lab_set_clock(nanoseconds now)
         lab.settings[i].clock_ahead = now - real + SLACK_NANOSECONDS;
 }
 
+/* As long as it says itself, so that it may be filled up as links do. */
+static bool is_whole(const struct packet *packet)
+{
+    return packet->length >= sizeof(struct ipv4_header) && packet_data(packet)[0] >> 4 == 4 &&
+           from_be16(load_be16(packet_data(packet) + 2)) == packet->length;
+}
+
 static bool is_fit(const struct packet *packet)
 {
     uint8_t version = packet->length > 0 ? packet_data(packet)[0] >> 4 : 0;
-    return packet->length >= BPF_LAB_PACKET_MINIMUM && packet->length <= BPF_LAB_PACKET_MAXIMUM &&
-           (version == 4 || version == 6) && packet->offload.flags == 0 && packet->offload.gso_type == 0 &&
-           packet->offset >= PACKET_HEADROOM;
+    return (packet->length >= BPF_LAB_PACKET_MINIMUM || is_whole(packet)) &&
+           packet->length <= BPF_LAB_PACKET_MAXIMUM && (version == 4 || version == 6) &&
+           packet->offload.flags == 0 && packet->offload.gso_type == 0 && packet->offset >= PACKET_HEADROOM;
 }
 
 __attribute__((noreturn)) static void contradiction(const char *what)
@@ -248,10 +256,12 @@ enum bpf_lab_fate bpf_lab_receive(struct packet *packet, enum verdict *verdict)
         lab.fates[BPF_LAB_UNFIT]++;
         return BPF_LAB_UNFIT;
     }
-    memset(in, 0, LINK_HEADER);
+    memset(in, 0, LINK_HEADER + BPF_LAB_PACKET_MINIMUM);
     store_be16(in + 12, to_be16(packet_data(packet)[0] >> 4 == 4 ? 0x0800 : 0x86dd));
     memcpy(in + LINK_HEADER, packet_data(packet), packet->length);
-    options.data_size_in = LINK_HEADER + packet->length;
+    options.data_size_in =
+        LINK_HEADER +
+        (packet->length < BPF_LAB_PACKET_MINIMUM ? (uint32_t)BPF_LAB_PACKET_MINIMUM : packet->length);
     bpf_lab_count(&before);
     if (bpf_prog_test_run_opts(object_program(lab.object, "translate_ethernet"), &options) != 0) {
         fprintf(stderr, "BPF_PROG_TEST_RUN: %s\n", strerror(errno));
@@ -263,7 +273,8 @@ enum bpf_lab_fate bpf_lab_receive(struct packet *packet, enum verdict *verdict)
     if (fate != BPF_LAB_DECIDED &&
         (options.data_size_out > options.data_size_in || memcmp(in, out, options.data_size_out) != 0))
         contradiction("a packet that it did not decide on was changed");
-    packet->length = options.data_size_out - LINK_HEADER;
+    if (fate == BPF_LAB_DECIDED)
+        packet->length = options.data_size_out - LINK_HEADER;
     memcpy(packet_data(packet), out + LINK_HEADER, packet->length);
     lab.fates[fate]++;
     lab.dropped += fate == BPF_LAB_DECIDED && verdict_texts[*verdict].class != VERDICT_FORWARDED;

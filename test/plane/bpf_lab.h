@@ -17,7 +17,8 @@
 #include "plane/bpf/shared.h"
 
 enum {
-    BPF_LAB_PACKET_MINIMUM = 40, /* bytes of a packet that can be brought in: the kernel wants so many, ... */
+    /* Bytes of a packet that can be brought in: the kernel wants so many, with what fills it up, ... */
+    BPF_LAB_PACKET_MINIMUM = 40,
     BPF_LAB_PACKET_MAXIMUM = 3400, /* ... and takes what fits on a page */
 };
 
