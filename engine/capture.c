@@ -13,7 +13,8 @@
  * Workers read the engine's list of captures. A worker that is about to makes its `turn` odd first, and even
  * when it is done. So who has taken a capture off the list may free it when every worker's turn was even, or
  * has changed, since. Guests do the same. Rings and turns stand in one order: the plane's workers, the
- * control plane's, guests.
+ * control plane's, guests. The control plane's worker receives nothing; its ring is for what another plane
+ * has decided on, which that thread brings.
  */
 #include "engine/capture.h"
 
@@ -150,7 +151,7 @@ uint64_t capture_missed(const struct capture *capture)
 /* --- start and stop ------------------------------------------------------------------------------- */
 
 /* The largest power of two that all workers of the plane can have of CAPTURE_MEMORY, but not less than a few
- * records. The control plane's worker receives nothing, so its ring is never touched. */
+ * records. The control plane's worker receives nothing, so its ring is hardly ever touched. */
 static uint64_t ring_size(uint32_t workers)
 {
     uint64_t size = CAPTURE_MEMORY;
@@ -489,6 +490,60 @@ void capture_ended(struct worker *worker, const struct packet *packet, enum verd
     record_apart(worker, packet, verdict, CAPTURE_RECEIVED);
     if (!in_burst)
         leave(worker);
+}
+
+/* --- what another plane does ---------------------------------------------------------------------- */
+
+static void take_decision(struct engine *engine, struct capture *capture,
+                          const struct capture_decision *decision)
+{
+    const struct settings *settings = &engine_rules(engine)->settings;
+    struct ring *ring = &capture->ring[engine->workers];
+    uint32_t snap = capture->filter.snap;
+    struct wanted wanted = wanted_by(settings, &capture->filter);
+    struct captured head = {.kept = least(decision->kept, snap),
+                            .length = decision->length,
+                            .time = decision->time,
+                            .worker = (uint16_t)engine->workers,
+                            .kind = CAPTURE_RECEIVED,
+                            .verdict = decision->verdict};
+    if (!is_wanted(settings, &wanted, decision->received, decision->kept) &&
+        !is_wanted(settings, &wanted, decision->result, decision->result_kept))
+        return;
+    head.number = ring->number++;
+    put(ring, &head, decision->received);
+    if (decision->result_length == 0)
+        return;
+    head.kind = CAPTURE_RESULT;
+    head.length = decision->result_length;
+    head.kept = least(decision->result_kept, snap);
+    put(ring, &head, decision->result);
+}
+
+void capture_decision(struct engine *engine, const struct capture_decision *decision)
+{
+    for (uint32_t c = 0; c < CAPTURES_MAXIMUM; c++) {
+        struct capture *capture = engine->captures.running[c];
+        if (capture != NULL && decision->verdict < VERDICT_COUNT &&
+            capture->filter.verdicts[decision->verdict])
+            take_decision(engine, capture, decision);
+    }
+}
+
+void capture_lost(struct engine *engine, uint64_t records)
+{
+    for (uint32_t c = 0; c < CAPTURES_MAXIMUM; c++)
+        if (engine->captures.running[c] != NULL)
+            atomic_count(&engine->captures.running[c]->ring[engine->workers].missed, records);
+}
+
+uint32_t capture_snap(const struct engine *engine)
+{
+    uint32_t snap = 0;
+    for (uint32_t c = 0; c < CAPTURES_MAXIMUM; c++)
+        if (engine->captures.running[c] != NULL)
+            snap = most(snap, engine->captures.running[c]->filter.snap);
+    return snap;
 }
 
 /* --- what guests do ------------------------------------------------------------------------------- */

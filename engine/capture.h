@@ -87,6 +87,25 @@ void capture_release(struct capture *capture);
 /* Records that found no room, so far. */
 uint64_t capture_missed(const struct capture *capture);
 
+/*
+ * What another plane of the table has decided on, which has no worker here: it goes into the ring of the
+ * control plane's worker, by the filters as they are when this is called.
+ */
+struct capture_decision {
+    nanoseconds time;
+    uint8_t verdict;
+    const uint8_t *received, *result; /* IP packets, as far as they were kept */
+    uint32_t length, kept;
+    uint32_t result_length, result_kept; /* 0: it was not sent on */
+};
+void capture_decision(struct engine *engine, const struct capture_decision *decision);
+
+/* That plane had no room for so many more. */
+void capture_lost(struct engine *engine, uint64_t records);
+
+/* Bytes of a packet that some capture wants; 0: none is running. */
+uint32_t capture_snap(const struct engine *engine);
+
 /* Ends a capture. Its memory is freed when no worker uses it any more: now, or by capture_tidy. */
 void capture_stop(struct engine *engine, struct capture *capture);
 void capture_tidy(struct engine *engine);

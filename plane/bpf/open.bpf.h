@@ -265,6 +265,7 @@ WIRE_INLINE int open_from_outside(struct __sk_buff *skb)
     int visit = receive_visit(processor, plane, tick_now(plane));
     if (visit == VISIT_NO_BINDING && is_lost(processor)) {
         count_packet(processor, VERDICT_NO_BINDING, processor->length);
+        capture_dropped(skb, processor, VERDICT_NO_BINDING);
         return TC_ACT_SHOT;
     }
     enum made made = MADE_LOOK_AGAIN;

@@ -22,6 +22,7 @@
 
 #include "engine/packet.h"
 #include "engine/transport_update.h"
+#include "plane/bpf/capture.bpf.h"
 #include "plane/bpf/processor.bpf.h"
 #include "wire/checksum.h"
 #include "wire/transport.h"
@@ -55,6 +56,7 @@ struct arrival {
     uint8_t tcp_flags;
     uint8_t icmp_type;
     bool opened;        /* a session was made for it just now */
+    bool captured;      /* it was kept as received */
     uint8_t mss_at;     /* position in the TCP header of an MSS that is to be lowered; 0: there is none */
     uint16_t mss_limit; /* to that */
     be16 source_port, destination_port;
@@ -152,10 +154,21 @@ WIRE_INLINE int hand_over(const struct arrival *arrival)
     return to_engine(arrival->processor, arrival->plane);
 }
 
-/* How often a packet met a verdict. */
+/* Bytes of what is sent on; 0: nothing is. */
+WIRE_INLINE uint32_t length_after(const struct arrival *arrival, enum verdict verdict)
+{
+    uint32_t more = sizeof(struct ipv6_header) - sizeof(struct ipv4_header);
+    return verdict == VERDICT_TRANSLATED_6TO4   ? arrival->length - more
+           : verdict == VERDICT_TRANSLATED_4TO6 ? arrival->length + more
+                                                : 0;
+}
+
+/* A packet has met its verdict. */
 WIRE_INLINE void count_verdict(const struct arrival *arrival, enum verdict verdict)
 {
     count_packet(arrival->processor, verdict, arrival->length);
+    if (arrival->captured)
+        (void)capture_decided(arrival->skb, arrival->network, verdict, length_after(arrival, verdict));
 }
 
 /* A packet that was changed and cannot be changed further; memory is short. */
@@ -170,6 +183,14 @@ WIRE_INLINE bool cut_off_padding(const struct arrival *arrival)
 {
     uint32_t end = arrival->network + arrival->length;
     return arrival->skb->len == end || bpf_skb_change_tail(arrival->skb, end, 0) == 0;
+}
+
+/* The first change, from which on the packet cannot be handed over: it makes room for the other header. */
+WIRE_INLINE bool change_family(struct arrival *arrival, uint16_t protocol)
+{
+    arrival->captured =
+        is_captured() && capture_received(arrival->skb, arrival->network, arrival->length) > 0;
+    return cut_off_padding(arrival) && bpf_skb_change_proto(arrival->skb, to_be16(protocol), 0) == 0;
 }
 
 /*

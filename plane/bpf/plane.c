@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "plane/bpf/capture.h"
 #include "plane/bpf/embedded.h"
 #include "plane/bpf/pins.h"
 #include "plane/bpf/rules.h"
@@ -35,6 +36,7 @@ struct kernel_plane {
     struct plane_control *control, *earlier; /* of these programs, and of those of an earlier run */
     struct waiting_places *waiting;
     struct object_array processors;
+    struct capture_source *captures;
     uint32_t first_lane, lanes;
     uint64_t secret[2];
 };
@@ -107,8 +109,9 @@ static const char *map_all(struct kernel_plane *kernel, bool used, uint64_t seed
     kernel->control = object_map_memory(kernel->object, ".data.control");
     kernel->waiting = object_map_memory(kernel->object, "waiting");
     kernel->processors = object_array(kernel->object, "processors");
+    kernel->captures = capture_source_open(kernel->object);
     if (kernel->control == NULL || kernel->waiting == NULL || kernel->processors.count == 0 ||
-        !rules_map(kernel->object))
+        kernel->captures == NULL || !rules_map(kernel->object))
         return "the maps of the BPF programs cannot be mapped into memory";
     kernel->table = used ? table_attach(memory, &kernel->geometry, error, sizeof(error))
                          : table_format(memory, &kernel->geometry, seed);
@@ -174,6 +177,7 @@ void kernel_close(struct kernel_plane *kernel)
     table_destroy(kernel->table);
     pinned_table_close(&kernel->found);
     pinned_control_close(kernel->earlier);
+    capture_source_close(kernel->captures);
     object_close(kernel->object);
     free(kernel);
 }
@@ -280,6 +284,11 @@ void kernel_passage(const struct kernel_plane *kernel, struct kernel_passage *pa
         passage->handed_over += atomic_load64(&one->handed_over);
         passage->passed += atomic_load64(&one->passed);
     }
+}
+
+void kernel_capture(struct kernel_plane *kernel, struct engine *engine)
+{
+    capture_source_read(kernel->captures, engine);
 }
 
 /* --- without a plane -------------------------------------------------------------------------------------

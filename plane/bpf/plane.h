@@ -100,6 +100,13 @@ struct kernel_passage {
 };
 void kernel_passage(const struct kernel_plane *kernel, struct kernel_passage *passage);
 
+/*
+ * Gives the engine's captures what the programs have decided on since; they capture while one of those runs.
+ * To be called from the control plane's thread when a capture has begun or ended and before each look into
+ * one.
+ */
+void kernel_capture(struct kernel_plane *kernel, struct engine *engine);
+
 /* Unmaps and closes; what is pinned and attached stays. NULL is ignored. */
 void kernel_close(struct kernel_plane *kernel);
 

@@ -103,8 +103,7 @@ WIRE_INLINE int incoming(struct arrival *arrival)
     to.source_port = query ? session->client_port : session->remote_port;
     to.destination_port = session->client_port;
     if (!clamp_mss(arrival, &to.destination, load_be32(&arrival->processor->header4.source)) ||
-        !find_way_6(arrival, &to) || !refresh(arrival, false) || !cut_off_padding(arrival) ||
-        bpf_skb_change_proto(arrival->skb, to_be16(PROTOCOL_IPV6), 0) != 0)
+        !find_way_6(arrival, &to) || !refresh(arrival, false) || !change_family(arrival, PROTOCOL_IPV6))
         return hand_over(arrival);
     if (!rewrite_4to6(arrival, &to))
         return give_up(arrival);

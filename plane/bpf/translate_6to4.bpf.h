@@ -113,8 +113,7 @@ WIRE_INLINE int outgoing(struct arrival *arrival, uint32_t number)
                             .source_port = session->pool_port,
                             .destination_port = query ? session->pool_port : session->remote_port};
     if (!clamp_mss(arrival, &arrival->processor->header6.source, to.destination) ||
-        !find_way_4(arrival, &to) || !refresh(arrival, true) || !cut_off_padding(arrival) ||
-        bpf_skb_change_proto(arrival->skb, to_be16(PROTOCOL_IPV4), 0) != 0)
+        !find_way_4(arrival, &to) || !refresh(arrival, true) || !change_family(arrival, PROTOCOL_IPV4))
         return hand_over(arrival);
     if (!rewrite_6to4(arrival, &to))
         return give_up(arrival);

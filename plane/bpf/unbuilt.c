@@ -111,6 +111,12 @@ void kernel_passage(const struct kernel_plane *kernel, struct kernel_passage *pa
     *passage = (struct kernel_passage){0, 0};
 }
 
+void kernel_capture(struct kernel_plane *kernel, struct engine *engine)
+{
+    (void)kernel;
+    (void)engine;
+}
+
 void kernel_close(struct kernel_plane *kernel)
 {
     (void)kernel;

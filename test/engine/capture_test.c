@@ -737,6 +737,31 @@ static void test_while_workers_run(void **state)
     assert_true(counters.packets[VERDICT_TRANSLATED_6TO4] > 1000);
 }
 
+static void test_decisions_of_another_plane(void **state)
+{
+    uint8_t bytes[140] = {0x60}, result[120] = {0x45};
+    (void)state;
+    struct capture *capture = start(only(VERDICT_TRANSLATED_6TO4)), *other = start(only(VERDICT_NO_BINDING));
+    struct capture_decision decision = {now, VERDICT_TRANSLATED_6TO4, bytes, result,
+                                        140, sizeof(bytes),           120,   sizeof(result)};
+    for (uint64_t i = 0; i < 2; i++) {
+        capture_decision(engine, &decision);
+        assert_int_equal(capture_next(capture)->worker, WORKERS);
+        assert_int_equal(expect(capture, CAPTURE_RECEIVED, decision.verdict, bytes, 140), i);
+        assert_int_equal(expect(capture, CAPTURE_RESULT, decision.verdict, result, 120), i);
+    }
+    decision.verdict = VERDICT_COUNT;
+    capture_decision(engine, &decision);
+    expect_none(capture);
+    expect_none(other);
+    assert_int_equal(capture_snap(engine), CAPTURE_SNAP_DEFAULT);
+    capture_lost(engine, 3);
+    assert_int_equal(capture_missed(other), 3);
+    capture_stop(engine, other);
+    capture_stop(engine, capture);
+    assert_int_equal(capture_snap(engine), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, take_down)
 
 int main(void)
@@ -764,6 +789,7 @@ int main(void)
         TEST(test_so_many_and_no_more),
         TEST(test_a_burst_under_way_keeps_its_capture),
         TEST(test_while_workers_run),
+        TEST(test_decisions_of_another_plane),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -480,7 +480,8 @@ static void tell_traffic(const struct settings *settings)
 
 static void draw_settings(struct varied *varied)
 {
-    uint32_t bits = traffic_pick(&history.traffic, 1 << 16) & traffic_pick(&history.traffic, 1 << 16);
+    uint32_t some = traffic_pick(&history.traffic, 1 << 16);
+    uint32_t bits = some & traffic_pick(&history.traffic, 1 << 16); /* a quarter of them */
     if (history.lazy)
         bits &= ~(uint32_t)(VARY_FEW_PORTS | VARY_SUBSCRIBER | VARY_SESSIONS);
     bits |= traffic_pick(&history.traffic, 4) != 0 ? VARY_NO_SIIT : 0;

@@ -116,6 +116,11 @@ struct table *bpf_lab_table(const struct geometry *geometry, uint64_t seed)
     return table;
 }
 
+struct object *bpf_lab_object(void)
+{
+    return lab.object;
+}
+
 struct waiting_places *bpf_lab_waiting(void)
 {
     memset(lab.waiting, 0, sizeof(*lab.waiting));

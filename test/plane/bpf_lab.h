@@ -14,6 +14,7 @@
 
 #include "engine/engine.h"
 #include "engine/rules.h"
+#include "plane/bpf/object.h"
 #include "plane/bpf/shared.h"
 
 enum {
@@ -35,6 +36,8 @@ const char *bpf_lab_open(const char *object);
 /* An empty table, always of the first call's geometry. Ends the process if the kernel does not take the
  * programs. */
 struct table *bpf_lab_table(const struct geometry *geometry, uint64_t seed);
+
+struct object *bpf_lab_object(void);
 
 /* No SYN waits. */
 struct waiting_places *bpf_lab_waiting(void);

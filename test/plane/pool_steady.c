@@ -13,4 +13,4 @@ static uint64_t look_at_next(const struct random *random)
 }
 
 #define random_next look_at_next
-#include "engine/pool.c"
+#include "engine/pool.c" /* NOLINT(bugprone-suspicious-include): see above */
