@@ -22,8 +22,10 @@ WIRE_INLINE bool names_half_open(const struct table *table, uint64_t slot, uint6
 }
 
 /* The tail goes on by one, over a half-open session only if that is to `yield`; false: it stays. */
-WIRE_INLINE bool pass(struct actor *actor, bool yield)
+TABLE_FUNCTION bool half_open_pass(struct actor *actor, bool yield)
 {
+    if (absent(actor))
+        return false;
     const struct table *table = table_of(actor);
     struct table_header *header = header_of(table);
     uint64_t life = 0;
@@ -62,7 +64,7 @@ MAKING_FUNCTION bool half_open_join(struct actor *actor)
     half_open_add(table, 1);
     for (size_t i = 0; i < HALF_OPEN_STEPS; i++) {
         bool many = half_open_count(table) > early;
-        if ((!many && i >= 2) || !pass(actor, many))
+        if ((!many && i >= 2) || !half_open_pass(actor, many))
             break;
     }
     if (half_open_count(table) <= limit)

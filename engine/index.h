@@ -91,6 +91,28 @@ TABLE_FUNCTION uint64_t index_next(const struct table *table, struct index_walk 
     return 0;
 }
 
+/* Enters a word into a bucket; returns its place there plus one, or 0: the bucket is full. */
+TABLE_FUNCTION unsigned bucket_enter(struct bucket *bucket, uint64_t word)
+{
+    if (absent(bucket))
+        return 0;
+    for (size_t i = 0; i < BUCKET_SLOTS; i++)
+        if (atomic_load64(&bucket->slot[i]) == 0 && atomic_swap_if64(&bucket->slot[i], 0, word))
+            return (unsigned)i + 1;
+    return 0;
+}
+
+/* Takes a word out of a bucket; false: it is not there. */
+TABLE_FUNCTION bool bucket_clear(struct bucket *bucket, uint64_t word)
+{
+    if (absent(bucket))
+        return false;
+    for (size_t i = 0; i < BUCKET_SLOTS; i++)
+        if (atomic_load64(&bucket->slot[i]) == word && atomic_swap_if64(&bucket->slot[i], word, 0))
+            return true;
+    return false;
+}
+
 /* Enters the slot; false: all places are taken. */
 TABLE_FUNCTION bool index_publish(const struct table *table, enum segment which, uint64_t hash, uint64_t slot)
 {
@@ -106,9 +128,8 @@ TABLE_FUNCTION bool index_publish(const struct table *table, enum segment which,
             atomic_add64(&home->strays, 1); /* before the entry can be looked for */
         if (absent(bucket))
             break;
-        for (size_t i = 0; i < BUCKET_SLOTS; i++)
-            if (atomic_load64(&bucket->slot[i]) == 0 && atomic_swap_if64(&bucket->slot[i], 0, slot))
-                return true;
+        if (bucket_enter(bucket, slot) != 0)
+            return true;
         number = index_next_bucket(table, number);
         bucket = bucket_at(table, which, number);
     }
@@ -130,12 +151,11 @@ TABLE_FUNCTION bool index_withdraw(const struct table *table, enum segment which
     for (size_t probe = 0; probe < PROBE_LIMIT; probe++) {
         if (absent(bucket))
             break;
-        for (size_t i = 0; i < BUCKET_SLOTS; i++)
-            if (atomic_load64(&bucket->slot[i]) == slot && atomic_swap_if64(&bucket->slot[i], slot, 0)) {
-                if (probe > 0)
-                    atomic_add64(&home->strays, (uint64_t)-1);
-                return true;
-            }
+        if (bucket_clear(bucket, slot)) {
+            if (probe > 0)
+                atomic_add64(&home->strays, (uint64_t)-1);
+            return true;
+        }
         number = index_next_bucket(table, number);
         bucket = bucket_at(table, which, number);
     }

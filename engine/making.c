@@ -187,9 +187,19 @@ MAKING_FUNCTION bool session_end(struct actor *actor, uint32_t index, uint64_t l
     return true;
 }
 
-/* Takes a rival of that generation out of the way if it may be; false: it has won, or others kept at it. */
-WIRE_INLINE bool overcome(struct actor *actor, uint32_t index, uint16_t generation, uint32_t tick)
+/*
+ * Takes a rival out of the way, if the slot names one and it may be; false: it has won, or others kept at it.
+ */
+TABLE_FUNCTION bool overcome_session(struct actor *actor, const struct found *self, uint64_t slot,
+                                     uint32_t tick)
 {
+    uint32_t index = slot_index(slot);
+    uint16_t generation = slot_generation(slot);
+    if (absent(actor) || absent(self))
+        return false;
+    struct found *rival = &actor->rival;
+    if (!slot_read(table_of(actor), slot, rival) || !share_session(&rival->copy, &self->copy))
+        return true;
     struct record *record = record_at(table_of(actor), index);
     if (absent(record))
         return false;
@@ -223,7 +233,6 @@ TABLE_FUNCTION bool no_rival_session(struct actor *actor, const struct found *se
                                      uint32_t tick)
 {
     const struct table *table = table_of(actor);
-    struct found rival;
     if (absent(actor) || absent(self))
         return false;
     struct index_walk walk = index_start(table, SEGMENT_SESSION6, hash);
@@ -231,10 +240,7 @@ TABLE_FUNCTION bool no_rival_session(struct actor *actor, const struct found *se
         uint64_t slot = index_next(table, &walk);
         if (slot == 0)
             break;
-        if (slot_index(slot) == self->index)
-            continue;
-        if (slot_read(table, slot, &rival) && share_session(&rival.copy, &self->copy) &&
-            !overcome(actor, rival.index, slot_generation(slot), tick))
+        if (slot_index(slot) != self->index && !overcome_session(actor, self, slot, tick))
             return false;
     }
     return true;
@@ -277,13 +283,13 @@ WIRE_INLINE enum rival judge_binding(struct actor *actor, const struct found *ri
 TABLE_FUNCTION bool overcome_binding(struct actor *actor, const struct found *self, uint64_t slot,
                                      uint32_t tick)
 {
-    struct found rival;
     if (absent(actor) || absent(self))
         return false;
+    struct found *rival = &actor->rival;
     for (size_t tries = 0; tries < OVERCOME_TRIES; tries++) {
-        if (!slot_read(table_of(actor), slot, &rival) || !share_binding(&rival.copy, &self->copy))
+        if (!slot_read(table_of(actor), slot, rival) || !share_binding(&rival->copy, &self->copy))
             return true;
-        enum rival judged = judge_binding(actor, &rival, tick);
+        enum rival judged = judge_binding(actor, rival, tick);
         if (judged != RIVAL_CHANGED)
             return judged == RIVAL_NONE;
     }

@@ -25,6 +25,7 @@ struct actor {
     uint32_t lane;
     uint64_t sessions_created, sessions_ended, bindings_created, bindings_ended;
     uint64_t half_open_evicted;
+    struct found rival; /* of a session that is being made; it lies here because BPF's stack has no room */
 };
 
 WIRE_INLINE const struct table *table_of(const struct actor *actor)

@@ -68,7 +68,7 @@ WIRE_INLINE bool pairing_leave(const struct table *table, const struct ipv6_addr
     if (absent(table) || absent(client))
         return false;
     uint32_t *count = pairing_count(table);
-    if (absent(count) || !subscriber_leave_one(table, pairing_hash(table, client, instance) | place))
+    if (absent(count) || !subscriber_leave(table, pairing_hash(table, client, instance) | place))
         return false;
     atomic_add32(count, (uint32_t)-1);
     return true;

@@ -174,23 +174,38 @@ TABLE_FUNCTION int ports_take_parity(struct port_map *map, enum port_class class
     return -1;
 }
 
-/* Sets what the summary should have: who died in ports_note_empty left it clear. False: it has it all. */
-TABLE_FUNCTION bool ports_mend(struct port_map *map)
+/*
+ * Sets what two words of the summary should have: who died in ports_note_empty left it clear. False: they
+ * have it all.
+ */
+TABLE_FUNCTION bool ports_mend_part(struct port_map *map, unsigned part)
 {
     bool mended = false;
     if (absent(map))
         return false;
-    for (size_t word = 0; word < PORT_WORDS; word++) {
-        uint64_t available = atomic_load64(&map->available[word]);
-        uint64_t bit = 1ull << (word % 64);
+    part = below(PORT_WORDS / 64, part);
+    for (size_t i = 0; i < 64; i++) {
+        uint64_t available = atomic_load64(&map->available[part * 64 + i]);
+        uint64_t bit = 1ull << i;
         for (size_t odd = 0; odd < 2 && available != 0; odd++) {
-            uint64_t *summary = &map->summary[odd][word / 64];
+            uint64_t *summary = &map->summary[odd][part];
             if ((available & PORTS_OF_PARITY(odd)) == 0 || (atomic_load64(summary) & bit) != 0)
                 continue;
             atomic_or64(summary, bit);
             mended = true;
         }
     }
+    return mended;
+}
+
+/* The same for all of the summary. */
+TABLE_FUNCTION bool ports_mend(struct port_map *map)
+{
+    bool mended = false;
+    if (absent(map))
+        return false;
+    for (size_t part = 0; part < PORT_WORDS / 64; part++)
+        mended |= ports_mend_part(map, (unsigned)part);
     return mended;
 }
 

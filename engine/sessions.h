@@ -194,6 +194,16 @@ TABLE_FUNCTION bool session_find4(const struct table *table, const struct key4 *
     return false;
 }
 
+/* Is what the slot names the lead of the binding? Then it is found. */
+TABLE_FUNCTION bool binding_found(const struct table *table, uint64_t slot, const struct binding_key *key,
+                                  uint32_t tick, struct found *found)
+{
+    if (absent(table) || absent(key) || absent(found))
+        return false;
+    return slot_read(table, slot, found) && binding_is_alive(&found->copy, tick) &&
+           record_has_binding(&found->copy, key);
+}
+
 /* Finds the lead of the binding. */
 TABLE_FUNCTION bool binding_find(const struct table *table, const struct binding_key *key, uint32_t tick,
                                  struct found *found)
@@ -205,8 +215,7 @@ TABLE_FUNCTION bool binding_find(const struct table *table, const struct binding
         uint64_t slot = index_next(table, &walk);
         if (slot == 0)
             break;
-        if (slot_read(table, slot, found) && binding_is_alive(&found->copy, tick) &&
-            record_has_binding(&found->copy, key))
+        if (binding_found(table, slot, key, tick, found))
             return true;
     }
     found->index = NO_RECORD;

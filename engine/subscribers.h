@@ -51,8 +51,8 @@ struct subscriber_walk {
     uint64_t mask; /* the bits of a word that are looked at; with PENDING among them, those that have it
                       are passed over */
     uint32_t home, bucket;
-    size_t probe; /* how many buckets after the home bucket */
-    size_t slot;  /* of the bucket, plus one: the place of the last word; 0: before the first */
+    uint32_t probe; /* how many buckets after the home bucket */
+    uint32_t slot;  /* of the bucket, plus one: the place of the last word; 0: before the first */
 };
 
 WIRE_INLINE struct subscriber_walk subscriber_start(const struct table *table, uint64_t hash)
@@ -64,29 +64,30 @@ WIRE_INLINE struct subscriber_walk subscriber_start(const struct table *table, u
                                     .bucket = home};
 }
 
-/* The next word with the fingerprint, or 0 at the end. */
+/*
+ * The next word with the fingerprint, or 0 at the end. Slots that the walk has passed are counted all the
+ * same: a loop from somewhere on is one that the verifier of BPF goes through many times.
+ */
 TABLE_FUNCTION uint64_t subscriber_next(const struct table *table, struct subscriber_walk *walk)
 {
     if (absent(table) || absent(walk))
         return 0;
     const uint64_t fingerprint = walk->fingerprint, mask = walk->mask;
-    uint32_t number = walk->bucket;
-    for (size_t probe = walk->probe, i = walk->slot; probe < PROBE_LIMIT; probe++, i = 0) {
-        struct bucket *bucket = bucket_at(table, SEGMENT_SUBSCRIBERS, number);
+    for (size_t probe = 0; probe < PROBE_LIMIT && walk->probe < PROBE_LIMIT; probe++) {
+        struct bucket *bucket = bucket_at(table, SEGMENT_SUBSCRIBERS, walk->bucket);
         if (absent(bucket))
             return 0;
-        while (i < BUCKET_SLOTS) {
-            uint64_t word = atomic_load64(slot_at(bucket, i++));
-            if (word != 0 && (word & mask) == fingerprint) {
-                walk->bucket = number;
-                walk->probe = probe;
-                walk->slot = i;
+        for (size_t i = 0; i < BUCKET_SLOTS; i++) {
+            uint64_t word = atomic_load64(&bucket->slot[i]);
+            if (i >= walk->slot && word != 0 && (word & mask) == fingerprint) {
+                walk->slot = (uint32_t)i + 1;
                 return word;
             }
         }
-        if (probe == 0 && atomic_load64(&bucket->strays) == 0)
-            return 0;
-        number = index_next_bucket(table, number);
+        bool last = walk->probe == 0 && atomic_load64(&bucket->strays) == 0;
+        walk->probe = last ? PROBE_LIMIT : walk->probe + 1;
+        walk->bucket = index_next_bucket(table, walk->bucket);
+        walk->slot = 0;
     }
     return 0;
 }
@@ -125,13 +126,13 @@ TABLE_FUNCTION bool subscriber_enter(const struct table *table, struct subscribe
             atomic_add64(&home->strays, 1); /* before the word can be looked for */
         if (absent(bucket))
             break;
-        for (size_t i = 0; i < BUCKET_SLOTS; i++)
-            if (atomic_load64(&bucket->slot[i]) == 0 && atomic_swap_if64(&bucket->slot[i], 0, word)) {
-                at->bucket = number;
-                at->probe = probe;
-                at->slot = i + 1;
-                return true;
-            }
+        uint32_t slot = bucket_enter(bucket, word);
+        if (slot != 0) {
+            at->bucket = number;
+            at->probe = (uint32_t)probe;
+            at->slot = slot;
+            return true;
+        }
         number = index_next_bucket(table, number);
         bucket = bucket_at(table, SEGMENT_SUBSCRIBERS, number);
     }
@@ -193,8 +194,10 @@ TABLE_FUNCTION enum subscriber_result subscriber_join(const struct table *table,
 }
 
 /* One session less; false: there was no count to take it from, or others kept at its word. */
-WIRE_INLINE bool subscriber_leave_one(const struct table *table, uint64_t hash)
+TABLE_FUNCTION bool subscriber_leave(const struct table *table, uint64_t hash)
 {
+    if (absent(table))
+        return false;
     for (size_t tries = 0; tries < JOIN_TRIES; tries++) {
         struct subscriber_walk at = subscriber_start(table, hash);
         at.mask |= SUBSCRIBER_PENDING;
@@ -206,11 +209,6 @@ WIRE_INLINE bool subscriber_leave_one(const struct table *table, uint64_t hash)
             return true;
     }
     return false;
-}
-
-TABLE_FUNCTION bool subscriber_leave(const struct table *table, uint64_t hash)
-{
-    return !absent(table) && subscriber_leave_one(table, hash);
 }
 
 #endif /* ENGINE_SUBSCRIBERS_H */

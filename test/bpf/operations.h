@@ -43,9 +43,9 @@ struct call {
     struct key6 key;
     struct session_request request;
     struct found lead, session;
-    struct actor actor; /* of call_open, which has little room on the stack of BPF */
+    struct actor actor; /* whose room the stack of BPF has not */
 };
-_Static_assert(sizeof(struct call) == 456, "it looks the same from both worlds");
+_Static_assert(sizeof(struct call) == 528, "it looks the same from both worlds");
 
 /* What all actors see. */
 struct actors {
@@ -123,28 +123,53 @@ TABLE_FUNCTION bool call_claim(struct call *call)
     return false;
 }
 
-/* What the policy does: look up, join or claim, make, and again if a rival was in the way. */
-TABLE_FUNCTION uint32_t call_open(struct call *call)
+WIRE_INLINE struct actor *call_actor(struct call *call)
 {
-    if (absent(call))
-        return NO_PORT;
     call->actor = (struct actor){.lane = call->lane};
 #ifndef __bpf__
     call->actor.table = the_table();
 #endif
+    return &call->actor;
+}
+
+enum {
+    PREPARED_THERE, /* there is one */
+    PREPARED_BOUND,
+    PREPARED_CLAIMED,
+    PREPARED_NOTHING,
+};
+
+/* Looks up, joins or claims. */
+TABLE_FUNCTION int call_prepare(struct call *call)
+{
+    if (absent(call))
+        return PREPARED_NOTHING;
+    if (call_find6(call))
+        return PREPARED_THERE;
+    bool bound = call_find_binding(call);
+    call->request = (struct session_request){.key = call->key,
+                                             .tick = call->tick,
+                                             .expires = call->tick + call->lifetime,
+                                             .sessions = call->sessions,
+                                             .sessions_per_subscriber = call->sessions_per_subscriber};
+    if (bound)
+        return PREPARED_BOUND;
+    return call_claim(call) ? PREPARED_CLAIMED : PREPARED_NOTHING;
+}
+
+/* What the policy does; again if a rival was in the way. Making a session takes all eight frames of BPF. */
+WIRE_INLINE uint32_t call_open(struct call *call)
+{
+    struct actor *actor = call_actor(call);
     uint32_t made = MADE_LOOK_AGAIN;
     for (unsigned tries = 0; tries < CREATE_TRIES && made == MADE_LOOK_AGAIN; tries++) {
-        if (call_find6(call))
+        int prepared = call_prepare(call);
+        if (prepared == PREPARED_THERE)
             return MADE;
-        bool bound = call_find_binding(call);
-        call->request = (struct session_request){.key = call->key,
-                                                 .tick = call->tick,
-                                                 .expires = call->tick + call->lifetime,
-                                                 .sessions = call->sessions,
-                                                 .sessions_per_subscriber = call->sessions_per_subscriber};
-        if (!bound && !call_claim(call))
+        if (prepared == PREPARED_NOTHING)
             return NO_PORT;
-        made = session_make(&call->actor, &call->request, bound ? &call->lead : NULL, &call->session);
+        bool bound = prepared == PREPARED_BOUND;
+        made = session_make(actor, &call->request, bound ? &call->lead : NULL, &call->session);
         if (made == MADE) {
             call->opened++;
             call->joined += bound;
@@ -157,11 +182,7 @@ TABLE_FUNCTION bool call_end(struct call *call, uint32_t index, uint64_t life)
 {
     if (absent(call))
         return false;
-    struct actor actor = {.lane = call->lane};
-#ifndef __bpf__
-    actor.table = the_table();
-#endif
-    bool ended = session_end(&actor, index, life);
+    bool ended = session_end(call_actor(call), index, life);
     call->ended += ended;
     return ended;
 }

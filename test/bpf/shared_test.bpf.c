@@ -48,11 +48,10 @@ SEC("syscall")
 int make_static(struct number *context)
 {
     struct call *call = call_of(context->number);
-    struct actor actor = {.lane = call->lane};
     call_make_key(call);
     call->request = (struct session_request){
         .key = call->key, .pool = to_be32(0xc6336400u), .pool_port = to_be16(80), .tick = call->tick};
-    call->result = binding_make_static(&actor, &call->request);
+    call->result = binding_make_static(call_actor(call), &call->request);
     return 0;
 }
 
@@ -60,8 +59,7 @@ SEC("syscall")
 int end_static(struct number *context)
 {
     struct call *call = call_of(context->number);
-    struct actor actor = {.lane = call->lane};
-    call->result = call_find_binding(call) && binding_end_static(&actor, &call->lead);
+    call->result = call_find_binding(call) && binding_end_static(call_actor(call), &call->lead);
     return 0;
 }
 
