@@ -156,7 +156,7 @@ static bool set_clients(const struct config_dns64 *dns64, struct clients *client
     return known;
 }
 
-static void set_prefixes(const struct config *config, struct rules *rules)
+static void set_prefixes(const struct config *config, struct dns_rules *rules)
 {
     const struct config_dns64 *dns64 = config->dns64;
     rules->prefix_count = dns64->prefix_count;
@@ -173,7 +173,7 @@ static void set_prefixes(const struct config *config, struct rules *rules)
 }
 
 /* Everything but the clients. False: memory is short. */
-static bool set_rules(const struct config *config, struct rules *rules)
+static bool set_rules(const struct config *config, struct dns_rules *rules)
 {
     const struct config_dns64 *dns64 = config->dns64;
     set_prefixes(config, rules);

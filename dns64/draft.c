@@ -85,7 +85,7 @@ void draft_section(struct draft *draft, enum dns_section section)
         draft->answer->core = (uint32_t)draft->writer.size;
 }
 
-void draft_limit_negative(struct draft *draft, const struct response *response, const struct rules *rules)
+void draft_limit_negative(struct draft *draft, const struct response *response, const struct dns_rules *rules)
 {
     /* How long an error holds nobody has said, whatever SOA record stands beside it. */
     if (response->rcode != DNS_RCODE_NOERROR && response->rcode != DNS_RCODE_NXDOMAIN)

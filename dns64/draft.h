@@ -41,7 +41,8 @@ void draft_limit(struct draft *draft, uint32_t ttl);
  * It has no data: it may be kept as RFC 2308 section 5 says, and as the rules allow; what is copied from here
  * on, its SOA record and the proof, says so to those who keep it, too.
  */
-void draft_limit_negative(struct draft *draft, const struct response *response, const struct rules *rules);
+void draft_limit_negative(struct draft *draft, const struct response *response,
+                          const struct dns_rules *rules);
 
 /*
  * The end: fills the rest of the answer. One that got longer than a message can be becomes a failure, since

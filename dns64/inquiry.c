@@ -64,7 +64,7 @@ static bool concerns_us(const struct inquiry_question *question)
 
 /* rfc: 6147-5.3.1-e */
 enum inquiry_step inquiry_begin(struct inquiry *inquiry, const struct inquiry_question *question,
-                                const struct rules *rules, struct answer *answer)
+                                const struct dns_rules *rules, struct answer *answer)
 {
     struct dns_name target;
     inquiry->question = *question;

@@ -80,7 +80,7 @@ struct inquiry_service {
 /* One under way; flat, so that it can be kept in an array. */
 struct inquiry {
     struct inquiry_question question;
-    const struct rules *rules;
+    const struct dns_rules *rules;
     struct lookup ask; /* with INQUIRY_ASK: the next one */
     uint8_t stage;     /* private from here on */
     bool secure;       /* all results so far */
@@ -94,7 +94,7 @@ struct inquiry {
  * INQUIRY_DONE and otherwise left alone.
  */
 enum inquiry_step inquiry_begin(struct inquiry *inquiry, const struct inquiry_question *question,
-                                const struct rules *rules, struct answer *answer);
+                                const struct dns_rules *rules, struct answer *answer);
 
 /* Goes on with what came of inquiry->ask. */
 enum inquiry_step inquiry_continue(struct inquiry *inquiry, const struct looked_up *result,

@@ -122,7 +122,7 @@ static void add_soa(struct making *making, const struct zone *zone, uint32_t ttl
 }
 
 static enum local_kind make_negative(struct making *making, const struct zone *zone, uint16_t rcode,
-                                     const struct rules *rules)
+                                     const struct dns_rules *rules)
 {
     uint32_t ttl = rules->negative_ttl < LOCAL_TTL_OF_RULES ? rules->negative_ttl : LOCAL_TTL_OF_RULES;
     begin(making, rcode);
@@ -158,7 +158,7 @@ static bool reaches_well_known(const struct rules_prefix *prefix)
  * Those of the view whose IPv4 addresses include the well-known ones; if there are none, the whole view.
  * rfc: 7050-5.1-a
  */
-static rules_view told_prefixes(const struct rules *rules, rules_view view)
+static rules_view told_prefixes(const struct dns_rules *rules, rules_view view)
 {
     rules_view told = 0;
     for (uint32_t i = 0; i < rules->prefix_count; i++)
@@ -168,7 +168,7 @@ static rules_view told_prefixes(const struct rules *rules, rules_view view)
 }
 
 /* Of entries with one prefix the first: a record stands in its set once. */
-static rules_view without_repetitions(const struct rules *rules, rules_view view)
+static rules_view without_repetitions(const struct dns_rules *rules, rules_view view)
 {
     for (uint32_t i = 0; i < rules->prefix_count; i++)
         for (uint32_t j = i + 1; j < rules->prefix_count && (view >> i & 1) != 0; j++) {
@@ -187,7 +187,8 @@ static rules_view without_repetitions(const struct rules *rules, rules_view view
  * so one that is for some of them only is not told, unless there is no other.
  * rfc: 8880-7.1-b, 7050-3-a, 7050-5-a
  */
-static enum local_kind make_ipv6(struct making *making, const struct zone *zone, const struct rules *rules)
+static enum local_kind make_ipv6(struct making *making, const struct zone *zone,
+                                 const struct dns_rules *rules)
 {
     rules_view told = without_repetitions(rules, told_prefixes(rules, making->question->view));
     if (told == 0)
@@ -225,7 +226,7 @@ static const struct zone *zone_of(const struct dns_name *name, bool *below)
 
 /* rfc: 8880-7.1-i, 8880-7.1-m, 8880-7.1-n, 8880-7.1-o, 8880-7.1-p */
 static enum local_kind answer_zone(struct making *making, const struct zone *zone, bool below,
-                                   const struct rules *rules)
+                                   const struct dns_rules *rules)
 {
     uint16_t type = making->question->type;
     if (making->question->checking_disabled && !zone->whatever_cd)
@@ -253,7 +254,7 @@ static bool is_well_known(be32 ipv4)
  * do addresses under it that are not global: we make none, but routers between us and a destination show up
  * with theirs in a traceroute.
  */
-static bool stands_for(const struct rules *rules, const struct ipv6_address *address, be32 *ipv4)
+static bool stands_for(const struct dns_rules *rules, const struct ipv6_address *address, be32 *ipv4)
 {
     static const struct rfc6052_prefix prefix = {.address = {{0x00, 0x64, 0xff, 0x9b}}, .length = 96};
     if (rules_extract(rules, address, ipv4))
@@ -265,7 +266,7 @@ static bool stands_for(const struct rules *rules, const struct ipv6_address *add
 }
 
 /* rfc: 8880-7.2.1-a, 8880-7.2.1-b, 6147-5.3.1-a */
-static enum local_kind answer_reverse(struct making *making, const struct rules *rules,
+static enum local_kind answer_reverse(struct making *making, const struct dns_rules *rules,
                                       struct dns_name *target)
 {
     const struct inquiry_question *question = making->question;
@@ -281,7 +282,7 @@ static enum local_kind answer_reverse(struct making *making, const struct rules 
 }
 
 /* A resolver without prefixes is none of DNS64, and one behind it may know better. rfc: 8880-7.1-j */
-enum local_kind local_answer(const struct inquiry_question *question, const struct rules *rules,
+enum local_kind local_answer(const struct inquiry_question *question, const struct dns_rules *rules,
                              struct answer *answer, struct dns_name *target)
 {
     static const uint8_t arpa[] = "\4arpa";

@@ -33,7 +33,7 @@ enum local_kind {
  * Looks whether the question is one of those. `answer` must have its buffer; it is filled with LOCAL_ANSWERED
  * and *target with LOCAL_REVERSE, otherwise they are left alone.
  */
-enum local_kind local_answer(const struct inquiry_question *question, const struct rules *rules,
+enum local_kind local_answer(const struct inquiry_question *question, const struct dns_rules *rules,
                              struct answer *answer, struct dns_name *target);
 
 #endif /* DNS64_LOCAL_H */

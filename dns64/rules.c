@@ -55,7 +55,7 @@ bool rules_network_contains(const struct rules_network *network, const struct ip
     return contains(network, words_of(address));
 }
 
-rules_view rules_view_of(const struct rules *rules, const struct ipv6_address *client)
+rules_view rules_view_of(const struct dns_rules *rules, const struct ipv6_address *client)
 {
     struct words address = words_of(client);
     rules_view view = 0;
@@ -83,7 +83,7 @@ static unsigned add_address(struct ipv6_address *addresses, unsigned count, stru
 }
 
 /* rfc: 6147-5-a, 6147-5.1.7-d, 6147-5.2-d, 6147-5.2-f */
-unsigned rules_embed(const struct rules *rules, rules_view view, be32 ipv4,
+unsigned rules_embed(const struct dns_rules *rules, rules_view view, be32 ipv4,
                      struct ipv6_address addresses[RULES_PREFIXES])
 {
     unsigned count = 0;
@@ -103,7 +103,7 @@ unsigned rules_embed(const struct rules *rules, rules_view view, be32 ipv4,
  * address does not count: translators ignore it, so such an address leads to the same host.
  * rfc: 6147-5.2-c
  */
-bool rules_extract(const struct rules *rules, const struct ipv6_address *address, be32 *ipv4)
+bool rules_extract(const struct dns_rules *rules, const struct ipv6_address *address, be32 *ipv4)
 {
     unsigned length = 0;
     for (uint32_t i = 0; i < rules->prefix_count; i++) {
@@ -117,7 +117,7 @@ bool rules_extract(const struct rules *rules, const struct ipv6_address *address
 }
 
 /* rfc: 6147-5.1.4-a */
-bool rules_excludes_address(const struct rules *rules, const struct ipv6_address *address)
+bool rules_excludes_address(const struct dns_rules *rules, const struct ipv6_address *address)
 {
     return any_contains(rules->excluded, rules->excluded_count, words_of(address));
 }
@@ -133,13 +133,13 @@ static int compare_names(const void *a, const void *b)
     return compare_bytes(name->wire, name->length, b);
 }
 
-void rules_seal(struct rules *rules)
+void rules_seal(struct dns_rules *rules)
 {
     if (rules->name_count > 0)
         qsort(rules->names, rules->name_count, sizeof(*rules->names), compare_names);
 }
 
-static bool is_listed(const struct rules *rules, const uint8_t *wire, size_t length)
+static bool is_listed(const struct dns_rules *rules, const uint8_t *wire, size_t length)
 {
     uint32_t first = 0, end = rules->name_count;
     while (first < end) {
@@ -155,7 +155,7 @@ static bool is_listed(const struct rules *rules, const uint8_t *wire, size_t len
     return false;
 }
 
-bool rules_excludes_name(const struct rules *rules, const struct dns_name *name)
+bool rules_excludes_name(const struct dns_rules *rules, const struct dns_name *name)
 {
     struct dns_name lower;
     if (rules->name_count == 0)

@@ -36,7 +36,7 @@ struct rules_prefix {
     struct rules_network ipv4[RULES_NETWORKS];
 };
 
-struct rules {
+struct dns_rules {
     uint32_t prefix_count;
     struct rules_prefix prefixes[RULES_PREFIXES];
     uint32_t excluded_count; /* AAAA records that count as absent, RFC 6147 section 5.1.4 */
@@ -49,29 +49,29 @@ struct rules {
 typedef uint16_t rules_view; /* bit i: prefixes[i] */
 
 /* Puts the names into the order in which they are looked up. Once, before any of the functions below. */
-void rules_seal(struct rules *rules);
+void rules_seal(struct dns_rules *rules);
 
 bool rules_network_contains(const struct rules_network *network, const struct ipv6_address *address);
 
 /* The prefixes for a client; 0: nothing is synthesised for it. */
-rules_view rules_view_of(const struct rules *rules, const struct ipv6_address *client);
+rules_view rules_view_of(const struct dns_rules *rules, const struct ipv6_address *client);
 
 /*
  * The addresses under which the view reaches an IPv4 address, each once, in the order of the configuration
  * (RFC 6147 section 5.2). Returns how many; none if no prefix is for that address, or if only the well-known
  * prefix is and the address is not global (RFC 6052 section 3.1).
  */
-unsigned rules_embed(const struct rules *rules, rules_view view, be32 ipv4,
+unsigned rules_embed(const struct dns_rules *rules, rules_view view, be32 ipv4,
                      struct ipv6_address addresses[RULES_PREFIXES]);
 
 /* The IPv4 address behind an address under any of the prefixes, whatever the view (RFC 6147 section 5.3.1).
  */
-bool rules_extract(const struct rules *rules, const struct ipv6_address *address, be32 *ipv4);
+bool rules_extract(const struct dns_rules *rules, const struct ipv6_address *address, be32 *ipv4);
 
 /* True if an AAAA record with this address counts as absent. */
-bool rules_excludes_address(const struct rules *rules, const struct ipv6_address *address);
+bool rules_excludes_address(const struct dns_rules *rules, const struct ipv6_address *address);
 
 /* True if the name, or one above it, is never synthesised. */
-bool rules_excludes_name(const struct rules *rules, const struct dns_name *name);
+bool rules_excludes_name(const struct dns_rules *rules, const struct dns_name *name);
 
 #endif /* DNS64_RULES_H */

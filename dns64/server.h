@@ -51,7 +51,7 @@ struct server_options {
 
 /* What can change while it runs. */
 struct server_rules {
-    struct rules rules;
+    struct dns_rules rules;
     struct clients clients;
 };
 

@@ -48,7 +48,7 @@ static bool is_noted(const struct inquiry_service *service, const struct dns_nam
 }
 
 /* Whether the response itself brings records of this owner and type, such that count. */
-static bool is_brought(const struct rules *rules, struct dns_reader reader, const struct dns_name *owner,
+static bool is_brought(const struct dns_rules *rules, struct dns_reader reader, const struct dns_name *owner,
                        uint16_t type)
 {
     struct dns_record record;

@@ -6,14 +6,14 @@
 
 #include "dns64/draft.h"
 
-bool synthesis_excludes(const struct rules *rules, const struct dns_reader *reader,
+bool synthesis_excludes(const struct dns_rules *rules, const struct dns_reader *reader,
                         const struct dns_record *record)
 {
     struct ipv6_address address;
     return !dns_record_ipv6(reader, record, &address) || rules_excludes_address(rules, &address);
 }
 
-bool synthesis_needless(const struct rules *rules, const struct response *response)
+bool synthesis_needless(const struct dns_rules *rules, const struct response *response)
 {
     struct dns_reader reader = response->reader;
     struct dns_record record;

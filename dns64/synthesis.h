@@ -27,11 +27,11 @@ bool synthesis_next(struct synthesis *synthesis);
 unsigned synthesis_embed(const struct synthesis *synthesis, struct ipv6_address addresses[RULES_PREFIXES]);
 
 /* True if an AAAA record counts as absent, or is none: its data are not an address. */
-bool synthesis_excludes(const struct rules *rules, const struct dns_reader *reader,
+bool synthesis_excludes(const struct dns_rules *rules, const struct dns_reader *reader,
                         const struct dns_record *record);
 
 /* True if there are AAAA records at the end of the chain that count. */
-bool synthesis_needless(const struct rules *rules, const struct response *response);
+bool synthesis_needless(const struct dns_rules *rules, const struct response *response);
 
 /* True if the A records at the end of the chain make AAAA records for this client. */
 bool synthesis_possible(const struct inquiry *inquiry, const struct response *response);

@@ -166,7 +166,7 @@ static void prefixes_of_nat64_are_the_default(void **state)
 {
     struct config *config = parse("");
     struct dns *dns = open_for(config);
-    const struct rules *rules = &fake.rules->rules;
+    const struct dns_rules *rules = &fake.rules->rules;
     const struct ipv6_address six = address_of("2001:db8::1"), four = address_of("::ffff:192.0.2.9");
     struct ipv6_address embedded[RULES_PREFIXES];
     (void)state;
@@ -189,7 +189,7 @@ static void rules_are_translated(void **state)
         "           {prefix: 2001:db8:2::/96}], exclude-aaaa: [\"2001:db8:bad::/48\"],"
         "exclude-names: [z.example, a.example], cache: {negative-ttl: 7s}, rate-limit: {per-client: 5}");
     struct dns *dns = open_for(config);
-    const struct rules *rules = &fake.rules->rules;
+    const struct dns_rules *rules = &fake.rules->rules;
     const struct ipv6_address inside = address_of("2001:db8::1"), outside = address_of("2001:db9::1"),
                               bad = address_of("2001:db8:bad::1");
     struct ipv6_address embedded[RULES_PREFIXES];

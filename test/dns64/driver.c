@@ -30,7 +30,7 @@ struct result {
     uint8_t *message;
 };
 
-static struct rules rules;
+static struct dns_rules rules;
 static struct dns_name exempt[RULES_NAMES];
 static struct result results[RESULTS];
 static unsigned result_count;

@@ -14,7 +14,7 @@
 
 #include "dns64/inquiry.h"
 
-static struct rules rules;
+static struct dns_rules rules;
 static struct inquiry inquiry;
 static struct inquiry_question question;
 static struct answer answer;

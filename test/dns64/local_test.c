@@ -13,7 +13,7 @@
 
 #include "dns64/local.h"
 
-static struct rules rules;
+static struct dns_rules rules;
 static uint8_t message[DNS_MESSAGE_MAX];
 static struct answer answer;
 static struct dns_name target;

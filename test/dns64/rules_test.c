@@ -45,7 +45,7 @@ static struct rules_network network(const char *text)
 }
 
 /* Adds a prefix for one network of clients and one of IPv4 addresses. */
-static void add_prefix(struct rules *rules, const char *prefix, const char *clients, const char *reached)
+static void add_prefix(struct dns_rules *rules, const char *prefix, const char *clients, const char *reached)
 {
     struct rules_network of_prefix = network(prefix);
     struct rules_prefix *added = &rules->prefixes[rules->prefix_count++];
@@ -62,7 +62,7 @@ static struct dns_name name_of(const char *text)
     return name;
 }
 
-static struct rules rules; /* large, so not on the stack */
+static struct dns_rules rules; /* large, so not on the stack */
 
 static int forget(void **state)
 {

@@ -47,7 +47,7 @@ struct run {
     bool running; /* in a scenario that has not failed */
     char title[128];
 
-    struct rules rules;
+    struct dns_rules rules;
     bool own_prefixes, own_excluded;
     struct dns_name names[NAMES];
     enum phase phase;

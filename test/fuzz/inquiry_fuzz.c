@@ -32,7 +32,7 @@ enum {
 static const uint8_t *bytes;
 static size_t left;
 
-static struct rules rules;
+static struct dns_rules rules;
 static uint8_t message[DNS_MESSAGE_MAX], made[DNS_MESSAGE_MAX], flat[DNS_MESSAGE_MAX + 2 * DNS_NAME_MAX];
 
 /* Addresses that responses have had. */
