@@ -5,6 +5,7 @@
  */
 #include "plane/bpf/plane.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <linux/magic.h>
 #include <stdio.h>
@@ -34,9 +35,54 @@ static bool make_directory(const char *path)
     return mkdir(path, 0700) == 0 || errno == EEXIST;
 }
 
+/* May others put things into the directory, or exchange what is there? Others' things are theirs to exchange
+ * in one like /tmp. */
+static bool is_trusted(const char *path)
+{
+    struct stat status;
+    return lstat(path, &status) == 0 && S_ISDIR(status.st_mode) && status.st_uid == geteuid() &&
+           ((status.st_mode & (S_IWGRP | S_IWOTH)) == 0 || (status.st_mode & S_ISVTX) != 0);
+}
+
+/* What lies in a directory would be hidden by a file system mounted there. */
+static bool is_empty(const char *path)
+{
+    const struct dirent *entry;
+    unsigned entries = 0;
+    DIR *directory = opendir(path);
+    while (directory != NULL && (entry = readdir(directory)) != NULL)
+        entries += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+    if (directory != NULL)
+        closedir(directory);
+    return directory != NULL && entries == 0;
+}
+
 static bool fail(char *error, size_t size, const char *what, const char *path)
 {
     snprintf(error, size, "%s %s: %s", what, path, strerror(errno));
+    return false;
+}
+
+static bool mount_bpffs(const char *point, char *error, size_t size)
+{
+    if (!make_directory(point))
+        return fail(error, size, "there can be no directory", point);
+    if (!is_empty(point)) {
+        snprintf(error, size, "%s is no bpf file system, and not empty; mount one there, or set plane.pins",
+                 point);
+        return false;
+    }
+    return mount("bpf", point, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700") == 0 ||
+           fail(error, size, "a bpf file system cannot be mounted at", point);
+}
+
+static bool make_base(const char *base, char *error, size_t size)
+{
+    if (!make_directory(base))
+        return fail(error, size, "there can be no pins in", base);
+    if (is_trusted(base))
+        return true;
+    snprintf(error, size, "others than root may change what is in %s; set plane.pins", base);
     return false;
 }
 
@@ -44,21 +90,14 @@ bool kernel_pins_prepare(const char *base, bool *mounted, char *error, size_t si
 {
     const char *point = mount_point(base);
     *mounted = false;
-    if (make_directory(base) && is_bpffs(base))
-        return true;
-    if (is_bpffs(point))
-        return fail(error, size, "there can be no pins in", base);
-    if (!make_directory(point))
-        return fail(error, size, "there can be no directory", point);
-    if (mount("bpf", point, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700") != 0)
-        return fail(error, size, "a bpf file system cannot be mounted at", point);
-    *mounted = true;
-    if (make_directory(base))
-        return true;
-    (void)fail(error, size, "there can be no pins in", base);
-    kernel_pins_restore(base, true);
-    *mounted = false;
-    return false;
+    if ((make_directory(base) && is_bpffs(base)) || is_bpffs(point))
+        return make_base(base, error, size);
+    if (!mount_bpffs(point, error, size))
+        return false;
+    *mounted = make_base(base, error, size);
+    if (!*mounted)
+        kernel_pins_restore(base, true);
+    return *mounted;
 }
 
 void kernel_pins_restore(const char *base, bool mounted)

@@ -31,8 +31,7 @@ enum {
 #define PROGRAM "bpf"     /* the kind of filter */
 #define NAME    "isthmus" /* of our filter */
 
-/* --- talking to the kernel -------------------------------------------------------------------------------
- */
+/* --- talking to the kernel ------------------------------------------------------------------------ */
 
 /* Sends the request and gives the answers to the function. Returns 0 or an errno. */
 static int ask(struct nlmsghdr *request, mnl_cb_t function, void *data)
@@ -67,8 +66,7 @@ static struct tcmsg *begin(char request[static REQUEST], uint16_t type, uint16_t
     return traffic;
 }
 
-/* --- links -----------------------------------------------------------------------------------------------
- */
+/* --- links ---------------------------------------------------------------------------------------- */
 
 static enum ingress_link link_of(unsigned type)
 {
@@ -99,8 +97,7 @@ enum ingress_link ingress_link(const char *interface)
     return known ? link_of(request.ifr_hwaddr.sa_family) : INGRESS_UNKNOWN;
 }
 
-/* --- filters ---------------------------------------------------------------------------------------------
- */
+/* --- filters -------------------------------------------------------------------------------------- */
 
 /* Filters at one side of an interface. */
 struct filters {

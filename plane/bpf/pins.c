@@ -26,8 +26,7 @@ enum {
     SESSIONS_MOST = 1 << 28,
 };
 
-/* --- sets ------------------------------------------------------------------------------------------------
- */
+/* --- sets ----------------------------------------------------------------------------------------- */
 
 static bool path_of(char path[static PATH_MAX], const char *pins, const char *set, const char *name)
 {
@@ -65,8 +64,18 @@ static bool remove_set(const char *pins, const char *set)
     return rmdir(path) == 0;
 }
 
+/* Nobody else can have put anything into the directory. */
+static bool is_ours(const char *pins)
+{
+    struct stat status;
+    return lstat(pins, &status) == 0 && S_ISDIR(status.st_mode) && status.st_uid == geteuid() &&
+           (status.st_mode & (S_IWGRP | S_IWOTH)) == 0;
+}
+
 bool pins_settle(const char *pins)
 {
+    if (!is_ours(pins))
+        return false;
     if (!set_exists(pins, CURRENT) && set_exists(pins, LAST))
         (void)rename_set(pins, set_exists(pins, NEXT) ? NEXT : LAST, CURRENT);
     (void)remove_set(pins, NEXT);
@@ -80,7 +89,9 @@ int pins_make(const char *pins, const struct object *object)
     (void)remove_set(pins, NEXT);
     if (!path_of(path, pins, NEXT, ""))
         return ENAMETOOLONG;
-    if ((mkdir(pins, 0700) != 0 && errno != EEXIST) || mkdir(path, 0700) != 0)
+    if (mkdir(pins, 0700) != 0 && (errno != EEXIST || !is_ours(pins)))
+        return errno == EEXIST ? EPERM : errno;
+    if (mkdir(path, 0700) != 0)
         return errno;
     int error = object_pin(object, path);
     if (error != 0)
@@ -101,13 +112,14 @@ int pins_replace(const char *pins)
 
 bool pins_remove(const char *pins)
 {
+    if (!is_ours(pins))
+        return false;
     bool current = remove_set(pins, CURRENT), next = remove_set(pins, NEXT), last = remove_set(pins, LAST);
     (void)rmdir(pins);
     return current || next || last;
 }
 
-/* --- what is in them -------------------------------------------------------------------------------------
- */
+/* --- what is in them ------------------------------------------------------------------------------ */
 
 static int open_pin(const char *pins, const char *name)
 {

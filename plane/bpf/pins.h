@@ -13,8 +13,8 @@
  * Directories are renamed in one step, so that whoever is killed in between leaves one whole set that can be
  * told from the others: `current`, or, if there is none, `next` beside `last`.
  *
- * Only root may enter a directory made here, so what is in one was put there by an isthmus, or by somebody
- * who might do anything else as well; but it may be another version's.
+ * Only root may enter a directory made here, and others are not looked at, so what is in one was put there by
+ * an isthmus, or by somebody who might do anything else as well; but it may be another version's.
  */
 #ifndef PLANE_BPF_PINS_H
 #define PLANE_BPF_PINS_H
@@ -35,8 +35,7 @@ int pins_replace(const char *pins);
 /* Removes the sets, and the directory unless somebody else has something in it. True if there was a set. */
 bool pins_remove(const char *pins);
 
-/* --- a table that is pinned ------------------------------------------------------------------------------
- */
+/* --- a table that is pinned ----------------------------------------------------------------------- */
 
 struct pinned_table {
     struct geometry geometry;
@@ -61,8 +60,7 @@ void pinned_table_close(struct pinned_table *table);
 void pinned_table_let_go(struct pinned_table *table);
 size_t pinned_segment_bytes(const struct geometry *geometry, unsigned segment);
 
-/* --- the control of programs that are pinned -------------------------------------------------------------
- */
+/* --- the control of programs that are pinned ------------------------------------------------------ */
 
 /* Mapped; NULL: there is none, or of another layout. */
 struct plane_control *pinned_control_open(const char *pins);

@@ -34,6 +34,8 @@ struct kernel_plane {
     struct pinned_table found; /* the table of an earlier run, if its sessions are to be copied */
     struct table *previous;
     struct plane_control *control, *earlier; /* of these programs, and of those of an earlier run */
+    struct plane_control before;             /* they were paused */
+    bool paused, kept;
     struct waiting_places *waiting;
     struct object_array processors;
     struct capture_source *captures;
@@ -41,8 +43,7 @@ struct kernel_plane {
     uint64_t secret[2];
 };
 
-/* --- opening ---------------------------------------------------------------------------------------------
- */
+/* --- opening -------------------------------------------------------------------------------------- */
 
 /* The engine's workers and its control plane have the first lanes, processors those behind. */
 static void set_geometry(struct kernel_plane *kernel, const struct geometry *geometry)
@@ -83,7 +84,10 @@ static bool attach_previous(struct kernel_plane *kernel, char *note, size_t note
     return kernel->previous != NULL;
 }
 
-/* Finds what an earlier run has left. True: its table is to be used. */
+/*
+ * Finds what an earlier run has left. True: its table is to be used as it is. Programs that cannot be paused
+ * go on with it until they are replaced, so that it can only be copied then.
+ */
 static bool find_earlier(struct kernel_plane *kernel, bool fresh, char *note, size_t note_size)
 {
     bool used = false;
@@ -102,28 +106,13 @@ static bool find_earlier(struct kernel_plane *kernel, bool fresh, char *note, si
     return problem == NULL && used;
 }
 
-static const char *map_all(struct kernel_plane *kernel, bool used, uint64_t seed)
+static bool fail(const char *what, char *error, size_t size)
 {
-    static char error[160];
-    void *const *memory = object_memory(kernel->object);
-    kernel->control = object_map_memory(kernel->object, ".data.control");
-    kernel->waiting = object_map_memory(kernel->object, "waiting");
-    kernel->processors = object_array(kernel->object, "processors");
-    kernel->captures = capture_source_open(kernel->object);
-    if (kernel->control == NULL || kernel->waiting == NULL || kernel->processors.count == 0 ||
-        kernel->captures == NULL || !rules_map(kernel->object))
-        return "the maps of the BPF programs cannot be mapped into memory";
-    kernel->table = used ? table_attach(memory, &kernel->geometry, error, sizeof(error))
-                         : table_format(memory, &kernel->geometry, seed);
-    if (kernel->table == NULL)
-        return used ? error : "there is no memory for the session table";
-    if (object_constants(kernel->object, kernel->table) != 0)
-        return "the BPF programs cannot be told of the session table";
-    return NULL;
+    snprintf(error, size, "%s", what);
+    return false;
 }
 
-static bool load(struct kernel_plane *kernel, const struct kernel_options *options, bool used, char *error,
-                 size_t size)
+static bool load(struct kernel_plane *kernel, bool used, char *error, size_t size)
 {
     const struct object_options object = {.image = embedded_object,
                                           .image_size = (size_t)(embedded_object_end - embedded_object),
@@ -135,21 +124,40 @@ static bool load(struct kernel_plane *kernel, const struct kernel_options *optio
         return false;
     if (used)
         pinned_table_close(&kernel->found);
-    const char *problem = map_all(kernel, used, options->seed);
-    if (problem == NULL && getrandom(kernel->secret, sizeof(kernel->secret), 0) != sizeof(kernel->secret))
-        problem = "the kernel gives no random numbers";
-    if (problem != NULL)
-        snprintf(error, size, "%s", problem);
-    return problem == NULL;
+    kernel->control = object_map_memory(kernel->object, ".data.control");
+    kernel->waiting = object_map_memory(kernel->object, "waiting");
+    kernel->processors = object_array(kernel->object, "processors");
+    kernel->captures = capture_source_open(kernel->object);
+    return (kernel->control != NULL && kernel->waiting != NULL && kernel->processors.count > 0 &&
+            kernel->captures != NULL && rules_map(kernel->object)) ||
+           fail("the maps of the BPF programs cannot be mapped into memory", error, size);
+}
+
+static bool set_up(struct kernel_plane *kernel, bool used, uint64_t seed, char *error, size_t size)
+{
+    void *const *memory = object_memory(kernel->object);
+    struct timespec now;
+    if (used)
+        kernel->table = table_attach(memory, &kernel->geometry, error, size);
+    else if ((kernel->table = table_format(memory, &kernel->geometry, seed)) == NULL)
+        (void)fail("there is no memory for the session table", error, size);
+    if (kernel->table == NULL)
+        return false;
+    if (object_constants(kernel->object, kernel->table) != 0)
+        return fail("the BPF programs cannot be told of the session table", error, size);
+    if (getrandom(kernel->secret, sizeof(kernel->secret), 0) != sizeof(kernel->secret))
+        return fail("the kernel gives no random numbers", error, size);
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    kernel_alive(kernel, (nanoseconds)now.tv_sec * NANOSECONDS_PER_SECOND + (nanoseconds)now.tv_nsec);
+    return true;
 }
 
 struct kernel_plane *kernel_open(const struct kernel_options *options, char *note, size_t note_size,
                                  char *error, size_t size)
 {
     struct kernel_plane *kernel = calloc(1, sizeof(*kernel));
-    struct timespec now;
     if (kernel == NULL) {
-        snprintf(error, size, "no memory for the BPF programs");
+        (void)fail("there is no memory for the BPF programs", error, size);
         return NULL;
     }
     for (unsigned i = 0; i < TABLE_SEGMENTS; i++)
@@ -160,19 +168,28 @@ struct kernel_plane *kernel_open(const struct kernel_options *options, char *not
         note[0] = '\0';
     set_geometry(kernel, &options->geometry);
     bool used = find_earlier(kernel, options->fresh, note, note_size);
-    if (!load(kernel, options, used, error, size)) {
-        kernel_close(kernel);
-        return NULL;
-    }
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    kernel_alive(kernel, (nanoseconds)now.tv_sec * NANOSECONDS_PER_SECOND + (nanoseconds)now.tv_nsec);
-    return kernel;
+    if (load(kernel, used, error, size) && set_up(kernel, used, options->seed, error, size))
+        return kernel;
+    kernel_close(kernel);
+    return NULL;
+}
+
+/* Programs that were paused for a start that came to nothing. */
+static void resume(struct kernel_plane *kernel)
+{
+    struct plane_control *earlier = kernel->earlier;
+    if (!kernel->paused || kernel->kept)
+        return;
+    atomic_store32(&earlier->device, kernel->before.device);
+    atomic_store64(&earlier->alive_until, kernel->before.alive_until);
+    atomic_store32(&earlier->paused, kernel->before.paused);
 }
 
 void kernel_close(struct kernel_plane *kernel)
 {
     if (kernel == NULL)
         return;
+    resume(kernel);
     table_destroy(kernel->previous);
     table_destroy(kernel->table);
     pinned_table_close(&kernel->found);
@@ -208,13 +225,15 @@ int kernel_program(const struct kernel_plane *kernel, enum ingress_link link)
                           link == INGRESS_ETHERNET ? "translate_ethernet" : "translate_plain");
 }
 
-/* --- running ---------------------------------------------------------------------------------------------
- */
+/* --- running -------------------------------------------------------------------------------------- */
 
 void kernel_pause(struct kernel_plane *kernel, unsigned device)
 {
     if (kernel->earlier == NULL)
         return;
+    if (!kernel->paused)
+        kernel->before = *kernel->earlier;
+    kernel->paused = true;
     atomic_store64(&kernel->earlier->alive_until, UINT64_MAX);
     atomic_store32(&kernel->earlier->device, device);
     atomic_store32(&kernel->earlier->paused, 1);
@@ -242,7 +261,8 @@ bool kernel_keep(struct kernel_plane *kernel, char *error, size_t size)
         problem = pins_replace(kernel->pins);
     if (problem != 0)
         snprintf(error, size, "the BPF programs cannot be pinned in %s: %s", kernel->pins, strerror(problem));
-    return problem == 0;
+    kernel->kept = problem == 0;
+    return kernel->kept;
 }
 
 void kernel_alive(struct kernel_plane *kernel, nanoseconds now)
@@ -291,8 +311,7 @@ void kernel_capture(struct kernel_plane *kernel, struct engine *engine)
     capture_source_read(kernel->captures, engine);
 }
 
-/* --- without a plane -------------------------------------------------------------------------------------
- */
+/* --- without a plane ------------------------------------------------------------------------------ */
 
 struct table *kernel_left_open(const char *pins)
 {

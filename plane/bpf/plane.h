@@ -9,7 +9,7 @@
  *                      it waits; from here on nobody else touches the table, as engine_create wants it
  *     engine_create    over kernel_table(), with the sessions of kernel_previous() if there is one
  *     kernel_enforce   the engine's rules, here and after each reload; translation begins or goes on
- *     kernel_keep      new pins take the place of old ones
+ *     kernel_keep      new pins take the place of old ones; from here on there is no way back to these
  *     kernel_attach    at each interface; what an earlier run has attached there is replaced in one step
  *     kernel_alive     once a second: while it is not called for some, what the engine would have to deal
  *                      with is dropped with the verdict `no-daemon`
@@ -107,11 +107,13 @@ void kernel_passage(const struct kernel_plane *kernel, struct kernel_passage *pa
  */
 void kernel_capture(struct kernel_plane *kernel, struct engine *engine);
 
-/* Unmaps and closes; what is pinned and attached stays. NULL is ignored. */
+/*
+ * Unmaps and closes; what is pinned and attached stays. Programs that were paused go on as before, if
+ * kernel_keep has not been called. NULL is ignored.
+ */
 void kernel_close(struct kernel_plane *kernel);
 
-/* --- without a plane: what an earlier run has left -------------------------------------------------------
- */
+/* --- without a plane: what an earlier run has left ------------------------------------------------ */
 
 /* The table that is pinned in a directory, for another plane to take its sessions; NULL: there is none. */
 struct table *kernel_left_open(const char *pins);

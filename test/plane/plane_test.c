@@ -13,19 +13,21 @@
 
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
+#include <dirent.h>
 #include <errno.h>
 #include <net/if.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
-#include <sys/stat.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "plane/bpf/pins.h"
 #include "plane/bpf/plane.h"
 #include "plane/bpf/shared.h"
+#include "test/plane/private_bpffs.h"
+#include "test/plane/rights.h"
 #include "wire/bytes.h"
 
 #define CURRENT "/current/"
@@ -35,22 +37,24 @@ enum {
     PACKET = 40 + 8 + 4, /* IPv6, UDP, payload */
     SHOT = 2,
     REDIRECT = 7,
+    PINNED = 64,
 };
 
-static bool available;
+#define PROGRAM 0x80000000u /* its number is a program's, not a map's */
 
 static struct {
-    char base[64], pins[96];
+    const char *base;
+    char pins[96];
     unsigned device;
     struct settings settings;
     struct pool_range range;
     struct kernel_plane *kernel;
     struct engine *engine;
+    struct plane_control *control;
     char note[256], error[256];
 } lab;
 
-/* --- a daemon --------------------------------------------------------------------------------------------
- */
+/* --- a daemon ------------------------------------------------------------------------------------- */
 
 static nanoseconds clock_now(void)
 {
@@ -81,6 +85,13 @@ static void describe_settings(void)
                                               .tcp_transitory = TCP_TRANSITORY_SECONDS,
                                               .tcp_syn = TCP_INCOMING_SYN_SECONDS,
                                               .fragment = FRAGMENT_SECONDS};
+}
+
+static struct plane_control *open_control(void)
+{
+    struct plane_control *control = pinned_control_open(lab.pins);
+    assert_non_null(control);
+    return control;
 }
 
 static bool open_plane(uint32_t sessions, bool fresh)
@@ -128,8 +139,7 @@ static void end_daemon(void)
     lab.kernel = NULL;
 }
 
-/* --- packets ---------------------------------------------------------------------------------------------
- */
+/* --- packets -------------------------------------------------------------------------------------- */
 
 /* A datagram from this port of the client's. */
 static void make_datagram(uint8_t bytes[static ETHERNET + PACKET], uint16_t port)
@@ -195,12 +205,11 @@ static struct engine_counters counted(void)
     return counters;
 }
 
-/* --- tests -----------------------------------------------------------------------------------------------
- */
+/* --- tests ---------------------------------------------------------------------------------------- */
 
 static void need_lab(void)
 {
-    if (!available) {
+    if (lab.base == NULL) {
         print_message("skipped: needs root, for namespaces and a bpffs\n");
         skip();
     }
@@ -295,6 +304,131 @@ static void old_programs_hand_everything_over_while_paused(void **state)
     kernel_close(first);
 }
 
+/* A start that comes to nothing leaves the programs of before as they were. */
+static void programs_go_on_if_the_next_start_fails(void **state)
+{
+    (void)state;
+    need_lab();
+    struct plane_control *control = open_control();
+    const struct plane_control before = *control;
+    assert_true(open_plane(128, false));
+    kernel_pause(lab.kernel, lab.device + 1);
+    kernel_pause(lab.kernel, lab.device + 1);
+    assert_int_equal(control->paused, 1);
+    assert_int_equal(control->device, lab.device + 1);
+    assert_true(control->alive_until > before.alive_until);
+    end_daemon();
+    assert_memory_equal(control, &before, sizeof(before));
+    pinned_control_close(control);
+}
+
+/* Programs that cannot be paused keep their table to themselves. */
+static void the_table_of_unknown_programs_is_copied(void **state)
+{
+    (void)state;
+    need_lab();
+    struct plane_control *control = open_control();
+    control->layout = PLANE_LAYOUT + 1;
+    pinned_control_close(control);
+    uint32_t sessions = start_daemon(128, false);
+    assert_int_equal(sessions, 3);
+    assert_non_null(strstr(lab.note, "made anew"));
+    end_daemon();
+}
+
+static void a_damaged_table_is_made_anew(void **state)
+{
+    (void)state;
+    need_lab();
+    struct pinned_table table;
+    assert_null(pinned_table_open(&table, lab.pins));
+    struct table_header *header =
+        mmap(NULL, sizeof(*header), PROT_READ | PROT_WRITE, MAP_SHARED, table.map[SEGMENT_HEADER], 0);
+    assert_true(header != MAP_FAILED);
+    header->geometry.sessions++;
+    munmap(header, sizeof(*header));
+    pinned_table_close(&table);
+    assert_null(kernel_left_open(lab.pins));
+    assert_int_equal(start_daemon(128, false), 0);
+    assert_non_null(strstr(lab.note, "damaged"));
+    end_daemon();
+}
+
+/* All that a daemon does once it has given up its rights. */
+static int run_without_rights(void)
+{
+    struct engine_counters counters = {.probes_sent = 0};
+    struct kernel_passage passage;
+    const struct kernel_surroundings surroundings = {.device = lab.device + 7};
+    struct plane_control *control = lab.control;
+    uint32_t current = control->current;
+    kernel_enforce(lab.kernel, engine_rules(lab.engine), &surroundings);
+    kernel_alive(lab.kernel, 5);
+    kernel_count(lab.kernel, &counters);
+    kernel_passage(lab.kernel, &passage);
+    bool done = control->current != current && control->device == lab.device + 7 &&
+                control->alive_until > 5 && control->alive_until < 10000000000 &&
+                counters.sessions_created == 1 && passage.handed_over == 0;
+    kernel_leave(lab.kernel);
+    return done && control->alive_until == 0 ? 0 : 1;
+}
+
+static void a_daemon_without_rights_can_do_its_work(void **state)
+{
+    (void)state;
+    need_lab();
+    assert_int_equal(start_daemon(128, false), 0);
+    assert_int_equal(send_datagram(1000), REDIRECT);
+    lab.control = open_control();
+    assert_int_equal(with_rights(0, FORBIDDEN_KILLS, run_without_rights), 0);
+    pinned_control_close(lab.control);
+    end_daemon();
+}
+
+static int open_and_close(void)
+{
+    const struct kernel_options options = {.geometry = {.sessions = 64, .addresses = 1, .workers = 1}};
+    struct kernel_plane *kernel =
+        kernel_open(&options, lab.note, sizeof(lab.note), lab.error, sizeof(lab.error));
+    if (kernel == NULL)
+        print_message("# %s\n", lab.error);
+    bool kept = kernel != NULL && kernel_keep(kernel, lab.error, sizeof(lab.error));
+    kernel_close(kernel);
+    return kept ? 0 : 1;
+}
+
+static void two_capabilities_load_the_programs(void **state)
+{
+    (void)state;
+    need_lab();
+    assert_int_equal(with_rights(RIGHT(CAP_BPF) | RIGHT(CAP_NET_ADMIN), 0, open_and_close), 0);
+}
+
+/* --- what is left ------------------------------------------------------------------------------------ */
+
+static void another_plane_takes_the_sessions(void **state)
+{
+    const struct geometry geometry = {.sessions = 64, .addresses = 4, .workers = 1};
+    struct engine_continued continued;
+    (void)state;
+    need_lab();
+    struct table *left = kernel_left_open(lab.pins), *own = table_create(&geometry, 3);
+    assert_non_null(left);
+    const struct engine_options options = {.table = own,
+                                           .previous = left,
+                                           .settings = &lab.settings,
+                                           .workers = 1,
+                                           .seed = 2,
+                                           .now = clock_now()};
+    struct engine *engine = engine_create(&options, lab.error, sizeof(lab.error));
+    assert_non_null(engine);
+    engine_continued(engine, &continued);
+    assert_int_equal(continued.sessions, 1);
+    engine_destroy(engine);
+    table_destroy(own);
+    kernel_left_close(left);
+}
+
 static void nothing_is_used_if_it_is_to_be_fresh(void **state)
 {
     (void)state;
@@ -304,25 +438,67 @@ static void nothing_is_used_if_it_is_to_be_fresh(void **state)
     end_daemon();
 }
 
-static void pins_of_others_stay(void **state)
+/* The numbers that the kernel has given to all maps and programs that are pinned. */
+static unsigned list_pinned(uint32_t ids[static PINNED])
 {
-    char path[160];
-    struct stat status;
+    char path[sizeof(lab.pins) + 300];
+    const struct dirent *entry;
+    unsigned count = 0;
+    snprintf(path, sizeof(path), "%s" CURRENT, lab.pins);
+    DIR *directory = opendir(path);
+    assert_non_null(directory);
+    while ((entry = readdir(directory)) != NULL) {
+        struct bpf_map_info map = {0};
+        struct bpf_prog_info info = {0};
+        uint32_t length = sizeof(info);
+        bool program =
+            strncmp(entry->d_name, "translate_", 10) == 0 || strncmp(entry->d_name, "open_", 5) == 0;
+        snprintf(path, sizeof(path), "%s" CURRENT "%s", lab.pins, entry->d_name);
+        int pinned = entry->d_name[0] != '.' ? bpf_obj_get(path) : -1;
+        if (pinned < 0)
+            continue;
+        assert_true(count < PINNED);
+        if (program)
+            assert_int_equal(bpf_obj_get_info_by_fd(pinned, &info, &length), 0);
+        length = sizeof(map);
+        if (!program)
+            assert_int_equal(bpf_obj_get_info_by_fd(pinned, &map, &length), 0);
+        ids[count++] = program ? PROGRAM | info.id : map.id;
+        close(pinned);
+    }
+    closedir(directory);
+    return count;
+}
+
+static bool lives(uint32_t id)
+{
+    int found = (id & PROGRAM) != 0 ? bpf_prog_get_fd_by_id(id & ~PROGRAM) : bpf_map_get_fd_by_id(id);
+    if (found >= 0)
+        close(found);
+    return found >= 0;
+}
+
+/* The kernel frees them a little later. */
+static void nothing_remains_without_pins(void **state)
+{
+    uint32_t ids[PINNED];
     (void)state;
     need_lab();
-    snprintf(path, sizeof(path), "%s/others", lab.pins);
-    assert_int_equal(mkdir(path, 0700), 0);
+    unsigned count = list_pinned(ids);
+    assert_true(count > TABLE_SEGMENTS + 4);
+    for (unsigned i = 0; i < count; i++)
+        assert_true(lives(ids[i]));
     assert_true(kernel_pins_remove(lab.pins));
-    assert_int_equal(stat(path, &status), 0);
+    for (unsigned i = 0; i < count; i++)
+        for (unsigned tries = 0; lives(ids[i]); tries++) {
+            assert_true(tries < 500);
+            usleep(10000);
+        }
     assert_false(kernel_pins_remove(lab.pins));
-    assert_int_equal(rmdir(path), 0);
-    assert_false(kernel_pins_remove(lab.pins));
-    assert_int_equal(stat(lab.pins, &status), -1);
     assert_null(kernel_left_open(lab.pins));
 }
 
-/* --- the lab ---------------------------------------------------------------------------------------------
- */
+/* --- the lab -------------------------------------------------------------------------------------- */
 
 static bool run(const char *command)
 {
@@ -333,9 +509,8 @@ static int open_lab(void **state)
 {
     bool mounted = false;
     (void)state;
-    if (!available)
+    if (lab.base == NULL)
         return 0;
-    snprintf(lab.base, sizeof(lab.base), "/tmp/isthmus-plane-test-%d", getpid());
     snprintf(lab.pins, sizeof(lab.pins), "%s/isthmus0", lab.base);
     if (!run("ip link set lo up && ip link add way0 type veth peer name way1 && ip link set way0 up && "
              "ip link set way1 up && ip route add default dev way0 && ip -6 route add default dev way0 && "
@@ -353,10 +528,11 @@ static int open_lab(void **state)
 static int close_lab(void **state)
 {
     (void)state;
-    if (available) {
+    if (lab.base != NULL) {
         end_daemon();
         (void)kernel_pins_remove(lab.pins);
         kernel_pins_restore(lab.base, true);
+        private_end();
     }
     return 0;
 }
@@ -370,10 +546,15 @@ int main(void)
         cmocka_unit_test(new_sessions_are_made_without_a_daemon),
         cmocka_unit_test(what_needs_a_daemon_is_dropped_without_one),
         cmocka_unit_test(old_programs_hand_everything_over_while_paused),
+        cmocka_unit_test(programs_go_on_if_the_next_start_fails),
+        cmocka_unit_test(the_table_of_unknown_programs_is_copied),
+        cmocka_unit_test(a_damaged_table_is_made_anew),
+        cmocka_unit_test(a_daemon_without_rights_can_do_its_work),
+        cmocka_unit_test(two_capabilities_load_the_programs),
+        cmocka_unit_test(another_plane_takes_the_sessions),
         cmocka_unit_test(nothing_is_used_if_it_is_to_be_fresh),
-        cmocka_unit_test(pins_of_others_stay),
+        cmocka_unit_test(nothing_remains_without_pins),
     };
-    available =
-        unshare(CLONE_NEWNET | CLONE_NEWNS) == 0 && mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
+    lab.base = private_directory();
     return cmocka_run_group_tests_name("plane", tests, open_lab, close_lab);
 }
