@@ -9,6 +9,7 @@ enum {
     NAT64_INSTANCES_MAXIMUM = 16,  /* nat64 entries */
     SIIT_INSTANCES_MAXIMUM = 16,   /* siit entries */
     INSTANCE_NAME_SIZE = 32,       /* bytes, with the final zero */
+    INTERFACE_NAME_SIZE = 16,      /* likewise: IFNAMSIZ of <net/if.h> */
     OUTPUT_QUEUE = 64,             /* packets an engine worker has made and not yet handed out */
     OUTPUT_PACKET = 1280 + 64,     /* bytes of such a packet's buffer: IPv6's minimum MTU and headroom */
     EXTENSION_HEADERS_MAXIMUM = 8, /* IPv6 extension headers walked before a packet is given up */

@@ -304,7 +304,8 @@ RARELY static enum verdict open_incoming(struct worker *worker, const struct des
     const struct nat64_settings *nat64 = &worker->settings->nat64[address->instance];
     if (!binding_find4(worker->actor.table, address->place, key->transport, key->pool_port, worker->tick,
                        &lead))
-        return keep_out(worker, description, flow, nat64, VERDICT_NO_BINDING);
+        return address->shared ? VERDICT_NO_BINDING
+                               : keep_out(worker, description, flow, nat64, VERDICT_NO_BINDING);
     const struct record *binding = &lead.copy;
     if (is_forbidden(nat64, key->remote))
         return VERDICT_NON_GLOBAL;

@@ -81,19 +81,22 @@ int pool_find(const struct rules *rules, be32 address)
     return -1;
 }
 
-static const char *add_address(struct pool *pool, be32 address, uint8_t instance, uint32_t limit)
+static const char *add_address(struct pool *pool, const struct pool_address *added, uint32_t limit)
 {
     uint32_t at = pool->count;
-    uint32_t number = from_be32(address);
+    uint32_t number = from_be32(added->address);
     for (; at > 0 && from_be32(pool->address[at - 1].address) > number; at--)
         ;
-    if (at > 0 && pool->address[at - 1].address == address)
-        return pool->address[at - 1].instance == instance ? NULL : "two nat64 instances share a pool address";
+    if (at > 0 && pool->address[at - 1].address == added->address) {
+        pool->address[at - 1].shared |= added->shared;
+        return pool->address[at - 1].instance == added->instance ? NULL
+                                                                 : "two nat64 instances share a pool address";
+    }
     if (pool->count >= limit || pool->count >= ADDRESSES_MAXIMUM)
         return "the pools have more addresses than nat64.limits.addresses";
     for (uint32_t i = pool->count; i > at; i--)
         pool->address[i] = pool->address[i - 1];
-    pool->address[at] = (struct pool_address){.address = address, .place = NO_PLACE, .instance = instance};
+    pool->address[at] = *added;
     pool->count++;
     return NULL;
 }
@@ -104,8 +107,13 @@ static const char *add_addresses(struct rules *rules, uint32_t limit)
     for (uint32_t i = 0; i < rules->settings.nat64_count; i++)
         for (uint32_t j = 0; j < rules->settings.nat64[i].pool_count; j++) {
             const struct pool_range *range = &rules->settings.nat64[i].pool[j];
-            for (uint32_t k = 0; k < range->count && problem == NULL; k++)
-                problem = add_address(&rules->pool, to_be32(from_be32(range->first) + k), (uint8_t)i, limit);
+            for (uint32_t k = 0; k < range->count && problem == NULL; k++) {
+                const struct pool_address address = {.address = to_be32(from_be32(range->first) + k),
+                                                     .place = NO_PLACE,
+                                                     .instance = (uint8_t)i,
+                                                     .shared = range->interface[0] != 0};
+                problem = add_address(&rules->pool, &address, limit);
+            }
         }
     return problem;
 }

@@ -29,6 +29,7 @@ struct pool_address {
     be32 address;
     uint16_t place; /* its number in records, port maps and owner cells */
     uint8_t instance;
+    bool shared; /* with the host, whose own it is */
 };
 
 struct pool {

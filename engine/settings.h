@@ -19,12 +19,17 @@ enum transport {
     TRANSPORT_COUNT,
 };
 
-/* IPv4 addresses first..first+count-1 and, for the given protocols, their ports low..high. */
+/*
+ * IPv4 addresses first..first+count-1 and, for the given protocols, their ports low..high. Where an interface
+ * is named the address is the host's own on that interface, at the moment, and is shared with it: whatever is
+ * for a port that nobody has a binding with is the host's. While the interface has none, `count` is 0.
+ */
 struct pool_range {
     be32 first;
     uint32_t count;
     uint16_t low, high;
     uint8_t transports; /* bit 1 << enum transport */
+    char interface[INTERFACE_NAME_SIZE];
 };
 
 /* A binding that always exists (RFC 6146 section 3.1: static BIB entry). */

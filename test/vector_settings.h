@@ -178,15 +178,18 @@ static inline bool vector_set(struct vector_settings *settings, const char *text
     return vector_set_number(settings, key, value);
 }
 
-/* `pool ADDRESS[+COUNT] LOW-HIGH TRANSPORTS` */
+/* `pool ADDRESS[+COUNT] LOW-HIGH TRANSPORTS [shared]`; the latter is the host's own, of an interface */
 static inline bool vector_pool(struct vector_settings *settings, const char *text)
 {
     struct nat64_settings *nat64 = vector_nat64(settings);
-    char address[64], transports[64];
+    char address[64], transports[64], shared[16] = "";
     unsigned low, high;
     struct pool_range range = {.count = 1};
-    if (sscanf(text, "%63s %u-%u %63s", address, &low, &high, transports) != 4 || low > high || high > 65535)
+    if (sscanf(text, "%63s %u-%u %63s %15s", address, &low, &high, transports, shared) < 4 || low > high ||
+        high > 65535 || (shared[0] != 0 && strcmp(shared, "shared") != 0))
         return false;
+    if (shared[0] != 0)
+        memcpy(range.interface, "wan0", sizeof("wan0"));
     char *plus = strchr(address, '+');
     if (plus != NULL) {
         *plus = '\0';

@@ -216,7 +216,8 @@ WIRE_INLINE void make_key_from_lead(struct processor *processor)
 enum visit {
     VISIT_WELCOME, /* a session of the binding found is to be made */
     VISIT_NO_BINDING,
-    VISIT_ELSE, /* the engine will see */
+    VISIT_OF_HOST, /* the same, where the address is the host's own: it is the host's */
+    VISIT_ELSE,    /* the engine will see */
 };
 
 /*
@@ -234,7 +235,7 @@ TABLE_FUNCTION int receive_visit(struct processor *processor, const struct plane
         return VISIT_ELSE;
     const struct plane_instance *instance = instance_at(plane, address.instance);
     if (!binding_find4(&table_bpf, address.place, key->transport, key->pool_port, tick, &processor->lead))
-        return VISIT_NO_BINDING;
+        return address.shared ? VISIT_OF_HOST : VISIT_NO_BINDING;
     const struct tcp_header *tcp = (const void *)processor->transport;
     if (!opens(key->transport == TRANSPORT_TCP, tcp->flags) ||
         instance->filtering != FILTERING_ENDPOINT_INDEPENDENT ||
@@ -260,9 +261,13 @@ WIRE_INLINE int open_from_outside(struct __sk_buff *skb)
     const struct plane_settings *plane = settings_now();
     if (absent(processor) || absent(plane))
         return TC_ACT_SHOT;
+    int visit = receive_visit(processor, plane, tick_now(plane));
+    if (visit == VISIT_OF_HOST) {
+        atomic_count(&processor->counters.passed, 1);
+        return LET_PASS;
+    }
     if (!take_lane(processor, plane) || ipv4_illegal_source(processor->key4.remote))
         return to_engine(processor, plane);
-    int visit = receive_visit(processor, plane, tick_now(plane));
     if (visit == VISIT_NO_BINDING && is_lost(processor)) {
         count_packet(processor, VERDICT_NO_BINDING, processor->length);
         capture_dropped(skb, processor, VERDICT_NO_BINDING);

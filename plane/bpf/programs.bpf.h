@@ -15,6 +15,7 @@ enum {
     PROGRAM_OPEN_INCOMING,
     PROGRAM_STATELESS_6,
     PROGRAM_STATELESS_4,
+    PROGRAM_JUDGE,
     PROGRAM_COUNT,
 };
 
@@ -24,6 +25,7 @@ int open_outgoing(struct __sk_buff *skb);
 int open_incoming(struct __sk_buff *skb);
 int stateless_6(struct __sk_buff *skb);
 int stateless_4(struct __sk_buff *skb);
+int judge(struct __sk_buff *skb);
 
 struct {
     __uint(type, BPF_MAP_TYPE_PROG_ARRAY);
@@ -39,6 +41,7 @@ struct {
             [PROGRAM_OPEN_INCOMING] = (void *)&open_incoming,
             [PROGRAM_STATELESS_6] = (void *)&stateless_6,
             [PROGRAM_STATELESS_4] = (void *)&stateless_4,
+            [PROGRAM_JUDGE] = (void *)&judge,
         },
 };
 

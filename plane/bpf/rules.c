@@ -50,6 +50,21 @@ static struct translation_settings describe_translation(const struct rules *rule
     return translation;
 }
 
+static void describe_own_ports(const struct rules *rules, struct plane_settings *settings)
+{
+    settings->own_low = UINT16_MAX;
+    for (uint32_t i = 0; i < rules->settings.nat64_count; i++)
+        for (uint32_t j = 0; j < rules->settings.nat64[i].pool_count; j++) {
+            const struct pool_range *range = &rules->settings.nat64[i].pool[j];
+            if (range->interface[0] == 0)
+                continue;
+            if (range->low < settings->own_low)
+                settings->own_low = range->low;
+            if (range->high > settings->own_high)
+                settings->own_high = range->high;
+        }
+}
+
 void rules_describe(const struct rules *rules, const struct rules_surroundings *surroundings,
                     struct plane_settings *settings)
 {
@@ -65,6 +80,7 @@ void rules_describe(const struct rules *rules, const struct rules_surroundings *
     settings->translation = describe_translation(rules, surroundings->paths);
     settings->stack = surroundings->stack;
     settings->ranges[PATH_FAMILY_IPV6] = settings->ranges[PATH_FAMILY_IPV4] = 1;
+    describe_own_ports(rules, settings);
     for (uint32_t i = 0; i < settings->instances; i++)
         settings->instance[i] = describe_instance(rules, i);
 }
@@ -73,8 +89,10 @@ void rules_describe(const struct rules *rules, const struct rules_surroundings *
 
 static uint64_t describe_address(const struct pool_address *address)
 {
-    const struct plane_address described = {
-        .address = address->address, .place = address->place, .instance = address->instance};
+    const struct plane_address described = {.address = address->address,
+                                            .place = address->place,
+                                            .instance = address->instance,
+                                            .shared = address->shared};
     uint64_t word;
     memcpy(&word, &described, sizeof(word));
     return word;

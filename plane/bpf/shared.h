@@ -79,7 +79,7 @@ struct plane_address {
     be32 address;
     uint16_t place; /* in the table */
     uint8_t instance;
-    uint8_t padding;
+    bool shared; /* with the host, whose own it is; see plane/bpf/own_address.bpf.h */
 };
 _Static_assert(sizeof(struct plane_address) == sizeof(uint64_t), "an address of the pool is a word");
 
@@ -100,6 +100,7 @@ struct plane_settings {
     uint32_t version;               /* which of the two places this is */
     uint32_t stack;                 /* translated packets go through the kernel's own firewall and routing */
     uint32_t ranges[PATH_FAMILIES]; /* of `paths`; 1: all have the MTU of `translation`, 0: too many */
+    uint16_t own_low, own_high;     /* least and greatest port of addresses that are the host's own */
     uint32_t pool_low, pool_high;   /* least and greatest pool address, in host order */
     uint32_t pool_multiplier;       /* see pool_bucket */
     uint32_t padding;

@@ -48,6 +48,8 @@ WIRE_INLINE int receive_4(struct arrival *arrival)
     if (destination < arrival->plane->pool_low || destination > arrival->plane->pool_high)
         return leave_to_siit(arrival, PROGRAM_STATELESS_4);
     int action = incoming(arrival);
+    if (action == OF_HOST)
+        return LET_PASS;
     return action == LET_PASS ? leave_to_siit(arrival, PROGRAM_STATELESS_4) : action;
 }
 
@@ -106,6 +108,12 @@ SEC("tc")
 int stateless_4(struct __sk_buff *skb)
 {
     return receive_stateless(skb, false);
+}
+
+SEC("tc")
+int judge(struct __sk_buff *skb)
+{
+    return judge_own(skb);
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -3,13 +3,14 @@
  * IPv4 to IPv6 in the kernel, the mirror of translate_6to4.bpf.h.
  *
  * Packets that are none of ours are the ones to be careful with: only what is for a pool address may go
- * to the engine, which has no use for the others but to drop them.
+ * to the engine, which has no use for the others but to drop them. Of an address that is the host's own not
+ * even that, see own_address.bpf.h.
  */
 #ifndef PLANE_BPF_TRANSLATE_4TO6_BPF_H
 #define PLANE_BPF_TRANSLATE_4TO6_BPF_H
 
 #include "engine/icmp_map.h"
-#include "plane/bpf/session.bpf.h"
+#include "plane/bpf/own_address.bpf.h"
 #include "plane/bpf/way.bpf.h"
 
 /* rfc: 7915-4.1-m */
@@ -87,14 +88,17 @@ WIRE_INLINE bool rewrite_4to6(const struct arrival *arrival, const struct endpoi
 WIRE_INLINE int incoming(struct arrival *arrival)
 {
     const struct record *session = &arrival->processor->session.copy;
-    bool plain = !is_paused() && describe_4(arrival);
-    if (!plain || !find_4(arrival)) {
+    bool plain = !is_paused() && describe_4(arrival), found = plain && find_4(arrival);
+    if (!found || arrival->icmp_type == ICMPV4_ECHO_REQUEST) {
         struct plane_address address;
         if (!pool_address(arrival->plane, load_be32(&arrival->processor->header4.destination), &address))
             return LET_PASS;
-        if (plain)
+        if (address.shared)
+            return incoming_own(arrival, &address, plain);
+        if (plain && !found)
             open_session(arrival, PROGRAM_OPEN_INCOMING);
-        return hand_over(arrival);
+        if (!found)
+            return hand_over(arrival);
     }
     bool query = arrival->kind == PACKET_ICMP_QUERY;
     struct endpoints6 to __attribute__((aligned(8)));
@@ -102,7 +106,8 @@ WIRE_INLINE int incoming(struct arrival *arrival)
     copy_words(&to.destination, &session->client, sizeof(to.destination));
     to.source_port = query ? session->client_port : session->remote_port;
     to.destination_port = session->client_port;
-    if (!clamp_mss(arrival, &to.destination, load_be32(&arrival->processor->header4.source)) ||
+    if (came_from_here(arrival->skb) ||
+        !clamp_mss(arrival, &to.destination, load_be32(&arrival->processor->header4.source)) ||
         !find_way_6(arrival, &to) || !refresh(arrival, false) || !change_family(arrival, PROTOCOL_IPV6))
         return hand_over(arrival);
     if (!rewrite_4to6(arrival, &to))
