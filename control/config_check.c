@@ -51,8 +51,10 @@ __attribute__((format(printf, 3, 4))) static bool blame(const struct check *chec
 }
 
 struct address_text {
-    char text[INET6_ADDRSTRLEN];
+    char text[INET6_ADDRSTRLEN]; /* or the name of an interface */
 };
+
+enum { POOL_PORTS_LOW = 1024 }; /* where those begin that any program may have */
 
 static struct address_text text_of_ipv4(uint32_t number)
 {
@@ -138,6 +140,66 @@ static bool share_addresses(const struct pool_range *a, const struct pool_range 
     return *first - a_first < a->count && *first - b_first < b->count;
 }
 
+static bool same_interface(const struct pool_range *a, const struct pool_range *b)
+{
+    return a->interface[0] != 0 && strcmp(a->interface, b->interface) == 0;
+}
+
+/* An address or an interface; the latter is one that has addresses, and leaves its machine some ports. */
+static bool check_pool_entry(const struct check *check, uint32_t i, uint32_t j)
+{
+    const struct pool_range *range = &check->config->settings.nat64[i].pool[j];
+    const uint8_t ported = 1u << TRANSPORT_TCP | 1u << TRANSPORT_UDP;
+    bool address = range->count != 0, interface = range->interface[0] != 0;
+    if (!address && !interface)
+        return blame(check, at("nat64[%u].pool[%u]", i, j),
+                     "has neither address nor interface; write one of the two");
+    if (!interface)
+        return true;
+    struct place place = at("nat64[%u].pool[%u].interface", i, j);
+    if (address)
+        return blame(check, place, "stands beside an address; keep one of the two");
+    if (strcmp(range->interface, check->config->plane.name) == 0 || strcmp(range->interface, "lo") == 0)
+        return blame(check, place, "%s has no address to share; name the interface that leads out",
+                     range->interface);
+    if (check->config->plane.type == PLANE_TUN)
+        return blame(
+            check, place,
+            "to share this machine's own address takes the eBPF plane; write plane.type: auto or bpf, "
+            "or address: with an address that is routed to this machine and is not its own");
+    if ((range->transports & ported) != 0 && range->low <= POOL_PORTS_LOW && range->high == UINT16_MAX)
+        return blame(
+            check, at("nat64[%u].pool[%u].ports", i, j),
+            "%u-%u would leave this machine itself no ports; name those that isthmus may have, such as "
+            "40000-59999",
+            range->low, range->high);
+    return true;
+}
+
+static bool check_pool_kinds(const struct check *check)
+{
+    const struct settings *settings = &check->config->settings;
+    for (uint32_t i = 0; i < settings->nat64_count; i++)
+        for (uint32_t j = 0; j < settings->nat64[i].pool_count; j++)
+            if (!check_pool_entry(check, i, j))
+                return false;
+    return true;
+}
+
+/* What two entries have in common, for a sentence; false: nothing. */
+static bool share_somewhere(const struct pool_range *a, const struct pool_range *b,
+                            struct address_text *where)
+{
+    uint32_t first;
+    if (same_interface(a, b))
+        snprintf(where->text, sizeof(where->text), "%s", a->interface);
+    else if (share_addresses(a, b, &first))
+        *where = text_of_ipv4(first);
+    else
+        return false;
+    return true;
+}
+
 /* Within an instance, entries may share an address if not its ports. */
 static bool check_pool_entries(const struct check *check)
 {
@@ -147,14 +209,14 @@ static bool check_pool_entries(const struct check *check)
             for (uint32_t a = 0; a < b; a++) {
                 const struct pool_range *one = &settings->nat64[i].pool[a],
                                         *other = &settings->nat64[i].pool[b];
-                uint32_t first;
+                struct address_text where;
                 if ((one->transports & other->transports) == 0 || one->low > other->high ||
-                    other->low > one->high || !share_addresses(one, other, &first))
+                    other->low > one->high || !share_somewhere(one, other, &where))
                     continue;
                 return blame(
                     check, at("nat64[%u].pool[%u]", i, b),
                     "overlaps pool[%u] in ports of %s; keep addresses, ports or protocols of the two apart",
-                    a, text_of_ipv4(first).text);
+                    a, where.text);
             }
     return true;
 }
@@ -166,11 +228,11 @@ static bool check_pools_of_pair(const struct check *check, uint32_t i, uint32_t 
                                 *other = &check->config->settings.nat64[j];
     for (uint32_t a = 0; a < one->pool_count; a++)
         for (uint32_t b = 0; b < other->pool_count; b++) {
-            uint32_t first;
-            if (share_addresses(&one->pool[a], &other->pool[b], &first))
+            struct address_text where;
+            if (share_somewhere(&one->pool[a], &other->pool[b], &where))
                 return blame(check, at("nat64[%u].pool[%u]", i, a),
                              "%s is also in nat64[%u].pool[%u]; an address belongs to one nat64 entry",
-                             text_of_ipv4(first).text, j, b);
+                             where.text, j, b);
         }
     return true;
 }
@@ -195,11 +257,12 @@ static uint32_t count_addresses(const struct nat64_settings *instance)
         bool held = false;
         for (uint32_t b = 0; b < instance->pool_count && !held; b++) {
             const struct pool_range *one = &instance->pool[a], *other = &instance->pool[b];
-            uint32_t first;
-            held = share_addresses(one, other, &first) &&
+            struct address_text where;
+            held = share_somewhere(one, other, &where) &&
                    (other->count > one->count || (other->count == one->count && b < a));
         }
-        total += held ? 0 : instance->pool[a].count;
+        const struct pool_range *range = &instance->pool[a];
+        total += held ? 0 : range->interface[0] != 0 ? 1 : range->count;
     }
     return total;
 }
@@ -396,9 +459,9 @@ static bool check_upstream(const struct check *check)
 bool config_check(const struct config *config, struct config_source *source, struct config_error *error)
 {
     static bool (*const checks[])(const struct check *check) = {
-        check_device_name, check_instances,        check_instance_names, check_prefixes,
-        check_sums,        check_pool_entries,     check_pools,          check_pool_sizes,
-        check_statics,     check_static_endpoints, check_advertised,
+        check_device_name, check_instances,  check_instance_names,   check_prefixes,
+        check_sums,        check_pool_kinds, check_pool_entries,     check_pools,
+        check_pool_sizes,  check_statics,    check_static_endpoints, check_advertised,
     };
     const struct check check = {.config = config, .source = source, .error = error};
     for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++)

@@ -74,12 +74,22 @@ static void print_group(struct printer *printer, const struct config_key *group,
     printer->depth--;
 }
 
+/* Is it null and better not mentioned, since another key stands in its place? */
+static bool is_tacit(const struct config_key *key, const struct config_place *place)
+{
+    char text[VALUE_TEXT_SIZE];
+    if (!key->tacit)
+        return false;
+    value_format(&key->rule, config_field(key, place), text);
+    return strcmp(text, "null") == 0;
+}
+
 static void print_keys(struct printer *printer, const struct config_key *parent,
                        const struct config_place *place)
 {
     char text[VALUE_TEXT_SIZE];
     for (const struct config_key *key = NULL; (key = config_next_child(parent, key)) != NULL;) {
-        if (key->rule.type == VALUE_REFUSED)
+        if (key->rule.type == VALUE_REFUSED || is_tacit(key, place))
             continue;
         print_name(printer, key);
         if (key->rule.type == VALUE_GROUP) {

@@ -24,6 +24,7 @@ struct config_key {
     size_t offset; /* of the field; of a list: of its entries or of the pointer to them; likewise a group */
     size_t count_offset;  /* of a list: of the uint32_t that counts its entries */
     bool allocated;       /* a list whose entries, or a group whose keys, stand behind a pointer */
+    bool tacit;           /* is not printed while it is null */
     bool live;            /* a running daemon can change it; of a list: with all that is in it */
     const char *fallback; /* the default, as it would be written; NULL: none, the key must be there */
     const char *help;

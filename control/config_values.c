@@ -10,6 +10,7 @@
 #include "control/config_values.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <ctype.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -446,6 +447,8 @@ static void format_ipv4(const struct value_rule *rule, const void *at, char *out
     print_ipv4(*(const be32 *)at, out);
 }
 
+static_assert(offsetof(struct pool_range, low) == POOL_BLOCK_SIZE, "first and count stand in front");
+
 static bool read_block(const struct input *input, void *at)
 {
     struct pool_range *range = at;
@@ -479,7 +482,9 @@ static void format_block(const struct value_rule *rule, const void *at, char *ou
     char address[ADDRESS_TEXT_SIZE];
     (void)rule;
     print_ipv4(range->first, address);
-    if (range->count == 1)
+    if (range->interface[0] != 0)
+        snprintf(out, VALUE_TEXT_SIZE, "null");
+    else if (range->count == 1)
         snprintf(out, VALUE_TEXT_SIZE, "%s", address);
     else
         snprintf(out, VALUE_TEXT_SIZE, "%s/%d", address, 32 - __builtin_ctz(range->count));

@@ -16,24 +16,25 @@
 #include "wire/ipv6.h"
 
 enum value_type {
-    VALUE_GROUP,     /* keys below it; no value of its own */
-    VALUE_LIST,      /* entries with keys */
-    VALUE_SCALARS,   /* [a, b]: a list of values that have no keys, each by the rule `item` */
-    VALUE_REFUSED,   /* a key, or as KEY=WORD a value, that is known and not available */
-    VALUE_NUMBER,    /* decimal -> an integer of `size` bytes */
-    VALUE_WORD,      /* one of `words` -> its place in them, an integer of `size` bytes */
-    VALUE_WORDS,     /* [several, of, words] -> uint8_t, bit 1 << place; the field is zero before */
-    VALUE_DURATION,  /* 2h4m -> uint32_t seconds */
-    VALUE_SIZE,      /* 16MiB -> uint32_t bytes */
-    VALUE_NAME,      /* letters, digits, '_', '.', '-' -> char[size] */
-    VALUE_PATH,      /* an absolute path -> char[size] */
-    VALUE_PREFIX,    /* 2001:db8:64::/96 -> struct rfc6052_prefix */
-    VALUE_IPV6,      /* -> struct ipv6_address */
-    VALUE_IPV4,      /* -> be32 */
-    VALUE_BLOCK,     /* 192.0.2.0/28, 192.0.2.1 -> struct pool_range, first and count */
-    VALUE_MAPPED6,   /* 2001:db8:3::/120, 2001:db8::5 -> struct eam, ipv6 and length6 */
-    VALUE_MAPPED4,   /* 192.0.2.0/24, 192.0.2.5 -> struct eam, ipv4 and length4 */
-    VALUE_PORTS,     /* 1024-65535, 80 -> struct pool_range, low and high */
+    VALUE_GROUP,    /* keys below it; no value of its own */
+    VALUE_LIST,     /* entries with keys */
+    VALUE_SCALARS,  /* [a, b]: a list of values that have no keys, each by the rule `item` */
+    VALUE_REFUSED,  /* a key, or as KEY=WORD a value, that is known and not available */
+    VALUE_NUMBER,   /* decimal -> an integer of `size` bytes */
+    VALUE_WORD,     /* one of `words` -> its place in them, an integer of `size` bytes */
+    VALUE_WORDS,    /* [several, of, words] -> uint8_t, bit 1 << place; the field is zero before */
+    VALUE_DURATION, /* 2h4m -> uint32_t seconds */
+    VALUE_SIZE,     /* 16MiB -> uint32_t bytes */
+    VALUE_NAME,     /* letters, digits, '_', '.', '-' -> char[size] */
+    VALUE_PATH,     /* an absolute path -> char[size] */
+    VALUE_PREFIX,   /* 2001:db8:64::/96 -> struct rfc6052_prefix */
+    VALUE_IPV6,     /* -> struct ipv6_address */
+    VALUE_IPV4,     /* -> be32 */
+    VALUE_BLOCK,   /* 192.0.2.0/28, 192.0.2.1 -> struct pool_range, first and count; nothing to write where an
+                    * interface is named, whose address they may hold */
+    VALUE_MAPPED6, /* 2001:db8:3::/120, 2001:db8::5 -> struct eam, ipv6 and length6 */
+    VALUE_MAPPED4, /* 192.0.2.0/24, 192.0.2.5 -> struct eam, ipv4 and length4 */
+    VALUE_PORTS,   /* 1024-65535, 80 -> struct pool_range, low and high */
     VALUE_ENDPOINT6, /* "[2001:db8::5]:80" -> struct static_binding, ipv6 and port6 */
     VALUE_ENDPOINT4, /* "192.0.2.2:80" -> struct static_binding, ipv4 and port4 */
     VALUE_NETWORK,   /* 192.0.2.0/24, 2001:db8::/32, an address -> struct rules_network */
@@ -60,6 +61,7 @@ struct value_rule {
 enum {
     VALUE_TEXT_SIZE = 1312, /* of the text of any value, with the final zero: a name all in escapes */
     VALUE_ERROR_SIZE = 320, /* of a sentence about a value */
+    POOL_BLOCK_SIZE = 8,    /* bytes of struct pool_range that an address or block is written to */
     POOL_BLOCK_SHORTEST =
         20, /* a block of pool addresses is /20 to /32: the table has 4096 addresses at most */
 };

@@ -155,7 +155,8 @@ static void compare_address(void *context, const struct netlink_address *address
     for (uint32_t i = 0; i < search->config->settings.nat64_count; i++) {
         const struct nat64_settings *nat64 = &search->config->settings.nat64[i];
         for (uint32_t j = 0; j < nat64->pool_count; j++) {
-            if (local - from_be32(nat64->pool[j].first) < nat64->pool[j].count) {
+            if (nat64->pool[j].interface[0] == 0 &&
+                local - from_be32(nat64->pool[j].first) < nat64->pool[j].count) {
                 search->found = true;
                 search->address = to_be32(local);
             }
@@ -172,9 +173,10 @@ bool egress_pool_is_local(struct netlink *netlink, const struct config *config, 
     if (!search.found)
         return false;
     inet_ntop(AF_INET, &search.address, text, sizeof(text));
-    snprintf(error, size,
-             "nat64.pool: %s is this machine's own address; sharing it needs the eBPF plane, which this "
-             "version does not have; use an address routed to this machine",
-             text);
+    snprintf(
+        error, size,
+        "nat64.pool: %s is this machine's own address; use one that is routed to this machine, or share it "
+        "by naming its interface and some ports: {interface: wan0, ports: 40000-59999}",
+        text);
     return true;
 }

@@ -20,7 +20,7 @@ int egress_find(struct netlink *netlink, unsigned own, struct egress *egress);
  * where the engine looks for it. */
 void egress_apply(const struct egress *egress, struct config *config);
 
-/* True, with a sentence, if an address of a pool is one of this machine's own. */
+/* True, with a sentence, if an address that a pool names is one of this machine's own. */
 bool egress_pool_is_local(struct netlink *netlink, const struct config *config, char *error, size_t size);
 
 #endif /* CONTROL_EGRESS_H */

@@ -27,7 +27,8 @@ static bool routed_before(const struct config *config, const struct pool_range *
         for (uint32_t j = 0; j < nat64->pool_count; j++) {
             if (&nat64->pool[j] == until)
                 return false;
-            if (address - from_be32(nat64->pool[j].first) < nat64->pool[j].count)
+            if (nat64->pool[j].interface[0] == 0 &&
+                address - from_be32(nat64->pool[j].first) < nat64->pool[j].count)
                 return true;
         }
     }
@@ -57,11 +58,13 @@ bool setup_route_span(const struct setup *setup, uint32_t first, uint64_t count,
     return true;
 }
 
-/* Routes of a range, less what earlier ranges have routed. */
+/* Routes of a range, less what earlier ranges have routed. What is the machine's own comes to it anyway. */
 static bool route_range(const struct setup *setup, const struct pool_range *range, char *error, size_t size)
 {
     uint32_t first = from_be32(range->first);
     uint32_t start = 0;
+    if (range->interface[0] != 0)
+        return true;
     for (uint32_t i = 0; i <= range->count; i++) {
         if (i < range->count && !routed_before(setup->config, range, first + i))
             continue;
@@ -147,7 +150,7 @@ static void answer_for_range(const struct setup *setup, const struct subnet *sub
     char interface[IFNAMSIZ];
     uint32_t count = 0;
     int error = 0;
-    if (if_indextoname(subnet->index, interface) == NULL)
+    if (range->interface[0] != 0 || if_indextoname(subnet->index, interface) == NULL)
         return;
     for (uint32_t i = 0; i < range->count && error == 0; i++) {
         uint32_t address = from_be32(range->first) + i;

@@ -19,6 +19,7 @@
 #include "control/firewall.h"
 #include "control/log.h"
 #include "control/notify.h"
+#include "control/own_address.h"
 #include "control/privilege.h"
 #include "control/progress.h"
 #include "control/setup.h"
@@ -166,6 +167,8 @@ static bool check_socket(struct daemon *daemon, char *error, size_t size)
 
 static bool check_pools(struct daemon *daemon, char *error, size_t size)
 {
+    if (own_address_wanted(daemon->config))
+        return own_address_refuse(daemon->config, error, size);
     daemon->netlink = netlink_open();
     if (daemon->netlink == NULL) {
         snprintf(error, size, "cannot talk to the kernel about routes: %s", strerror(errno));

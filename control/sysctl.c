@@ -41,10 +41,15 @@ static int sysctl_open(const char *path, int flags)
 
 int sysctl_read(const char *path, char value[static SYSCTL_VALUE])
 {
+    return sysctl_read_text(path, value, SYSCTL_VALUE);
+}
+
+int sysctl_read_text(const char *path, char *value, size_t size)
+{
     int fd = sysctl_open(path, O_RDONLY);
     if (fd < 0)
         return errno;
-    ssize_t length = read(fd, value, SYSCTL_VALUE - 1);
+    ssize_t length = read(fd, value, size - 1);
     int error = length < 0 ? errno : 0;
     close(fd);
     if (error != 0)

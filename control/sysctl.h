@@ -7,6 +7,7 @@
 #define CONTROL_SYSCTL_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 enum {
     SYSCTL_PATH = 96,  /* bytes of a path at most, with the final zero */
@@ -18,6 +19,9 @@ bool sysctl_path_valid(const char *path);
 
 /* Reads a value without its newline. Returns 0 or an errno. */
 int sysctl_read(const char *path, char value[static SYSCTL_VALUE]);
+
+/* The same for one that may be longer. */
+int sysctl_read_text(const char *path, char *value, size_t size);
 
 /* Writes a value. Returns 0 or an errno. */
 int sysctl_write(const char *path, const char *value);
