@@ -13,12 +13,16 @@
 enum {
     CLOSE_ROUNDS = 64, /* times the sessions of a closed binding are looked for; makers under way come late */
     ADD_ROUNDS = 64,   /* times a new binding's place is cleared; a busy client may take it again meanwhile */
+    WAIT_ROUNDS = 1000, /* further ones, after each of which the change lets time pass */
 };
 
 /* A worker that is not running just now may hold what is wanted, so after those rounds time must pass. */
 static bool goes_on(const struct engine_change *change, unsigned round, unsigned rounds)
 {
-    return round < rounds || (change != NULL && change->wait != NULL && change->wait(change->context));
+    if (round < rounds)
+        return true;
+    return round < rounds + WAIT_ROUNDS && change != NULL && change->wait != NULL &&
+           change->wait(change->context);
 }
 
 static void end_sessions_of(struct worker *control, uint32_t lead)
