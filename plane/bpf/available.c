@@ -2,7 +2,8 @@
 /*
  * May this process load the programs, and will the kernel take them? What it has and lacks it tells best
  * itself: a program of some instructions that calls the newest helper is loaded. Its refusals all look alike,
- * so the likely reasons are asked for first.
+ * so the likely reasons are asked for first. CAP_PERFMON it is because the verifier lets nobody else compare
+ * pointers, and guards each access against speculation for nobody else's sake.
  */
 #include "plane/bpf/plane.h"
 
@@ -89,6 +90,8 @@ const char *kernel_unavailable(char *error, size_t size)
     }
     if (!has_capability(CAP_BPF) && !has_capability(CAP_SYS_ADMIN))
         problem = "CAP_BPF is missing";
+    else if (!has_capability(CAP_PERFMON) && !has_capability(CAP_SYS_ADMIN))
+        problem = "CAP_PERFMON is missing";
     else if (!has_capability(CAP_NET_ADMIN))
         problem = "CAP_NET_ADMIN is missing";
     else

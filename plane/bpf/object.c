@@ -57,7 +57,7 @@ static const char *why_not_loaded(int error)
     switch (error) {
     case EPERM:
     case EACCES:
-        return "may not load BPF programs; run as root or with CAP_BPF and CAP_NET_ADMIN";
+        return "may not load BPF programs; run as root or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN";
     case ENOMEM:
     case E2BIG:
         return "the kernel has no memory for the session table; lower limits.sessions";

@@ -64,8 +64,8 @@ static const char *look_for_table(struct kernel_plane *kernel, bool *used)
     const char *problem = pinned_table_open(&kernel->found, kernel->pins);
     if (problem != NULL)
         return problem;
-    *used =
-        kernel->found.layout == TABLE_LAYOUT && geometry_equal(&kernel->found.geometry, &kernel->geometry);
+    *used = kernel->earlier != NULL && kernel->found.layout == TABLE_LAYOUT &&
+            geometry_equal(&kernel->found.geometry, &kernel->geometry);
     if (!*used && !pinned_table_map(&kernel->found)) {
         pinned_table_close(&kernel->found);
         return "there is no memory to read the pinned session table";
@@ -112,7 +112,8 @@ static bool fail(const char *what, char *error, size_t size)
     return false;
 }
 
-static bool load(struct kernel_plane *kernel, bool used, char *error, size_t size)
+static bool load(struct kernel_plane *kernel, const struct kernel_options *options, bool used, char *error,
+                 size_t size)
 {
     const struct object_options object = {.image = embedded_object,
                                           .image_size = (size_t)(embedded_object_end - embedded_object),
@@ -168,7 +169,7 @@ struct kernel_plane *kernel_open(const struct kernel_options *options, char *not
         note[0] = '\0';
     set_geometry(kernel, &options->geometry);
     bool used = find_earlier(kernel, options->fresh, note, note_size);
-    if (load(kernel, used, error, size) && set_up(kernel, used, options->seed, error, size))
+    if (load(kernel, options, used, error, size) && set_up(kernel, used, options->seed, error, size))
         return kernel;
     kernel_close(kernel);
     return NULL;

@@ -15,7 +15,7 @@
 #include "plane/bpf/plane.h"
 #include "test/plane/rights.h"
 
-#define NEEDED (RIGHT(CAP_BPF) | RIGHT(CAP_NET_ADMIN))
+#define NEEDED (RIGHT(CAP_BPF) | RIGHT(CAP_PERFMON) | RIGHT(CAP_NET_ADMIN))
 
 static const char *expected; /* words; NULL: nothing lacks */
 
@@ -40,7 +40,7 @@ static void expect(uint64_t rights, int bpf_error, const char *words)
     assert_int_equal(with_rights(rights, bpf_error, ask), 0);
 }
 
-static void two_capabilities_are_enough(void **state)
+static void three_capabilities_are_enough(void **state)
 {
     (void)state;
     expect(NEEDED, 0, NULL);
@@ -50,8 +50,9 @@ static void two_capabilities_are_enough(void **state)
 static void each_capability_has_a_sentence(void **state)
 {
     (void)state;
-    expect(RIGHT(CAP_NET_ADMIN), 0, "CAP_BPF is missing");
-    expect(RIGHT(CAP_BPF), 0, "CAP_NET_ADMIN is missing");
+    expect(NEEDED & ~RIGHT(CAP_BPF), 0, "CAP_BPF is missing");
+    expect(NEEDED & ~RIGHT(CAP_PERFMON), 0, "CAP_PERFMON is missing");
+    expect(NEEDED & ~RIGHT(CAP_NET_ADMIN), 0, "CAP_NET_ADMIN is missing");
     expect(0, 0, "CAP_BPF is missing");
 }
 
@@ -77,8 +78,8 @@ static void programs_may_be_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(two_capabilities_are_enough), cmocka_unit_test(each_capability_has_a_sentence),
-        cmocka_unit_test(a_kernel_may_do_without_it),  cmocka_unit_test(a_container_may_forbid_it),
+        cmocka_unit_test(three_capabilities_are_enough), cmocka_unit_test(each_capability_has_a_sentence),
+        cmocka_unit_test(a_kernel_may_do_without_it),    cmocka_unit_test(a_container_may_forbid_it),
         cmocka_unit_test(programs_may_be_refused),
     };
     return cmocka_run_group_tests_name("available", tests, NULL, NULL);
