@@ -40,7 +40,7 @@ struct engine_options {
     const struct paths *paths;       /* the same; NULL: all have an MTU of 1500 */
     const struct table *previous;    /* another table to take the sessions of, or NULL; see engine_create */
     struct waiting_places *waiting;  /* zeroed, and shared with another plane of the table; NULL: its own */
-    uint32_t workers;                /* 1 to WORKERS_MAXIMUM, as in the table's geometry */
+    uint32_t workers;                /* 1 to WORKERS_MAXIMUM, at most as in the table's geometry */
     uint64_t seed;                   /* for ports; from the kernel's random source */
     nanoseconds now;
     void (*progress)(void *context, uint32_t done, uint32_t all); /* records, while sessions are taken over */
