@@ -19,6 +19,7 @@
 
 #include "control/log.h"
 #include "control/netlink.h"
+#include "control/own_ports.h"
 
 static_assert((int)DNS64_LISTENS_MAXIMUM <= (int)SERVER_LISTENS, "all have room");
 static_assert((int)DNS64_UPSTREAMS_MAXIMUM <= (int)RESOLVER_UPSTREAMS, "all have room");
@@ -57,6 +58,19 @@ static void print_address(const struct ipv6_address *address, char text[INET6_AD
     inet_ntop(ipv4 ? AF_INET : AF_INET6, address->bytes + (ipv4 ? 12 : 0), text, INET6_ADDRSTRLEN);
 }
 
+/* Ports of this machine that are its clients'. If there are too many ranges, so is what is between the last.
+ */
+static void avoid_own_ports(const struct config *config, struct resolver_options *options)
+{
+    struct port_set ports;
+    own_ports(config, &ports);
+    for (uint32_t low = 0, high; port_set_next(&ports, &low, &high); low = high + 1) {
+        if (options->avoided_count < RESOLVER_AVOIDED)
+            options->avoided[options->avoided_count++].low = (uint16_t)low;
+        options->avoided[options->avoided_count - 1].high = (uint16_t)high;
+    }
+}
+
 static void set_resolver(const struct config_dns64 *dns64, struct resolver_options *options)
 {
     *options =
@@ -91,6 +105,7 @@ static void set_options(const struct config *config, uint32_t workers, struct se
                sizeof(options->listens[i].sin6_addr));
     }
     set_resolver(dns64, &options->resolver);
+    avoid_own_ports(config, &options->resolver);
 }
 
 /* --- rules ---------------------------------------------------------------------------------------- */

@@ -27,6 +27,11 @@ enum {
     RESOLVER_SHARES = 4096,  /* askers that are told apart */
     RESOLVER_SHARE = 256,    /* lookups under way of one of them: it gets no more than half of the sockets */
     RESOLVER_STEP = 100,     /* milliseconds, of which patience is a multiple */
+    RESOLVER_AVOIDED = 32,   /* ranges of ports that questions do not come from */
+};
+
+struct resolver_ports {
+    uint16_t low, high;
 };
 
 struct resolver_options {
@@ -36,6 +41,8 @@ struct resolver_options {
     bool validate;
     char trust_anchors[RESOLVER_PATH]; /* the file, read at open; empty: resolver_anchors() */
     uint32_t memory;                   /* bytes of libunbound's own caches, about */
+    uint32_t avoided_count;
+    struct resolver_ports avoided[RESOLVER_AVOIDED]; /* ports of this machine's that are somebody else's */
 };
 
 struct resolver;

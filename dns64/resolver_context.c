@@ -165,6 +165,16 @@ static void add_upstream(struct making *making, const char *upstream)
              upstream);
 }
 
+/* It chooses the ports of its questions itself, from 1024 on, whatever the kernel is told to spare. */
+static void avoid_ports(struct making *making, const struct resolver_options *options)
+{
+    char text[24];
+    for (uint32_t i = 0; i < options->avoided_count; i++) {
+        snprintf(text, sizeof text, "%u-%u", options->avoided[i].low, options->avoided[i].high);
+        set(making, "outgoing-port-avoid:", text);
+    }
+}
+
 static void set_upstreams(struct making *making, const struct resolver_options *options)
 {
     for (uint32_t i = 0; i < options->upstream_count; i++)
@@ -233,6 +243,7 @@ static void configure(struct making *making, const struct resolver_options *opti
     set_memory(making, checked ? options->memory : options->memory / UNCHECKED_SHARE);
     set_family(making, "do-ip4:", AF_INET);
     set_family(making, "do-ip6:", AF_INET6);
+    avoid_ports(making, options);
     set_upstreams(making, options);
     if (options->validate)
         set_anchors(making, options->trust_anchors);

@@ -147,6 +147,25 @@ static void options_are_translated(void **state)
     end(dns, config);
 }
 
+static void ports_of_clients_are_avoided(void **state)
+{
+    struct config *config = parse("");
+    struct pool_range *range = config->settings.nat64[1].pool;
+    (void)state;
+    struct dns *dns = open_for(config);
+    assert_int_equal(fake.options.resolver.avoided_count,
+                     0); /* of addresses that are not the machine's own */
+    end(dns, NULL);
+    memcpy(range->interface, "wan0", sizeof("wan0"));
+    range->low = 40000;
+    range->high = 59999;
+    dns = open_for(config);
+    assert_int_equal(fake.options.resolver.avoided_count, 1);
+    assert_int_equal(fake.options.resolver.avoided[0].low, 40000);
+    assert_int_equal(fake.options.resolver.avoided[0].high, 59999);
+    end(dns, config);
+}
+
 static void plain_upstreams(void **state)
 {
     struct config *config = parse("upstream: [192.0.2.53, \"[2001:db8::53]:54\"], dnssec: off");
@@ -449,6 +468,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(options_are_translated),
+        cmocka_unit_test(ports_of_clients_are_avoided),
         cmocka_unit_test(plain_upstreams),
         cmocka_unit_test(prefixes_of_nat64_are_the_default),
         cmocka_unit_test(rules_are_translated),

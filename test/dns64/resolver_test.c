@@ -76,6 +76,24 @@ static void truncated_answers_come_by_tcp(void **state)
     assert_int_equal(fixture->server.streams, 1);
 }
 
+/* Of all ports but a thousand it would choose one of these by chance once in 10^36 times. */
+static void ports_of_others_are_avoided(void **state)
+{
+    struct fixture *fixture = *state;
+    struct resolver_options options = options_to(fixture->server.port);
+    resolver_close(fixture->resolver);
+    options.avoided[0] = (struct resolver_ports){1024, 30000};
+    options.avoided[1] = (struct resolver_ports){31001, 65535};
+    options.avoided_count = 2;
+    open_resolver(fixture, &options);
+    for (unsigned i = 0; i < 20; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "a.n%u.lab.example.", i);
+        assert_int_equal(resolve(fixture, name, DNS_TYPE_A).state, LOOKUP_INSECURE);
+        assert_in_range(fixture->server.from, 30001, 31000);
+    }
+}
+
 static void forged_answers_are_not_heard(void **state)
 {
     struct outcome outcome = resolve(*state, "forged.lab.example.", DNS_TYPE_A);
@@ -405,6 +423,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(answers_without_data, set_up, tear_down),
         cmocka_unit_test_setup_teardown(errors_of_the_server, set_up, tear_down),
         cmocka_unit_test_setup_teardown(truncated_answers_come_by_tcp, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(ports_of_others_are_avoided, set_up, tear_down),
         cmocka_unit_test_setup_teardown(forged_answers_are_not_heard, set_up, tear_down),
         cmocka_unit_test_setup_teardown(slow_answers_are_kept, set_up, tear_down),
         cmocka_unit_test_setup_teardown(lookups_of_the_same, set_up, tear_down),

@@ -31,6 +31,7 @@ struct server {
     bool down;          /* hears nothing */
     unsigned questions; /* asked by UDP */
     unsigned streams;   /* asked by TCP */
+    uint16_t from;      /* the port that the last one by UDP came from */
     struct dns_name last;
 };
 
@@ -140,6 +141,7 @@ static inline void on_datagram(evutil_socket_t socket, short what, void *argumen
         return;
     }
     server->questions++;
+    server->from = ntohs(reply->to.sin_port);
     server->last = query.question.name;
     reply->server = server;
     reply->size = answer(&query, true, reply->bytes);
