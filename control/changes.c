@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "control/own_ports.h"
 #include "control/sysctl.h"
 
 #define CHANGES_NEW    "changes.new"
@@ -41,8 +42,10 @@ static const struct {
     const char *name;
     int words;
 } kinds[CHANGE_KINDS] = {
-    [CHANGE_SYSCTL] = {"sysctl", 3}, [CHANGE_DEVICE] = {"device", 1},       [CHANGE_ROUTE] = {"route", 2},
-    [CHANGE_PROXY] = {"proxy", 2},   [CHANGE_DIRECTORY] = {"directory", 1}, [CHANGE_SOCKET] = {"socket", 1},
+    [CHANGE_SYSCTL] = {"sysctl", 3},       [CHANGE_DEVICE] = {"device", 1},
+    [CHANGE_ROUTE] = {"route", 2},         [CHANGE_PROXY] = {"proxy", 2},
+    [CHANGE_DIRECTORY] = {"directory", 1}, [CHANGE_SOCKET] = {"socket", 1},
+    [CHANGE_RESERVED] = {"reserved", 1},
 };
 
 static uint64_t network_namespace(void)
@@ -90,7 +93,8 @@ static bool write_change(struct changes *changes, const struct change *change)
 static bool is_unwanted(const struct changes *changes, size_t item)
 {
     enum change_kind kind = changes->left.items[item].kind;
-    return (kind == CHANGE_ROUTE || kind == CHANGE_PROXY) && !changes->wanted[item];
+    return (kind == CHANGE_ROUTE || kind == CHANGE_PROXY || kind == CHANGE_RESERVED) &&
+           !changes->wanted[item];
 }
 
 /* Puts a file with these items, or with those that are not unwanted, in place of the one there is. */
@@ -170,6 +174,16 @@ struct changes *changes_create(int directory)
 {
     struct change_list none = {0};
     return changes_continue(directory, &none);
+}
+
+const struct change_list *changes_left(const struct changes *changes)
+{
+    return &changes->left;
+}
+
+int changes_listed(const struct changes *changes, struct change_list *list)
+{
+    return changes_read(changes->directory, list);
 }
 
 /* Is it on the list that was left? Then it is wanted. */
@@ -274,9 +288,12 @@ static bool parse_words(char *rest, int words, struct change *change)
 
 static bool plausible(const struct change *change)
 {
+    uint32_t low, high;
     switch (change->kind) {
     case CHANGE_SYSCTL:
         return sysctl_path_valid(change->subject);
+    case CHANGE_RESERVED:
+        return port_range_read(change->subject, &low, &high);
     case CHANGE_DIRECTORY:
     case CHANGE_SOCKET:
         return change->subject[0] == '/';

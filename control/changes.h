@@ -13,6 +13,8 @@
  *     proxy 192.0.2.3 wan0                                    answering ARP for an address on an interface
  *     directory /run/lab
  *     socket /run/lab/control.sock
+ *     reserved 40000-59999                                    ports that the kernel is not to give to
+ * programs
  */
 #ifndef CONTROL_CHANGES_H
 #define CONTROL_CHANGES_H
@@ -29,6 +31,7 @@ enum change_kind {
     CHANGE_PROXY,     /* subject: IPv4 address; before: interface */
     CHANGE_DIRECTORY, /* subject: path */
     CHANGE_SOCKET,    /* subject: path */
+    CHANGE_RESERVED,  /* subject: LOW-HIGH */
     CHANGE_KINDS,
 };
 
@@ -52,11 +55,17 @@ struct changes *changes_create(int directory);
  */
 struct changes *changes_continue(int directory, struct change_list *left);
 
+/* What is on the list that an earlier run has left. */
+const struct change_list *changes_left(const struct changes *changes);
+
+/* All that is on the list now, to be freed with changes_free(). Returns 0 or an errno. */
+int changes_listed(const struct changes *changes, struct change_list *list);
+
 /*
- * Routes and proxy entries on that list that were not appended again are wanted no more; all else, such as
- * settings, every run wants. Collects them, to be freed with changes_free(); false if memory is short. When
- * they are undone, changes_forget_unwanted() takes them off the list, on which nothing is appended
- * thereafter.
+ * Routes, proxy entries and ports on that list that were not appended again are wanted no more; all else,
+ * such as settings, every run wants. Collects them, to be freed with changes_free(); false if memory is
+ * short. When they are undone, changes_forget_unwanted() takes them off the list, on which nothing is
+ * appended thereafter.
  */
 bool changes_unwanted(const struct changes *changes, struct change_list *unwanted);
 bool changes_forget_unwanted(struct changes *changes);

@@ -63,17 +63,26 @@ static bool read_port(const char **text, uint32_t *port)
     return value <= UINT16_MAX;
 }
 
+/* One range, and steps over it. */
+static bool read_range(const char **text, uint32_t *low, uint32_t *high)
+{
+    if (!read_port(text, low))
+        return false;
+    *high = *low;
+    return (**text != '-' || (++*text, read_port(text, high))) && *low <= *high;
+}
+
+bool port_range_read(const char *text, uint32_t *low, uint32_t *high)
+{
+    return read_range(&text, low, high) && *text == 0;
+}
+
 bool port_set_read(struct port_set *ports, const char *text)
 {
     uint32_t low, high;
     *ports = (struct port_set){{0}};
     while (*text != 0) {
-        if (!read_port(&text, &low))
-            return false;
-        high = low;
-        if (*text == '-' && (text++, !read_port(&text, &high)))
-            return false;
-        if (low > high || (*text != ',' && *text != 0))
+        if (!read_range(&text, &low, &high) || (*text != ',' && *text != 0))
             return false;
         port_set_add(ports, low, high);
         text += *text == ',';

@@ -35,6 +35,9 @@ uint64_t own_ports_sum(const struct config *config);
 bool port_set_read(struct port_set *ports, const char *text);
 bool port_set_print(const struct port_set *ports, char *text, size_t size);
 
+/* "1000-1999" alone. */
+bool port_range_read(const char *text, uint32_t *low, uint32_t *high);
+
 /* The next range at or after *low; false: there is none. */
 bool port_set_next(const struct port_set *ports, uint32_t *low, uint32_t *high);
 void port_set_add(struct port_set *ports, uint32_t low, uint32_t high);

@@ -220,6 +220,7 @@ bool setup_machine(const struct setup *setup, char *error, size_t size)
         return false;
     }
     setup_forwarding(setup);
+    setup_reserve_ports(setup);
     if (!setup->config->plane.routes)
         return true;
     if (!setup_all_routes(setup, error, size))

@@ -27,4 +27,8 @@ bool setup_machine(const struct setup *setup, char *error, size_t size);
 bool setup_all_routes(const struct setup *setup, char *error, size_t size);
 void setup_all_proxies(const struct setup *setup);
 
+/* Keeps programs off the ports of the machine's own addresses, see control/own_ports.h; warns if it cannot.
+ */
+void setup_reserve_ports(const struct setup *setup);
+
 #endif /* CONTROL_SETUP_H */

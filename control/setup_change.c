@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "control/log.h"
+#include "control/own_ports.h"
 #include "control/undo.h"
 
 uint64_t setup_fingerprint(const struct config *config)
@@ -16,7 +17,7 @@ uint64_t setup_fingerprint(const struct config *config)
     struct setup setup = {.config = config, .fingerprint = &sum};
     if (config->plane.routes && !setup_all_routes(&setup, error, sizeof(error)))
         sum = 0;
-    return sum;
+    return sum ^ own_ports_sum(config);
 }
 
 static void let_go(struct setup_change *change)
@@ -72,6 +73,9 @@ static bool make(struct setup_change *change, const struct setup_change_options 
         snprintf(error, size, "cannot set up routes over %s: %s", options->device, strerror(errno));
         return false;
     }
+    setup_reserve_ports(&setup);
+    if (!change->config->plane.routes)
+        return true;
     if (!setup_all_routes(&setup, error, size))
         return false;
     setup_all_proxies(&setup);

@@ -30,7 +30,7 @@ struct setup_change_options {
     uint64_t fingerprint; /* setup_fingerprint of what is meant: the file may have changed since */
 };
 
-/* Tells what one configuration wants of routes and proxy entries from what another wants. */
+/* Tells what one configuration wants of routes, proxy entries and ports from what another wants. */
 uint64_t setup_fingerprint(const struct config *config);
 
 /* False with a sentence, and nothing is changed. A change that was not settled is taken back first. */

@@ -15,6 +15,7 @@
 
 #include "control/log.h"
 #include "control/netlink.h"
+#include "control/own_ports.h"
 #include "control/state.h"
 #include "control/sysctl.h"
 
@@ -135,9 +136,29 @@ static int undo_socket(struct netlink *netlink, const struct change *change)
     return unlink(change->subject) == 0 ? 0 : errno;
 }
 
+/* Others may have put ports on the kernel's list, too, and these stay. */
+static int undo_reserved(struct netlink *netlink, const struct change *change)
+{
+    struct port_set ports;
+    uint32_t low, high;
+    (void)netlink;
+    if (!port_range_read(change->subject, &low, &high))
+        return EINVAL;
+    int error = reserved_ports_read(&ports);
+    if (error != 0)
+        return error;
+    port_set_remove(&ports, low, high);
+    error = reserved_ports_write(&ports);
+    if (error == 0)
+        log_info("programs may be given ports %s again", change->subject);
+    return error;
+}
+
 static int (*const undo[CHANGE_KINDS])(struct netlink *, const struct change *) = {
-    [CHANGE_SYSCTL] = undo_sysctl, [CHANGE_DEVICE] = undo_device, [CHANGE_ROUTE] = undo_route,
-    [CHANGE_PROXY] = undo_proxy,   [CHANGE_SOCKET] = undo_socket, [CHANGE_DIRECTORY] = undo_directory_made,
+    [CHANGE_SYSCTL] = undo_sysctl,     [CHANGE_DEVICE] = undo_device,
+    [CHANGE_ROUTE] = undo_route,       [CHANGE_PROXY] = undo_proxy,
+    [CHANGE_SOCKET] = undo_socket,     [CHANGE_DIRECTORY] = undo_directory_made,
+    [CHANGE_RESERVED] = undo_reserved,
 };
 
 size_t undo_changes(const struct change_list *list)
@@ -205,6 +226,23 @@ bool undo_directory(int directory, size_t *undone)
     return done;
 }
 
+/* Ranges may overlap: what was undone may have taken ports along that are still on the list. */
+static void reserve_listed(const struct changes *changes)
+{
+    struct change_list list;
+    struct port_set before, ports;
+    uint32_t low, high;
+    if (reserved_ports_read(&before) != 0 || changes_listed(changes, &list) != 0)
+        return;
+    ports = before;
+    for (size_t i = 0; i < list.count; i++)
+        if (list.items[i].kind == CHANGE_RESERVED && port_range_read(list.items[i].subject, &low, &high))
+            port_set_add(&ports, low, high);
+    changes_free(&list);
+    if (memcmp(&ports, &before, sizeof(ports)) != 0)
+        (void)reserved_ports_write(&ports);
+}
+
 void undo_unwanted(struct changes *changes)
 {
     struct change_list list;
@@ -218,6 +256,7 @@ void undo_unwanted(struct changes *changes)
              count == 1 ? "is" : "are");
     if (!changes_forget_unwanted(changes))
         log_warning("the saved list of changes keeps them: %s", strerror(errno));
+    reserve_listed(changes);
 }
 
 void undo_added(struct changes *changes)
@@ -231,4 +270,5 @@ void undo_added(struct changes *changes)
     changes_free(&list);
     if (count > 0 && failed == 0 && !changes_forget_added(changes))
         log_warning("the saved list of changes keeps what was undone: %s", strerror(errno));
+    reserve_listed(changes);
 }

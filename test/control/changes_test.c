@@ -57,6 +57,7 @@ static void test_what_is_appended_is_read(void **state)
         {CHANGE_SYSCTL, "net/ipv4/ip_forward", "0", "1"}, {CHANGE_DEVICE, "isthmus0", "", ""},
         {CHANGE_ROUTE, "64:ff9b::/96", "isthmus0", ""},   {CHANGE_PROXY, "192.0.2.1", "eth0.100", ""},
         {CHANGE_DIRECTORY, "/run/a b", "", ""},           {CHANGE_SOCKET, "/run/a b/control.sock", "", ""},
+        {CHANGE_RESERVED, "40000-59999", "", ""},
     };
     enum { ROWS = sizeof(rows) / sizeof(rows[0]) };
     struct changes *changes = changes_create(directory);
