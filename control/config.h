@@ -27,8 +27,20 @@
 #include "engine/table.h"
 
 enum plane_type {
-    PLANE_AUTO, /* the best plane this version has for this machine: TUN */
+    PLANE_AUTO, /* the eBPF plane where it can be had, else TUN */
     PLANE_TUN,
+    PLANE_BPF,
+};
+
+/* What becomes of packets that the eBPF plane has translated. */
+enum plane_forward {
+    FORWARD_DIRECT, /* straight to the neighbour */
+    FORWARD_STACK,  /* through the kernel's routing and firewall */
+};
+
+enum {
+    PLANE_INTERFACES_MAXIMUM = 64, /* that may be named; without names there is no limit */
+    PLANE_PINS_SIZE = 96,
 };
 
 /* An entry of siit: what the engine is told, and what is written in the file. */
@@ -87,6 +99,10 @@ struct config {
         uint32_t workers;    /* as configured, or the number of CPUs */
         uint32_t mtu6, mtu4; /* 0: that of each destination is its route's */
         bool routes;
+        uint32_t interface_count; /* 0: all that qualify, see control/interfaces.h */
+        char interfaces[PLANE_INTERFACES_MAXIMUM][IFNAMSIZ];
+        enum plane_forward forward;
+        char pins[PLANE_PINS_SIZE]; /* directory in a bpffs; the name is appended */
     } plane;
     /* As written. What is absent (translation.mtu6 and mtu4, address6, address4: 0) the daemon fills in a
      * copy. */

@@ -402,6 +402,19 @@ static bool check_advertised(const struct check *check)
     return true;
 }
 
+/* Packets for hosts come in by interfaces to others. */
+static bool check_interfaces(const struct check *check)
+{
+    const struct config *config = check->config;
+    for (uint32_t i = 0; i < config->plane.interface_count; i++) {
+        const char *name = config->plane.interfaces[i];
+        if (strcmp(name, config->plane.name) == 0 || strcmp(name, "lo") == 0)
+            return blame(check, at("plane.interfaces[%u]", i),
+                         "no packets of hosts come in by %s; name interfaces that lead to them", name);
+    }
+    return true;
+}
+
 /* Behind what could synthesised addresses stand? */
 static bool check_synthesis(const struct check *check)
 {
@@ -459,9 +472,9 @@ static bool check_upstream(const struct check *check)
 bool config_check(const struct config *config, struct config_source *source, struct config_error *error)
 {
     static bool (*const checks[])(const struct check *check) = {
-        check_device_name, check_instances,  check_instance_names,   check_prefixes,
-        check_sums,        check_pool_kinds, check_pool_entries,     check_pools,
-        check_pool_sizes,  check_statics,    check_static_endpoints, check_advertised,
+        check_device_name,      check_instances,    check_instance_names, check_prefixes,   check_sums,
+        check_pool_kinds,       check_pool_entries, check_pools,          check_pool_sizes, check_statics,
+        check_static_endpoints, check_advertised,   check_interfaces,
     };
     const struct check check = {.config = config, .source = source, .error = error};
     for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++)

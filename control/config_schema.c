@@ -16,7 +16,9 @@
 #include "dns64/advertisement.h"
 #include "dns64/advertiser.h"
 
-static const char *const plane_types[] = {[PLANE_AUTO] = "auto", [PLANE_TUN] = "tun", NULL};
+static const char *const plane_types[] = {
+    [PLANE_AUTO] = "auto", [PLANE_TUN] = "tun", [PLANE_BPF] = "bpf", NULL};
+static const char *const forwards[] = {[FORWARD_DIRECT] = "direct", [FORWARD_STACK] = "stack", NULL};
 static const char *const booleans[] = {"false", "true", NULL};
 static const char *const hairpins[] = {[SIIT_HAIRPIN_INTRINSIC] = "intrinsic",
                                        [SIIT_HAIRPIN_SIMPLE] = "simple",
@@ -86,6 +88,8 @@ enum {
     CONNECTION_IDLE_MAXIMUM = 3600,
 };
 
+static const struct value_rule interface = {.type = VALUE_NAME, .size = IFNAMSIZ};
+
 /* Entries of the lists of dns64. */
 static const struct value_rule listened = {.type = VALUE_LISTEN};
 static const struct value_rule upstream = {.type = VALUE_UPSTREAM};
@@ -107,10 +111,7 @@ const struct config_key config_keys[] = {
      .rule = {.type = VALUE_WORD, .words = plane_types, .size = SIZE_OF(struct config, plane.type)},
      IN_CONFIG(plane.type),
      .fallback = "auto",
-     .help = "auto: the best that this version has for this machine"},
-    {.path = "plane.type=bpf",
-     .rule = {.type = VALUE_REFUSED},
-     .help = "this version has the TUN plane only; write tun or auto"},
+     .help = "bpf: in the kernel; tun: in threads; auto: bpf where it can be had"},
     {.path = "plane.name",
      .rule = {.type = VALUE_NAME, .size = SIZE_OF(struct config, plane.name)},
      IN_CONFIG(plane.name),
@@ -137,6 +138,30 @@ const struct config_key config_keys[] = {
      IN_CONFIG(plane.routes),
      .fallback = "true",
      .help = "add routes for prefixes and pools to the device"},
+    {.path = "plane.interfaces",
+     .rule = {.type = VALUE_SCALARS,
+              .nullable = true,
+              .low = 1,
+              .high = PLANE_INTERFACES_MAXIMUM,
+              .size = IFNAMSIZ,
+              .item = &interface},
+     IN_CONFIG(plane.interfaces),
+     .count_offset = offsetof(struct config, plane.interface_count),
+     .live = true,
+     .fallback = "null",
+     .help = "bpf: where packets are taken; null: all that are up, but loopback, ours, and ports of bridges "
+             "or bonds"},
+    {.path = "plane.forward",
+     .rule = {.type = VALUE_WORD, .words = forwards, .size = SIZE_OF(struct config, plane.forward)},
+     IN_CONFIG(plane.forward),
+     .live = true,
+     .fallback = "direct",
+     .help = "bpf: translated packets go to the neighbour, or through the kernel's routing and firewall"},
+    {.path = "plane.pins",
+     .rule = {.type = VALUE_PATH, .size = SIZE_OF(struct config, plane.pins)},
+     IN_CONFIG(plane.pins),
+     .fallback = "/sys/fs/bpf/isthmus",
+     .help = "bpf: the directory, in a bpffs, for what outlives the daemon; plane.name is appended"},
 
     {.path = "nat64",
      .rule = {.type = VALUE_LIST, .high = NAT64_INSTANCES_MAXIMUM, .size = sizeof(struct nat64_settings)},

@@ -249,6 +249,9 @@ static void test_defaults(void **state)
     assert_int_equal(config->plane.workers, processors < WORKERS_MAXIMUM ? processors : WORKERS_MAXIMUM);
     assert_int_equal(config->plane.mtu6, 0);
     assert_true(config->plane.routes);
+    assert_int_equal(config->plane.interface_count, 0);
+    assert_int_equal(config->plane.forward, FORWARD_DIRECT);
+    assert_string_equal(config->plane.pins, "/sys/fs/bpf/isthmus");
     assert_string_equal(nat64->name, "main");
     assert_true(rfc6052_is_well_known(&nat64->prefix));
     assert_int_equal(nat64->address4, 0);
@@ -518,6 +521,9 @@ static void test_reloadable(void **state)
     assert_change("workers: 2", "workers: 3", "plane.workers: needs restart");
     assert_change("workers: 2", "workers: 2, name: x", "plane.name: needs restart");
     assert_change("workers: 2", "workers: 2, mtu: {ipv4: 1400}", "plane.mtu.ipv4: needs restart");
+    assert_change("workers: 2", "workers: 2, type: bpf", "plane.type: needs restart");
+    assert_change("workers: 2", "workers: 2, pins: /sys/fs/bpf/lab", "plane.pins: needs restart");
+    assert_change("workers: 2", "workers: 2, interfaces: [lan0], forward: stack", NULL);
     assert_change("2001:db8:1::/96", "2001:db8:3::/96", NULL);
     assert_change("name: b", "name: c", NULL);
     assert_change("192.0.2.2", "192.0.2.4", NULL);
