@@ -70,10 +70,18 @@ static bool is_in_passage(const struct engine *engine, uint32_t worker, const ui
     return seen[worker] % 2 == 1 && atomic_load64(&engine->worker[worker].passage) == seen[worker];
 }
 
+/* Has another plane begin anew by the rules in force. */
+static void others_begin_anew(struct changing *changing)
+{
+    if (changing->change->follow != NULL)
+        changing->change->follow(changing->change->context, changing->engine->rules);
+}
+
 /* Until each worker of the plane has ended the burst that it may be in; false: one does not. */
 static bool workers_begin_anew(struct changing *changing)
 {
     uint64_t seen[WORKERS_MAXIMUM] = {0};
+    others_begin_anew(changing);
     note_passages(changing->engine, seen);
     for (uint32_t i = 0; i < changing->engine->workers; i++)
         while (is_in_passage(changing->engine, i, seen))
@@ -263,6 +271,7 @@ static bool put_back(struct changing *changing)
         pool_permit(table, changing->old);
     bool whole = statics_add(changing->control, changing->old, changing->change) == NULL;
     put_in_force(changing, changing->old);
+    others_begin_anew(changing);
     if (changing->is_stuck) {
         note_passages(changing->engine, changing->engine->owes_since);
         changing->engine->owes_ports = true;

@@ -33,6 +33,7 @@ typedef uint64_t nanoseconds;
 struct engine;
 struct worker;
 struct waiting_places; /* engine/waiting_place.h */
+struct rules;          /* engine/rules.h */
 
 struct engine_options {
     struct table *table;             /* from table.h; must outlive the engine */
@@ -133,6 +134,11 @@ struct engine_change {
     const struct settings *settings;
     nanoseconds now;
     bool (*wait)(void *context); /* false: gives up; NULL: looks again at once, and never does */
+    /*
+     * Has another plane of the table go by these rules as well, and returns when it goes by no others any
+     * more; it may be called again with the same. NULL: there is none.
+     */
+    void (*follow)(void *context, const struct rules *rules);
     void *context;
     uint32_t ended[ENGINE_ENDINGS]; /* how many sessions ended for which reason */
 };
