@@ -44,7 +44,7 @@ static int undo_name(const char *name, bool one_of_all)
         log_error("%s", error);
         return EXIT_FAILURE;
     }
-    bool done = undo_directory(state.directory, &undone);
+    bool done = undo_directory(state.directory, UNDO_SESSIONS, &undone);
     if (done) {
         bool removed = table_file_remove(state.directory);
         state_remove(&state);

@@ -41,11 +41,12 @@ struct changes {
 static const struct {
     const char *name;
     int words;
-} kinds[CHANGE_KINDS] = {
+} lines[CHANGE_KINDS] = {
     [CHANGE_SYSCTL] = {"sysctl", 3},       [CHANGE_DEVICE] = {"device", 1},
     [CHANGE_ROUTE] = {"route", 2},         [CHANGE_PROXY] = {"proxy", 2},
     [CHANGE_DIRECTORY] = {"directory", 1}, [CHANGE_SOCKET] = {"socket", 1},
-    [CHANGE_RESERVED] = {"reserved", 1},
+    [CHANGE_PINS] = {"pins", 2},           [CHANGE_INGRESS] = {"ingress", 2},
+    [CHANGE_FEATURE] = {"feature", 3},     [CHANGE_RESERVED] = {"reserved", 1},
 };
 
 static uint64_t network_namespace(void)
@@ -73,7 +74,7 @@ static bool write_line(struct changes *changes, const char *line)
 static bool writable(const struct change *change)
 {
     for (const char *at = change->subject; *at != '\0'; at++) {
-        if ((unsigned char)*at < 0x20 || (*at == ' ' && kinds[change->kind].words > 1))
+        if ((unsigned char)*at < 0x20 || (*at == ' ' && lines[change->kind].words > 1))
             return false;
     }
     return change->subject[0] != '\0' && strpbrk(change->before, " \n") == NULL &&
@@ -83,22 +84,21 @@ static bool writable(const struct change *change)
 static bool write_change(struct changes *changes, const struct change *change)
 {
     char line[LINE_MAXIMUM];
-    int words = kinds[change->kind].words;
-    snprintf(line, sizeof(line), "%s %s%s%s%s%s\n", kinds[change->kind].name, change->subject,
+    int words = lines[change->kind].words;
+    snprintf(line, sizeof(line), "%s %s%s%s%s%s\n", lines[change->kind].name, change->subject,
              words > 1 ? " " : "", words > 1 ? change->before : "", words > 2 ? " " : "",
              words > 2 ? change->after : "");
     return write_line(changes, line);
 }
 
-static bool is_unwanted(const struct changes *changes, size_t item)
+static bool is_unwanted(const struct changes *changes, unsigned kinds, size_t item)
 {
-    enum change_kind kind = changes->left.items[item].kind;
-    return (kind == CHANGE_ROUTE || kind == CHANGE_PROXY || kind == CHANGE_RESERVED) &&
-           !changes->wanted[item];
+    return (kinds >> changes->left.items[item].kind & 1) != 0 && !changes->wanted[item];
 }
 
-/* Puts a file with these items, or with those that are not unwanted, in place of the one there is. */
-static bool replace_file(struct changes *changes, const struct change_list *list, bool forget)
+/* Puts a file with these items, but for those of some kinds that are unwanted, in place of the one there is.
+ */
+static bool replace_file(struct changes *changes, const struct change_list *list, unsigned forget)
 {
     struct changes new = {.fd = -1};
     char line[LINE_MAXIMUM];
@@ -108,7 +108,7 @@ static bool replace_file(struct changes *changes, const struct change_list *list
     snprintf(line, sizeof(line), CHANGES_FORMAT " %" PRIu64 "\n", network_namespace());
     bool done = new.fd >= 0 && write_line(&new, line);
     for (size_t i = 0; i < list->count && done; i++) {
-        if (!forget || i >= changes->left.count || !is_unwanted(changes, i))
+        if (i >= changes->left.count || !is_unwanted(changes, forget, i))
             done = write_change(&new, &list->items[i]);
     }
     if (done && changes_sync(&new) &&
@@ -133,8 +133,8 @@ static int same_change_order(const struct change *a, const struct change *b)
     if (a->kind != b->kind)
         return a->kind < b->kind ? -1 : 1;
     int order = strcmp(a->subject, b->subject);
-    bool device_counts = a->kind == CHANGE_ROUTE || a->kind == CHANGE_PROXY;
-    return order != 0 || !device_counts ? order : strcmp(a->before, b->before);
+    bool before_counts = a->kind == CHANGE_ROUTE || a->kind == CHANGE_PROXY || a->kind == CHANGE_FEATURE;
+    return order != 0 || !before_counts ? order : strcmp(a->before, b->before);
 }
 
 static int item_order(const void *a, const void *b, void *context)
@@ -162,7 +162,7 @@ struct changes *changes_continue(int directory, struct change_list *left)
     *changes = (struct changes){.directory = directory, .fd = -1, .left = *left};
     memset(left, 0, sizeof(*left));
     changes->wanted = calloc(changes->left.count + 1, sizeof(*changes->wanted));
-    if (changes->wanted != NULL && sort_left(changes) && replace_file(changes, &changes->left, false))
+    if (changes->wanted != NULL && sort_left(changes) && replace_file(changes, &changes->left, 0))
         return changes;
     int error = errno;
     changes_close(changes);
@@ -296,6 +296,7 @@ static bool plausible(const struct change *change)
         return port_range_read(change->subject, &low, &high);
     case CHANGE_DIRECTORY:
     case CHANGE_SOCKET:
+    case CHANGE_PINS:
         return change->subject[0] == '/';
     default:
         return true;
@@ -310,9 +311,9 @@ static bool parse_line(char *line, struct change *change)
         return false;
     *rest++ = '\0';
     for (int kind = 0; kind < CHANGE_KINDS; kind++) {
-        if (strcmp(line, kinds[kind].name) == 0) {
+        if (strcmp(line, lines[kind].name) == 0) {
             change->kind = (enum change_kind)kind;
-            return parse_words(rest, kinds[kind].words, change) && plausible(change);
+            return parse_words(rest, lines[kind].words, change) && plausible(change);
         }
     }
     return false;
@@ -385,14 +386,15 @@ void changes_free(struct change_list *list)
     memset(list, 0, sizeof(*list));
 }
 
-bool changes_unwanted(const struct changes *changes, struct change_list *unwanted)
+bool changes_unwanted(const struct changes *changes, unsigned kinds, struct change_list *unwanted)
 {
     memset(unwanted, 0, sizeof(*unwanted));
     for (size_t i = 0; i < changes->left.count; i++) {
-        struct change *change = is_unwanted(changes, i) ? list_room(unwanted) : NULL;
+        bool found = is_unwanted(changes, kinds, i);
+        struct change *change = found ? list_room(unwanted) : NULL;
         if (change != NULL)
             unwanted->items[unwanted->count++] = changes->left.items[i];
-        else if (is_unwanted(changes, i)) {
+        else if (found) {
             changes_free(unwanted);
             return false;
         }
@@ -400,11 +402,11 @@ bool changes_unwanted(const struct changes *changes, struct change_list *unwante
     return true;
 }
 
-bool changes_forget_unwanted(struct changes *changes)
+bool changes_forget_unwanted(struct changes *changes, unsigned kinds)
 {
     struct change_list list;
     int error = changes_read(changes->directory, &list);
-    bool done = error == 0 && replace_file(changes, &list, true);
+    bool done = error == 0 && replace_file(changes, &list, kinds);
     if (error != 0)
         errno = error;
     changes_free(&list);
@@ -428,5 +430,5 @@ bool changes_added(const struct changes *changes, struct change_list *added)
 
 bool changes_forget_added(struct changes *changes)
 {
-    return replace_file(changes, &changes->left, false);
+    return replace_file(changes, &changes->left, 0);
 }

@@ -13,8 +13,11 @@
  *     proxy 192.0.2.3 wan0                                    answering ARP for an address on an interface
  *     directory /run/lab
  *     socket /run/lab/control.sock
- *     reserved 40000-59999                                    ports that the kernel is not to give to
- * programs
+ *     pins /sys/fs/bpf/isthmus/isthmus0 mounted               the eBPF plane's sessions; the bpffs that they
+ * lie in was mounted or found ingress wan0 made                                       its program; the clsact
+ * that it is in was made or found feature wan0 rx-gro-list on                             of an interface,
+ * and what it was
+ *     reserved 40000-59999                                    ports that programs are not given
  */
 #ifndef CONTROL_CHANGES_H
 #define CONTROL_CHANGES_H
@@ -32,6 +35,9 @@ enum change_kind {
     CHANGE_DIRECTORY, /* subject: path */
     CHANGE_SOCKET,    /* subject: path */
     CHANGE_RESERVED,  /* subject: LOW-HIGH */
+    CHANGE_PINS,      /* subject: path; before: mounted or found */
+    CHANGE_INGRESS,   /* subject: interface; before: made or found */
+    CHANGE_FEATURE,   /* subject: interface; before: name; after: what it was, on or off */
     CHANGE_KINDS,
 };
 
@@ -62,13 +68,18 @@ const struct change_list *changes_left(const struct changes *changes);
 int changes_listed(const struct changes *changes, struct change_list *list);
 
 /*
- * Routes, proxy entries and ports on that list that were not appended again are wanted no more; all else,
- * such as settings, every run wants. Collects them, to be freed with changes_free(); false if memory is
- * short. When they are undone, changes_forget_unwanted() takes them off the list, on which nothing is
- * appended thereafter.
+ * Changes of some kinds are wanted no more if they are on that list and were not appended again; all others,
+ * such as settings, every run wants. Collects those of the kinds named, by bits, to be freed with
+ * changes_free(); false if memory is short. When they are undone, changes_forget_unwanted() takes them off
+ * the list, on which nothing is appended thereafter.
  */
-bool changes_unwanted(const struct changes *changes, struct change_list *unwanted);
-bool changes_forget_unwanted(struct changes *changes);
+enum {
+    CHANGES_OF_ROUTES = 1 << CHANGE_ROUTE | 1 << CHANGE_PROXY | 1 << CHANGE_RESERVED,
+    CHANGES_OF_INTERFACES = 1 << CHANGE_INGRESS | 1 << CHANGE_FEATURE,
+    CHANGES_OF_RUNS = CHANGES_OF_ROUTES | CHANGES_OF_INTERFACES | 1 << CHANGE_PINS,
+};
+bool changes_unwanted(const struct changes *changes, unsigned kinds, struct change_list *unwanted);
+bool changes_forget_unwanted(struct changes *changes, unsigned kinds);
 
 /*
  * What was appended since changes_continue(), to be freed with changes_free(); false if it cannot be read.

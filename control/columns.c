@@ -5,6 +5,10 @@
  */
 #include "control/columns.h"
 
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+
 #include "control/json_line.h"
 #include "control/version.h"
 #include "engine/engine.h"
@@ -26,12 +30,25 @@ static void status_version(struct json_line *line, const void *record)
     line_string(line, ISTHMUS_VERSION);
 }
 
-static void status_plane(struct json_line *line, const void *record)
+/* Names with blanks between, as a list. */
+static void status_interfaces(struct json_line *line, const void *record)
 {
-    (void)record;
-    line_string(line, "tun");
+    const struct status *status = record;
+    const char *at = status->interfaces;
+    line_byte(line, '[');
+    while (*at != '\0') {
+        char name[IFNAMSIZ];
+        size_t length = strcspn(at, " ");
+        snprintf(name, sizeof(name), "%.*s", (int)length, at);
+        line_string(line, name);
+        at += length + (at[length] == ' ');
+        if (*at != '\0')
+            line_byte(line, ',');
+    }
+    line_byte(line, ']');
 }
 
+VALUE(status_plane, struct status, line_string(line, r->bpf ? "bpf" : "tun"))
 VALUE(status_ready, struct status, line_boolean(line, r->ready))
 VALUE(status_uptime, struct status, line_number(line, r->uptime_seconds))
 VALUE(status_sessions, struct status, line_number(line, r->sessions))
@@ -111,6 +128,7 @@ static const struct column status_rows[] = {
     {"version", "version", false, status_version},
     {"plane", "plane", false, status_plane},
     {"device", "device", false, status_device},
+    {"interfaces", "interfaces", false, status_interfaces},
     {"workers", "workers", true, status_workers},
     {"uso", "UDP super-packets", false, status_uso},
     {"mtu_ipv6", "MTU, IPv6 side", true, status_mtu6},

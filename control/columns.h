@@ -28,8 +28,9 @@ struct columns {
 
 /* Names of instances, which records state as numbers, and the status of the daemon come along. */
 struct status {
-    bool ready, uso;
+    bool ready, uso, bpf;
     const char *device;
+    const char *interfaces; /* with a blank between */
     uint64_t uptime_seconds;
     uint64_t sessions, bindings, sessions_limit;
     uint64_t nat64_instances, siit_instances, mappings;

@@ -48,6 +48,13 @@ static void on_settled(uv_timer_t *handle)
 {
     struct daemon *daemon = handle->data;
     keeper_answer_again(&daemon->keeper);
+    bpf_plane_look_at_interfaces(daemon, false);
+}
+
+/* Does what has become of a link ask for anything to be done? To the eBPF plane everything may matter. */
+static bool is_of_interest(const struct daemon *daemon, const struct netlink_link *link)
+{
+    return !link->loopback && (daemon->bpf.chosen || (link->up && link->running && !link->removed));
 }
 
 /* Without its routes, which the kernel drops when the device goes down, the device is of no use. */
@@ -55,8 +62,7 @@ static void look_at_link(void *context, const struct netlink_link *link)
 {
     struct daemon *daemon = context;
     bool own = link->index == tun_index(daemon->tun);
-    if (!own && link->up && link->running && !link->loopback && !link->removed &&
-        !uv_is_active((uv_handle_t *)&daemon->settle))
+    if (!own && is_of_interest(daemon, link) && !uv_is_active((uv_handle_t *)&daemon->settle))
         uv_timer_start(&daemon->settle, on_settled, SETTLE_MILLISECONDS, 0);
     if (!own || daemon->failed || (link->up && !link->removed))
         return;
@@ -102,6 +108,7 @@ static void on_keeper_event(uv_poll_t *handle, int status, int events)
 static void on_quiet(uv_timer_t *handle)
 {
     struct daemon *daemon = handle->data;
+    bpf_plane_alive(daemon);
     daemon_free_retired(daemon);
     (void)engine_settle(daemon->engine);
     paths_watch_tidy(&daemon->paths);

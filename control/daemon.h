@@ -14,6 +14,7 @@
 #include <uv.h>
 
 #include "control/advertise.h"
+#include "control/bpf_plane.h"
 #include "control/config.h"
 #include "control/egress.h"
 #include "control/keeper.h"
@@ -60,7 +61,8 @@ struct daemon {
     struct dns *dns;             /* NULL: no dns64 */
     struct advertise *advertise; /* NULL: nothing in ra */
     struct tun *tun;
-    struct table_file *table;
+    struct bpf_plane bpf;
+    struct table_file *table; /* of the TUN plane */
     struct engine *engine;
     struct server *dns_server; /* NULL: no dns64 in the configuration */
     uint32_t workers;          /* of the plane, and of the name service */

@@ -2,10 +2,11 @@
 /*
  * Messages are single bytes over a pair of SOCK_SEQPACKET sockets, with a number behind them: MESSAGE_OPEN
  * has that of the file, 0 being the configuration; MESSAGE_PREPARE the fingerprint; MESSAGE_SETTLE whether it
- * was done. Those that are answered have a serial number, which the answer repeats: one that comes too late
- * is not taken for that to a later question. End of file is what the kernel says when the daemon has ended,
- * in whatever way. Signals meant for the daemon, which a terminal or a supervisor sends to the whole group,
- * are blocked: the keeper ends after the daemon.
+ * was done; MESSAGE_PROGRAMS, which brings descriptors, whether the plane survives the daemon;
+ * MESSAGE_INTERFACES whether the configuration is to be read again. Those that are answered have a serial
+ * number, which the answer repeats: one that comes too late is not taken for that to a later question. End of
+ * file is what the kernel says when the daemon has ended, in whatever way. Signals meant for the daemon,
+ * which a terminal or a supervisor sends to the whole group, are blocked: the keeper ends after the daemon.
  */
 #include "control/keeper.h"
 
@@ -24,6 +25,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "control/interfaces.h"
 #include "control/log.h"
 #include "control/netlink.h"
 #include "control/privilege.h"
@@ -37,6 +39,8 @@ enum {
     MESSAGE_ANSWER_AGAIN = 'a',
     MESSAGE_PREPARE = 'p',
     MESSAGE_SETTLE = 's',
+    MESSAGE_PROGRAMS = 'g',
+    MESSAGE_INTERFACES = 'i',
     PATIENCE_MILLISECONDS = 2000, /* with a keeper that does not answer; the daemon's loop stands meanwhile */
     PATIENCE_WITH_ROUTES = 60000,
 };
@@ -46,18 +50,59 @@ struct request {
     uint64_t number, serial;
 } __attribute__((packed));
 
-/* The answer to MESSAGE_OPEN: an errno, and with 0 the file beside it. To the others about a reload: a
- * sentence, empty if all is well. */
+/* The answer to MESSAGE_OPEN: an errno, and with 0 the file beside it. To MESSAGE_INTERFACES: names. To the
+ * others about a reload: a sentence, empty if all is well. */
 struct answer {
     int error;
     uint64_t serial; /* of the request */
-    char text[512];
+    char text[INTERFACE_NAMES];
+};
+
+enum {
+    PROGRAMS = INGRESS_UNKNOWN,
+    DESCRIPTORS = PROGRAMS, /* in a message at most */
 };
 
 union control_buffer {
     struct cmsghdr header;
-    char bytes[CMSG_SPACE(sizeof(int))];
+    char bytes[CMSG_SPACE(DESCRIPTORS * sizeof(int))];
 };
+
+/* What the keeper knows. */
+struct kept {
+    const struct keeper_options *options;
+    int socket;
+    bool leave;   /* undo nothing */
+    bool survive; /* undo nothing if the daemon dies */
+    struct setup_change change;
+    struct config *config; /* read since the start; NULL: that of the start */
+    bool have_programs;
+    struct interfaces interfaces;
+};
+
+/* Puts descriptors into a message. */
+static void add_descriptors(struct msghdr *message, union control_buffer *control, const int descriptors[],
+                            size_t count)
+{
+    memset(control, 0, sizeof(*control));
+    message->msg_control = control;
+    message->msg_controllen = CMSG_SPACE(count * sizeof(int));
+    control->header.cmsg_level = SOL_SOCKET;
+    control->header.cmsg_type = SCM_RIGHTS;
+    control->header.cmsg_len = CMSG_LEN(count * sizeof(int));
+    memcpy(CMSG_DATA(&control->header), descriptors, count * sizeof(int));
+}
+
+/* Takes the descriptors out of a message that was received; returns how many. */
+static size_t take_descriptors(struct msghdr *message, int descriptors[DESCRIPTORS])
+{
+    const struct cmsghdr *header = CMSG_FIRSTHDR(message);
+    if (header == NULL || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
+        return 0;
+    size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    memcpy(descriptors, CMSG_DATA(header), count * sizeof(int));
+    return count;
+}
 
 static void answer_with(int socket, uint64_t serial, int file, int error)
 {
@@ -65,15 +110,8 @@ static void answer_with(int socket, uint64_t serial, int file, int error)
     union control_buffer control;
     struct iovec part = {.iov_base = &answer, .iov_len = sizeof(answer)};
     struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
-    memset(&control, 0, sizeof(control));
-    if (error == 0) {
-        message.msg_control = &control;
-        message.msg_controllen = sizeof(control);
-        control.header.cmsg_level = SOL_SOCKET;
-        control.header.cmsg_type = SCM_RIGHTS;
-        control.header.cmsg_len = CMSG_LEN(sizeof(int));
-        memcpy(CMSG_DATA(&control.header), &file, sizeof(file));
-    }
+    if (error == 0)
+        add_descriptors(&message, &control, &file, 1);
     sendmsg(socket, &message, MSG_NOSIGNAL);
 }
 
@@ -93,17 +131,21 @@ static void serve_file(int socket, uint64_t serial, const char *path)
         close(file);
 }
 
-static int end(const struct keeper_options *options, bool finished, bool leave)
+static int end(const struct kept *kept, bool finished)
 {
+    const struct keeper_options *options = kept->options;
     size_t undone = 0;
     bool clean = true;
-    if (leave) {
+    if (!finished && kept->survive && !kept->leave)
+        log_warning("the daemon ended without stopping; packets go on being translated until the next run "
+                    "takes over, or isthmus down");
+    if (kept->leave || (!finished && kept->survive)) {
         unlink(options->socket);
         return EXIT_SUCCESS;
     }
     if (!finished)
         log_warning("the daemon ended without stopping; undoing what it changed");
-    clean = undo_directory(options->state->directory, &undone);
+    clean = undo_directory(options->state->directory, UNDO_LEAVING_SESSIONS, &undone);
     if (clean)
         state_remove(options->state);
     return clean ? EXIT_SUCCESS : EXIT_FAILURE;
@@ -133,41 +175,133 @@ static void answer_again(int directory)
 }
 
 /* What the daemon says of a change that was prepared; without it the old routes are those that are wanted. */
-static void change_routes(int socket, const struct keeper_options *options, const struct request *request,
-                          struct setup_change *change)
+static void change_routes(struct kept *kept, const struct request *request)
 {
+    const struct keeper_options *options = kept->options;
     struct answer answer = {.serial = request->serial};
     struct setup_change_options wanted = {.directory = options->state->directory,
                                           .path = options->config,
                                           .device = options->device,
                                           .fingerprint = request->number};
     if (request->message == MESSAGE_SETTLE)
-        setup_change_settle(change, request->number != 0);
-    else if (!setup_change_prepare(change, &wanted, answer.text, sizeof(answer.text)))
+        setup_change_settle(&kept->change, request->number != 0);
+    else if (!setup_change_prepare(&kept->change, &wanted, answer.text, sizeof(answer.text)))
         answer.error = EINVAL;
-    send(socket, &answer, sizeof(answer), MSG_NOSIGNAL);
+    send(kept->socket, &answer, sizeof(answer), MSG_NOSIGNAL);
 }
 
-static int serve(int socket, const struct keeper_options *options)
+/* Only those that come first, from a daemon that still has its rights. */
+static void keep_programs(struct kept *kept, const int descriptors[], size_t count, bool survive)
 {
-    struct setup_change change = {0};
-    bool leave = false;
+    if (kept->have_programs || count != PROGRAMS) {
+        for (size_t i = 0; i < count; i++)
+            close(descriptors[i]);
+        return;
+    }
+    memcpy(kept->interfaces.program, descriptors, sizeof(kept->interfaces.program));
+    kept->have_programs = true;
+    kept->survive = survive;
+}
+
+/* The configuration may be one that the daemon has refused, or that was changed since; then the old holds. */
+static void read_config_again(struct kept *kept)
+{
+    struct config_error ignored;
+    struct config *config = config_load_keys(kept->options->config, &ignored);
+    if (config == NULL || strcmp(config->plane.name, kept->options->device) != 0) {
+        config_free(config);
+        return;
+    }
+    config_free(kept->config);
+    kept->config = config;
+}
+
+static bool follow_interfaces(struct kept *kept, char names[static INTERFACE_NAMES])
+{
+    int directory = kept->options->state->directory;
+    struct change_list list;
+    bool done = false;
+    if (changes_read(directory, &list) == 0 && !list.foreign)
+        kept->interfaces.changes = changes_continue(directory, &list);
+    changes_free(&list);
+    if (kept->interfaces.changes == NULL) {
+        log_warning("cannot go on with the saved list of changes, so programs stay where they are");
+        return false;
+    }
+    kept->interfaces.directory = directory;
+    kept->interfaces.config = kept->config != NULL ? kept->config : kept->options->now;
+    done = interfaces_follow(&kept->interfaces, names);
+    if (done)
+        undo_unwanted(kept->interfaces.changes, CHANGES_OF_INTERFACES);
+    changes_close(kept->interfaces.changes);
+    kept->interfaces.changes = NULL;
+    return done;
+}
+
+/* Routes that are being changed are on the list that this would replace: it is asked for again then. */
+static void look_at_interfaces(struct kept *kept, const struct request *request)
+{
+    struct answer answer = {.serial = request->serial};
+    if (request->number != 0)
+        read_config_again(kept);
+    if (!kept->have_programs || kept->change.changes != NULL || !follow_interfaces(kept, answer.text))
+        answer.error = EAGAIN;
+    send(kept->socket, &answer, sizeof(answer), MSG_NOSIGNAL);
+}
+
+/* Returns what recv() does; descriptors that came along are in `descriptors`. */
+static ssize_t receive_request(int socket, struct request *request, int descriptors[DESCRIPTORS],
+                               size_t *count)
+{
+    union control_buffer control;
+    struct iovec part = {.iov_base = request, .iov_len = sizeof(*request)};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+    memset(&control, 0, sizeof(control));
+    ssize_t length = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+    *count = length > 0 ? take_descriptors(&message, descriptors) : 0;
+    return length;
+}
+
+static void serve_one(struct kept *kept, const struct request *request)
+{
+    switch (request->message) {
+    case MESSAGE_OPEN:
+        serve_file(kept->socket, request->serial, file_path(kept->options, request->number));
+        break;
+    case MESSAGE_LEAVE:
+        kept->leave = true;
+        break;
+    case MESSAGE_ANSWER_AGAIN:
+        answer_again(kept->options->state->directory);
+        break;
+    case MESSAGE_PREPARE:
+    case MESSAGE_SETTLE:
+        change_routes(kept, request);
+        break;
+    case MESSAGE_INTERFACES:
+        look_at_interfaces(kept, request);
+        break;
+    default:
+        break;
+    }
+}
+
+static int serve(struct kept *kept)
+{
     for (;;) {
         struct request request = {0};
-        ssize_t length = recv(socket, &request, sizeof(request), 0);
-        uint8_t message = request.message;
+        int descriptors[DESCRIPTORS];
+        size_t count;
+        ssize_t length = receive_request(kept->socket, &request, descriptors, &count);
         if (length < 0 && errno == EINTR)
             continue;
-        if (length <= 0 || message == MESSAGE_FINISH)
-            return end(options, length > 0, leave);
-        if (message == MESSAGE_OPEN)
-            serve_file(socket, request.serial, file_path(options, request.number));
-        else if (message == MESSAGE_LEAVE)
-            leave = true;
-        else if (message == MESSAGE_ANSWER_AGAIN)
-            answer_again(options->state->directory);
-        else if (message == MESSAGE_PREPARE || message == MESSAGE_SETTLE)
-            change_routes(socket, options, &request, &change);
+        if (length <= 0 || request.message == MESSAGE_FINISH)
+            return end(kept, length > 0);
+        if (request.message == MESSAGE_PROGRAMS || count > 0)
+            keep_programs(kept, descriptors, count, request.number != 0);
+        else
+            serve_one(kept, &request);
     }
 }
 
@@ -204,7 +338,8 @@ bool keeper_start(struct keeper *keeper, const struct keeper_options *options)
         let_go();
         if (!privilege_reduce_keeper())
             log_warning("the keeper cannot reduce its rights: %s", strerror(errno));
-        _exit(serve(ends[1], options));
+        struct kept kept = {.options = options, .socket = ends[1]};
+        _exit(serve(&kept));
     }
     int error = errno;
     close(ends[1]);
@@ -234,9 +369,9 @@ static int receive(const struct keeper *keeper, int milliseconds, struct answer 
         return ETIMEDOUT;
     if (length != (ssize_t)sizeof(*answer))
         return EPIPE;
-    const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-    if (answer->error == 0 && header != NULL && header->cmsg_type == SCM_RIGHTS)
-        memcpy(file, CMSG_DATA(header), sizeof(*file));
+    int descriptors[DESCRIPTORS];
+    if (take_descriptors(&message, descriptors) > 0)
+        *file = descriptors[0];
     return 0;
 }
 
@@ -329,6 +464,29 @@ bool keeper_prepare(const struct keeper *keeper, uint64_t fingerprint, char *err
 bool keeper_settle(const struct keeper *keeper, bool done, char *error, size_t size)
 {
     return ask_about_routes(keeper, MESSAGE_SETTLE, done, error, size);
+}
+
+bool keeper_take_programs(const struct keeper *keeper, const int program[], bool survive)
+{
+    struct request request = {.message = MESSAGE_PROGRAMS, .number = survive};
+    union control_buffer control;
+    struct iovec part = {.iov_base = &request, .iov_len = sizeof(request)};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    add_descriptors(&message, &control, program, PROGRAMS);
+    return sendmsg(keeper->socket, &message, MSG_NOSIGNAL) == (ssize_t)sizeof(request);
+}
+
+bool keeper_look_at_interfaces(const struct keeper *keeper, bool reloaded, char *names)
+{
+    struct answer answer;
+    int file;
+    int status = ask(keeper, MESSAGE_INTERFACES, reloaded, PATIENCE_MILLISECONDS, &answer, &file);
+    if (file >= 0)
+        close(file);
+    if (status != 0 || answer.error != 0)
+        return false;
+    memcpy(names, answer.text, sizeof(answer.text));
+    return true;
 }
 
 void keeper_answer_again(const struct keeper *keeper)

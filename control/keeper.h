@@ -10,6 +10,10 @@
  *     keeper_prepare          ------->    reads the configuration itself, makes the routes and proxy entries
  * that
  *                             <-------    it wants in addition; keeper_settle undoes what it wants no more
+ *     keeper_take_programs    ------->    keeps the eBPF plane's programs, and from then on undoes nothing if
+ *                                         the daemon dies: packets go on being translated
+ *     keeper_look_at_interfaces ----->    gives them to interfaces that have come, takes them from others
+ *                             <-------    the names of those that have one
  *     keeper_leave (--stay)   ------->    remembers to undo nothing
  *     keeper_answer_again     ------->    makes recorded proxy entries that have vanished anew
  *     keeper_finish, or death ------->    undoes the saved list of changes, removes the state but for the
@@ -32,9 +36,12 @@ struct keeper {
     int patience; /* milliseconds, with a keeper that is setting up routes */
 };
 
+struct config;
+
 struct keeper_options {
     struct state *state;
     const char *config;       /* path of the configuration file, absolute */
+    const struct config *now; /* what it says */
     const char *const *files; /* paths of further files to be opened by number, "" being none */
     unsigned file_count;
     const char *socket; /* path of the control socket, to be removed at the end in any case */
@@ -66,6 +73,18 @@ bool keeper_settle(const struct keeper *keeper, bool done, char *error, size_t s
  * list of changes made again that are missing.
  */
 void keeper_answer_again(const struct keeper *keeper);
+
+/*
+ * Hands over the descriptors of programs, by enum ingress_link. False and errno if that failed. `survive`:
+ * the plane goes on without the daemon.
+ */
+bool keeper_take_programs(const struct keeper *keeper, const int program[], bool survive);
+
+/*
+ * Links have changed, or also the configuration: see control/interfaces.h. `names` gets the interfaces that
+ * have a program, INTERFACE_NAMES bytes. False if the keeper does not answer.
+ */
+bool keeper_look_at_interfaces(const struct keeper *keeper, bool reloaded, char *names);
 
 /* To be asked when the socket is readable: has the keeper ended? */
 bool keeper_gone(const struct keeper *keeper);

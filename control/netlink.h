@@ -64,6 +64,7 @@ struct netlink_link {
     unsigned index, mtu;
     uint32_t ipv6_mtu; /* what a router advertised or an operator set for IPv6 alone; 0: not known */
     bool up, running, loopback;
+    bool port;    /* of a bridge, a bond or a team: packets come in by that */
     bool removed; /* told by netlink_events only */
     char name[IFNAMSIZ];
 };

@@ -78,6 +78,17 @@ static uint32_t ipv6_mtu(const struct nlattr *families)
     return mtu;
 }
 
+/* IFLA_LINKINFO / IFLA_INFO_SLAVE_KIND: what it is a part of. What is in a VRF is none. */
+static bool is_port(const struct nlattr *kinds)
+{
+    struct attributes inside = {0};
+    if (kinds == NULL)
+        return false;
+    mnl_attr_parse_nested(kinds, collect, &inside);
+    const struct nlattr *kind = inside.at[IFLA_INFO_SLAVE_KIND];
+    return kind != NULL && strncmp(mnl_attr_get_payload(kind), "vrf", mnl_attr_get_payload_len(kind)) != 0;
+}
+
 static int on_link(const struct nlmsghdr *message, void *data)
 {
     const struct walk *walk = data;
@@ -93,6 +104,7 @@ static int on_link(const struct nlmsghdr *message, void *data)
     mnl_attr_parse(message, sizeof(*info), collect, &attributes);
     link.mtu = number_of(attributes.at[IFLA_MTU], 0);
     link.ipv6_mtu = ipv6_mtu(attributes.at[IFLA_AF_SPEC]);
+    link.port = is_port(attributes.at[IFLA_LINKINFO]);
     if (attributes.at[IFLA_IFNAME] != NULL)
         strncpy(link.name, mnl_attr_get_str(attributes.at[IFLA_IFNAME]), sizeof(link.name) - 1);
     walk->visit.link(walk->context, &link);

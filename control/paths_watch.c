@@ -81,6 +81,8 @@ static void replace(struct paths_watch *watch, struct paths *paths)
     engine_replace_paths(watch->engine, paths);
     watch->retired = watch->current;
     watch->current = paths;
+    if (watch->replaced != NULL)
+        watch->replaced(watch->context);
 }
 
 /*

@@ -22,6 +22,8 @@ struct paths_watch {
     struct paths *current;
     struct paths *retired; /* replaced, perhaps still in use by a worker */
     struct engine *engine;
+    void (*replaced)(void *context); /* called when there are others; may be NULL */
+    void *context;
     uint64_t cost;  /* nanoseconds of processor time that the last reading took */
     uint64_t links; /* paths_links_sum of that time */
     uv_poll_t poll;

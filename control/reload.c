@@ -24,6 +24,7 @@
 #include "control/notify.h"
 #include "control/setup_change.h"
 #include "control/setup_siit.h"
+#include "engine/rules.h"
 
 enum {
     FILE_MAXIMUM = 2 << 20, /* bytes; config_parse has a closer limit of its own and says so */
@@ -105,22 +106,42 @@ static bool wait_for_retired(struct daemon *daemon)
     return false;
 }
 
+/* A change of the engine under way. */
+struct changing {
+    struct daemon *daemon;
+    uint32_t tries;
+};
+
 /* Gives workers time to get on with their bursts. */
 static bool wait_for_workers(void *context)
 {
-    uint32_t *tries = context;
+    struct changing *changing = context;
     struct timespec millisecond = {.tv_nsec = 1000000};
     nanosleep(&millisecond, NULL);
-    return ++*tries < WORKER_TRIES;
+    return ++changing->tries < WORKER_TRIES;
+}
+
+static void follow_in_kernel(void *context, const struct rules *rules)
+{
+    const struct changing *changing = context;
+    bpf_plane_enforce(changing->daemon, rules);
 }
 
 static bool change_engine(struct daemon *daemon, const struct config *config,
                           struct daemon_reloaded *reloaded, struct config_error *error)
 {
-    uint32_t tries = 0;
-    struct engine_change change = {
-        .settings = &config->settings, .now = uv_hrtime(), .wait = wait_for_workers, .context = &tries};
+    struct changing changing = {.daemon = daemon};
+    struct engine_change change = {.settings = &config->settings,
+                                   .now = uv_hrtime(),
+                                   .wait = wait_for_workers,
+                                   .follow = follow_in_kernel,
+                                   .context = &changing};
+    daemon->bpf.forward = config->plane.forward;
     bool done = engine_change(daemon->engine, &change, error->text, sizeof(error->text));
+    if (!done && daemon->bpf.forward != daemon->config->plane.forward) {
+        daemon->bpf.forward = daemon->config->plane.forward;
+        bpf_plane_enforce(daemon, engine_rules(daemon->engine));
+    }
     memcpy(reloaded->ended, change.ended, sizeof(reloaded->ended));
     return done;
 }
@@ -157,6 +178,8 @@ static bool put_in_force(struct daemon *daemon, struct config *config, struct da
     daemon->retired = done ? daemon->config : config;
     if (done)
         daemon->config = config;
+    if (done)
+        bpf_plane_look_at_interfaces(daemon, true);
     return done;
 }
 

@@ -102,7 +102,7 @@ void setup_change_settle(struct setup_change *change, bool done)
     if (change->changes == NULL)
         return;
     if (done)
-        undo_unwanted(change->changes);
+        undo_unwanted(change->changes, CHANGES_OF_ROUTES);
     else
         undo_added(change->changes);
     let_go(change);

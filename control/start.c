@@ -92,7 +92,7 @@ static bool undo_leftovers(struct daemon *daemon, char *error, size_t size)
     (void)size;
     if (!daemon->options->fresh || faccessat(daemon->state.directory, CHANGES_FILE, F_OK, 0) != 0)
         return true;
-    if (undo_directory(daemon->state.directory, &undone))
+    if (undo_directory(daemon->state.directory, UNDO_SESSIONS, &undone))
         log_info("undid %zu change%s that an earlier run left (--fresh)", undone, undone == 1 ? "" : "s");
     else
         log_warning("what could not be undone is forgotten (--fresh)");
@@ -113,7 +113,8 @@ static bool start_keeper(struct daemon *daemon, char *error, size_t size)
                                      .files = files,
                                      .file_count = SIIT_INSTANCES_MAXIMUM,
                                      .socket = daemon->config->control.socket,
-                                     .device = daemon->device};
+                                     .device = daemon->device,
+                                     .now = daemon->config};
     if (keeper_start(&daemon->keeper, &options))
         return true;
     snprintf(error, size, "cannot start the keeper, which undoes all changes at the end: %s",
@@ -216,7 +217,8 @@ static bool open_device(struct daemon *daemon, char *error, size_t size)
         .name = config->plane.name, .workers = config->plane.workers, .left = can_take_over_device(daemon)};
     char notes[512] = "";
     daemon->tun = tun_open(&options, error, size, notes, sizeof(notes));
-    if (daemon->tun == NULL || (daemon->options->stay && !keep_device(daemon, error, size)))
+    bool stays = daemon->options->stay || daemon->bpf.pins[0] != '\0';
+    if (daemon->tun == NULL || (stays && !keep_device(daemon, error, size)))
         return false;
     daemon->workers = tun_queues(daemon->tun);
     log_info("%s device %s with %u queue%s", options.left ? "took over" : "opened", config->plane.name,
@@ -284,6 +286,8 @@ static bool random_seed(uint64_t *seed, char *error, size_t size)
 
 static bool open_table(struct daemon *daemon, char *error, size_t size)
 {
+    if (daemon->bpf.chosen)
+        return bpf_plane_open_table(daemon, error, size);
     struct table_file_options options = {.directory = daemon->state.directory,
                                          .path = daemon->state.path,
                                          .geometry = daemon->config->geometry,
@@ -292,6 +296,8 @@ static bool open_table(struct daemon *daemon, char *error, size_t size)
     if (!random_seed(&options.seed, error, size))
         return false;
     daemon->table = table_file_open(&options, error, size);
+    if (daemon->table != NULL)
+        bpf_plane_leave_behind(daemon);
     return daemon->table != NULL;
 }
 
@@ -332,10 +338,14 @@ static void say_continued(const struct engine *engine)
 static bool make_engine(struct daemon *daemon, char *error, size_t size)
 {
     struct progress progress = progress_begin("looking through the sessions of the last run");
-    struct engine_options options = {.table = table_file_table(daemon->table),
+    struct kernel_plane *kernel = daemon->bpf.kernel;
+    const struct table *file = kernel != NULL ? NULL : table_file_previous(daemon->table);
+    struct engine_options options = {.table = kernel != NULL ? kernel_table(kernel)
+                                                             : table_file_table(daemon->table),
                                      .settings = &daemon->config->settings,
                                      .paths = daemon->paths.current,
-                                     .previous = table_file_previous(daemon->table),
+                                     .previous = file != NULL ? file : bpf_plane_previous(&daemon->bpf),
+                                     .waiting = kernel != NULL ? kernel_waiting(kernel) : NULL,
                                      .workers = daemon->workers,
                                      .now = uv_hrtime(),
                                      .progress = say_progress,
@@ -346,6 +356,8 @@ static bool make_engine(struct daemon *daemon, char *error, size_t size)
     if (daemon->engine == NULL)
         return false;
     say_continued(daemon->engine);
+    if (kernel != NULL)
+        bpf_plane_begin(daemon);
     return true;
 }
 
@@ -382,8 +394,12 @@ static bool open_advertise(struct daemon *daemon, char *error, size_t size)
 /* All that this run wants is set up: what else an earlier one has left goes. */
 static bool finish_change_over(struct daemon *daemon, char *error, size_t size)
 {
-    undo_unwanted(daemon->changes);
-    return table_file_keep(daemon->table, error, size);
+    if (!bpf_plane_attach(daemon, error, size) ||
+        (daemon->table != NULL && !table_file_keep(daemon->table, error, size)))
+        return false;
+    undo_unwanted(daemon->changes, CHANGES_OF_RUNS);
+    bpf_plane_forget_previous(daemon);
+    return true;
 }
 
 /*
@@ -508,15 +524,18 @@ static bool become_ready(struct daemon *daemon, char *error, size_t size)
 }
 
 static bool (*const steps[])(struct daemon *daemon, char *error, size_t size) = {
-    load_config,        /* nothing is touched for a configuration that is wrong */
-    check_rights,       /* nor without the right to */
-    check_dns,          /* nor for want of a file */
-    take_state,         /* from here on this daemon is alone under its name */
-    undo_leftovers,     /* before the machine is looked at */
-    start_keeper,       /* before the first change, and while there is one thread */
-    open_changes,       /* likewise */
-    check_socket,       /* a daemon under another name may have it */
-    check_pools,        /* while the machine is still as it was */
+    load_config,      /* nothing is touched for a configuration that is wrong */
+    check_rights,     /* nor without the right to */
+    check_dns,        /* nor for want of a file */
+    bpf_plane_choose, /* nor of a kernel that takes programs */
+    take_state,       /* from here on this daemon is alone under its name */
+    undo_leftovers,   /* before the machine is looked at */
+    bpf_plane_check_places,
+    start_keeper, /* before the first change, and while there is one thread */
+    open_changes, /* likewise */
+    check_socket, /* a daemon under another name may have it */
+    check_pools,  /* while the machine is still as it was */
+    bpf_plane_prepare_pins,
     open_device,        /* names the number of workers */
     set_up_machine,     /* needs the device */
     look_at_egress,     /* after forwarding: turning it on moves addresses and routes */
@@ -581,6 +600,7 @@ void daemon_stop(struct daemon *daemon)
         close(daemon->listener);
     engine_destroy(daemon->engine);
     paths_watch_close(&daemon->paths);
+    bpf_plane_close(daemon);
     table_file_close(daemon->table);
     if (daemon->tun != NULL)
         tun_close(daemon->tun);

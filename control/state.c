@@ -175,21 +175,33 @@ static bool lock_is_held(int directory)
     return held;
 }
 
-static bool runs_here(int base, const char *name, const struct stat *own)
+/* A directory beside that of this state. */
+struct other {
+    int directory;
+    const char *name;
+    const struct change_list *list; /* of changes made in this namespace */
+};
+typedef bool visit_other(void *context, const struct other *other);
+
+/* Visits one that is not this state's own, and that has a list of changes made in this namespace. */
+static bool visit_one(int base, const char *name, const struct stat *own, visit_other *visit, void *context)
 {
     struct stat status;
     struct change_list list = {0};
     int directory = openat(base, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    bool runs = directory >= 0 && fstat(directory, &status) == 0 &&
-                (status.st_ino != own->st_ino || status.st_dev != own->st_dev) && lock_is_held(directory) &&
-                changes_read(directory, &list) == 0 && list.present && !list.foreign;
+    bool there = directory >= 0 && fstat(directory, &status) == 0 &&
+                 (status.st_ino != own->st_ino || status.st_dev != own->st_dev) &&
+                 changes_read(directory, &list) == 0 && list.present && !list.foreign;
+    const struct other other = {.directory = directory, .name = name, .list = &list};
+    bool found = there && visit(context, &other);
     changes_free(&list);
     if (directory >= 0)
         close(directory);
-    return runs;
+    return found;
 }
 
-bool state_others_run(int directory)
+/* Until a visit returns true, which is returned. */
+static bool visit_others(int directory, visit_other *visit, void *context)
 {
     struct stat own;
     bool found = false;
@@ -201,10 +213,46 @@ bool state_others_run(int directory)
         found = false;
     else
         for (struct dirent *entry = readdir(names); entry != NULL && !found; entry = readdir(names))
-            found = entry->d_name[0] != '.' && runs_here(base, entry->d_name, &own);
+            found = entry->d_name[0] != '.' && visit_one(base, entry->d_name, &own, visit, context);
     if (names != NULL)
         closedir(names);
     return found;
+}
+
+static bool is_locked(void *context, const struct other *other)
+{
+    (void)context;
+    return lock_is_held(other->directory);
+}
+
+bool state_others_run(int directory)
+{
+    return visit_others(directory, is_locked, NULL);
+}
+
+struct search {
+    const struct change *change;
+    char *name;
+    size_t size;
+};
+
+static bool has_change(void *context, const struct other *other)
+{
+    const struct search *search = context;
+    for (size_t i = 0; i < other->list->count; i++) {
+        const struct change *change = &other->list->items[i];
+        if (change->kind != search->change->kind || strcmp(change->subject, search->change->subject) != 0)
+            continue;
+        snprintf(search->name, search->size, "%s", other->name);
+        return true;
+    }
+    return false;
+}
+
+bool state_other_has(int directory, const struct change *change, char *name, size_t size)
+{
+    struct search search = {.change = change, .name = name, .size = size};
+    return visit_others(directory, has_change, &search);
 }
 
 void state_remove(struct state *state)

@@ -39,6 +39,13 @@ enum state_status state_open_existing(struct state *state, const char *base, con
  */
 bool state_others_run(int directory);
 
+/*
+ * Whose list of changes, made in this network namespace, has one of this kind and subject? Looks at those
+ * beside the directory of this state, whether their daemons run or not. False: nobody's.
+ */
+struct change;
+bool state_other_has(int directory, const struct change *change, char *name, size_t size);
+
 /* Removes the lock file and the directories, if nothing else is in them. The lock is still held. */
 void state_remove(struct state *state);
 

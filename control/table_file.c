@@ -496,6 +496,21 @@ struct table_file *table_file_open(const struct table_file_options *options, cha
     return NULL;
 }
 
+struct table_file *table_file_open_left(int directory, const char *path)
+{
+    const struct table_file_options options = {.directory = directory, .path = path}; /* fits none */
+    struct table_file *file = calloc(1, sizeof(*file));
+    if (file == NULL)
+        return NULL;
+    file->directory = directory;
+    file->fd = -1;
+    look_for_old(file, &options);
+    if (file->previous != NULL)
+        return file;
+    table_file_close(file);
+    return NULL;
+}
+
 struct table *table_file_table(const struct table_file *file)
 {
     return file->table;

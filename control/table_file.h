@@ -40,6 +40,12 @@ struct table_file;
  */
 struct table_file *table_file_open(const struct table_file_options *options, char *error, size_t size);
 
+/*
+ * Opens what an earlier run has left, only to read its sessions: it is table_file_previous, of whatever
+ * geometry. NULL: there is none that can be used; if there is one, the reason is logged.
+ */
+struct table_file *table_file_open_left(int directory, const char *path);
+
 /* The table over the file; and the one whose sessions it is to take over, or NULL. */
 struct table *table_file_table(const struct table_file *file);
 const struct table *table_file_previous(const struct table_file *file);

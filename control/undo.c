@@ -7,17 +7,21 @@
 #include "control/undo.h"
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "control/feature.h"
 #include "control/log.h"
 #include "control/netlink.h"
 #include "control/own_ports.h"
 #include "control/state.h"
 #include "control/sysctl.h"
+#include "plane/bpf/plane.h"
 
 enum {
     ROUTES_TOGETHER = 17, /* from so many on they are removed together, and only their number is said */
@@ -154,11 +158,63 @@ static int undo_reserved(struct netlink *netlink, const struct change *change)
     return error;
 }
 
+static bool is_empty(const char *path)
+{
+    DIR *entries = opendir(path);
+    unsigned count = 0;
+    while (entries != NULL && count <= 2 && readdir(entries) != NULL)
+        count++;
+    if (entries != NULL)
+        closedir(entries);
+    return count <= 2; /* . and .. */
+}
+
+static int undo_pins(struct netlink *netlink, const struct change *change)
+{
+    char around[sizeof(change->subject)];
+    (void)netlink;
+    if (kernel_pins_remove(change->subject))
+        log_info("removed the pins in %s", change->subject);
+    snprintf(around, sizeof(around), "%s", change->subject);
+    char *name = strrchr(around, '/');
+    if (name == around)
+        return EINVAL;
+    *name = '\0';
+    kernel_pins_restore(around, strcmp(change->before, "mounted") == 0);
+    return 0;
+}
+
+static int undo_ingress(struct netlink *netlink, const struct change *change)
+{
+    unsigned index = if_nametoindex(change->subject);
+    (void)netlink;
+    if (index == 0)
+        return ENODEV;
+    bool attached = ingress_attached(index);
+    int error = ingress_detach(index, strcmp(change->before, "made") == 0);
+    if (error == 0 && attached)
+        log_info("took the program away from %s", change->subject);
+    return error;
+}
+
+static int undo_feature(struct netlink *netlink, const struct change *change)
+{
+    bool was = strcmp(change->after, "on") == 0, on;
+    (void)netlink;
+    int error = feature_read(change->subject, change->before, &on);
+    if (error == 0 && on != was)
+        error = feature_set(change->subject, change->before, was);
+    if (error == 0 && on != was)
+        log_info("set %s of %s back to %s", change->before, change->subject, change->after);
+    return error;
+}
+
 static int (*const undo[CHANGE_KINDS])(struct netlink *, const struct change *) = {
-    [CHANGE_SYSCTL] = undo_sysctl,     [CHANGE_DEVICE] = undo_device,
-    [CHANGE_ROUTE] = undo_route,       [CHANGE_PROXY] = undo_proxy,
-    [CHANGE_SOCKET] = undo_socket,     [CHANGE_DIRECTORY] = undo_directory_made,
-    [CHANGE_RESERVED] = undo_reserved,
+    [CHANGE_SYSCTL] = undo_sysctl,   [CHANGE_DEVICE] = undo_device,
+    [CHANGE_ROUTE] = undo_route,     [CHANGE_PROXY] = undo_proxy,
+    [CHANGE_SOCKET] = undo_socket,   [CHANGE_DIRECTORY] = undo_directory_made,
+    [CHANGE_PINS] = undo_pins,       [CHANGE_INGRESS] = undo_ingress,
+    [CHANGE_FEATURE] = undo_feature, [CHANGE_RESERVED] = undo_reserved,
 };
 
 size_t undo_changes(const struct change_list *list)
@@ -202,12 +258,40 @@ static void leave_settings(struct change_list *list)
     list->count = kept;
 }
 
-bool undo_directory(int directory, size_t *undone)
+/* Takes pins, if there are any, off the list and onto another. */
+static void part_sessions(struct change_list *list, struct change_list *sessions)
 {
-    struct change_list list;
+    bool pinned = false;
+    size_t kept = 0;
+    for (size_t i = 0; i < list->count; i++)
+        pinned = pinned || (list->items[i].kind == CHANGE_PINS && !is_empty(list->items[i].subject));
+    sessions->items = pinned ? calloc(list->count, sizeof(*sessions->items)) : NULL;
+    if (sessions->items == NULL)
+        return;
+    for (size_t i = 0; i < list->count; i++) {
+        if (list->items[i].kind == CHANGE_PINS)
+            sessions->items[sessions->count++] = list->items[i];
+        else
+            list->items[kept++] = list->items[i];
+    }
+    list->count = kept;
+}
+
+/* Puts a list with what is left in place of the one there was. */
+static bool write_left(int directory, struct change_list *left)
+{
+    struct changes *changes = changes_continue(directory, left);
+    if (changes == NULL)
+        log_error("cannot write the saved list of changes: %s", strerror(errno));
+    changes_close(changes);
+    return changes != NULL;
+}
+
+bool undo_directory(int directory, enum undo_sessions sessions, size_t *undone)
+{
+    struct change_list list, left = {0};
     int error = changes_read(directory, &list);
     bool done = false;
-    *undone = list.count;
     if (error != 0)
         log_error("cannot read the saved list of changes: %s", strerror(error));
     else if (list.foreign)
@@ -216,13 +300,19 @@ bool undo_directory(int directory, size_t *undone)
         if (list.unreadable > 0)
             log_warning("%zu lines of the saved list of changes make no sense and are passed over",
                         list.unreadable);
+        if (sessions == UNDO_LEAVING_SESSIONS)
+            part_sessions(&list, &left);
         if (state_others_run(directory))
             leave_settings(&list);
         done = undo_changes(&list) == 0;
     }
-    if (done || !list.present)
+    *undone = list.count;
+    if (done && left.count > 0)
+        done = write_left(directory, &left);
+    else if (done || !list.present)
         changes_remove(directory);
     changes_free(&list);
+    changes_free(&left);
     return done;
 }
 
@@ -243,10 +333,10 @@ static void reserve_listed(const struct changes *changes)
         (void)reserved_ports_write(&ports);
 }
 
-void undo_unwanted(struct changes *changes)
+void undo_unwanted(struct changes *changes, unsigned kinds)
 {
     struct change_list list;
-    if (!changes_unwanted(changes, &list) || list.count == 0)
+    if (!changes_unwanted(changes, kinds, &list) || list.count == 0)
         return;
     size_t count = list.count, failed = undo_changes(&list);
     changes_free(&list);
@@ -254,7 +344,7 @@ void undo_unwanted(struct changes *changes)
         return;
     log_info("undid %zu change%s that %s no longer wanted", count, count == 1 ? "" : "s",
              count == 1 ? "is" : "are");
-    if (!changes_forget_unwanted(changes))
+    if (!changes_forget_unwanted(changes, kinds))
         log_warning("the saved list of changes keeps them: %s", strerror(errno));
     reserve_listed(changes);
 }

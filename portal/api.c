@@ -19,7 +19,7 @@
 
 enum {
     STATUS_CONFLICT = 409,
-    LINE_MAXIMUM = 1024, /* bytes of one object; the longest here take half of it */
+    LINE_MAXIMUM = 2048, /* bytes of one object; the longest here take half of it */
     WALK_RECORDS = 4096, /* records looked at in one call of engine_list */
     WALK_ENTRIES = 64,
     NANOSECONDS_A_SECOND = 1000000000,
@@ -63,6 +63,14 @@ static uint64_t live(uint64_t continued, uint64_t made, uint64_t ended)
     return made > ended ? made - ended : 0; /* summed over workers that go on counting */
 }
 
+/* What the engine has counted, and the programs of the eBPF plane with it. */
+static void count_all(const struct daemon *daemon, struct engine_counters *counters)
+{
+    engine_count(daemon->engine, counters);
+    if (daemon->bpf.kernel != NULL)
+        kernel_count(daemon->bpf.kernel, counters);
+}
+
 static void answer_status(void *context, struct http_reply *reply)
 {
     const struct daemon *daemon = context;
@@ -70,12 +78,14 @@ static void answer_status(void *context, struct http_reply *reply)
     struct engine_counters counters;
     struct engine_continued continued;
     struct engine_fragments fragments;
-    engine_count(daemon->engine, &counters);
+    count_all(daemon, &counters);
     engine_continued(daemon->engine, &continued);
     engine_fragments(daemon->engine, &fragments);
     struct status status = {
         .ready = daemon->ready,
         .uso = tun_uso(daemon->tun),
+        .bpf = daemon->bpf.chosen,
+        .interfaces = daemon->bpf.interfaces,
         .device = daemon->config->plane.name,
         .uptime_seconds = (uv_hrtime() - daemon->started) / NANOSECONDS_A_SECOND,
         .sessions = live(continued.sessions, counters.sessions_created, counters.sessions_ended),
@@ -157,21 +167,24 @@ static void answer_bindings(void *context, struct http_reply *reply)
     answer_entries(context, false, reply);
 }
 
-/* What the engine and the device count beside verdicts. */
+/* What the engine, the device and the eBPF plane count beside verdicts. */
 struct activity {
     const char *name, *class, *sentence;
     uint64_t value;
 };
 
 enum {
-    ACTIVITIES = 14,
+    ACTIVITIES = 16,
 };
 
 static void read_activities(const struct daemon *daemon, const struct engine_counters *engine,
                             struct activity activities[ACTIVITIES])
 {
     struct tun_counters tun;
+    struct kernel_passage bpf = {0};
     tun_count(daemon->tun, &tun);
+    if (daemon->bpf.kernel != NULL)
+        kernel_passage(daemon->bpf.kernel, &bpf);
     const struct activity rows[ACTIVITIES] = {
         {"icmp-errors-sent", "engine", "ICMP errors that isthmus made itself.", engine->icmp_errors_sent},
         {"icmp-errors-suppressed", "engine",
@@ -196,6 +209,9 @@ static void read_activities(const struct daemon *daemon, const struct engine_cou
         {"tun-write-errors", "tun", "Packets that the kernel did not take from the device.",
          tun.write_errors},
         {"tun-bursts", "tun", "Bursts of packets handed to the engine.", tun.bursts},
+        {"bpf-handed-over", "bpf", "Packets that the kernel's programs gave to the engine, by the device.",
+         bpf.handed_over},
+        {"bpf-passed", "bpf", "Packets at the interfaces that are not for isthmus.", bpf.passed},
     };
     memcpy(activities, rows, sizeof(rows));
 }
@@ -244,7 +260,7 @@ static void answer_counters(void *context, struct http_reply *reply)
     struct count *count = calloc(1, sizeof(*count));
     if (count == NULL)
         return;
-    engine_count(daemon->engine, &count->engine);
+    count_all(daemon, &count->engine);
     read_activities(daemon, &count->engine, count->activities);
     reply->stream = next_counters;
     reply->stream_context = count;

@@ -100,12 +100,26 @@ bool kernel_pins_prepare(const char *base, bool *mounted, char *error, size_t si
     return *mounted;
 }
 
+/* Has nobody pinned anything there? The kernel puts two files of its own into each bpffs. */
+static bool is_unused(const char *path)
+{
+    const struct dirent *entry;
+    bool unused = true;
+    DIR *entries = opendir(path);
+    while (entries != NULL && unused && (entry = readdir(entries)) != NULL)
+        unused = entry->d_name[0] == '.' || strcmp(entry->d_name, "maps.debug") == 0 ||
+                 strcmp(entry->d_name, "progs.debug") == 0;
+    if (entries != NULL)
+        closedir(entries);
+    return unused;
+}
+
 void kernel_pins_restore(const char *base, bool mounted)
 {
     const char *point = mount_point(base);
     if (point != base)
         (void)rmdir(base);
-    if (mounted)
+    if (mounted && is_bpffs(point) && is_unused(point))
         (void)umount2(point, 0);
     if (point == base)
         (void)rmdir(base);

@@ -50,7 +50,7 @@ const char *kernel_unavailable(char *error, size_t size);
  */
 bool kernel_pins_prepare(const char *base, bool *mounted, char *error, size_t size);
 
-/* Undoes that: removes the directory unless others have something in it, and unmounts what was mounted. */
+/* Undoes that: removes the directory, and unmounts what was mounted, unless others have something in them. */
 void kernel_pins_restore(const char *base, bool mounted);
 
 /* NULL with a sentence. What became of pins that were found goes into `note`, if there were any. */

@@ -201,12 +201,12 @@ static void test_goes_on_with_what_was_left(void **state)
     append(changes, CHANGE_ROUTE, "198.51.100.0/24", "isthmus0", "");
     append(changes, CHANGE_PROXY, "203.0.113.9", "wan1", "");
 
-    assert_true(changes_unwanted(changes, &list));
+    assert_true(changes_unwanted(changes, CHANGES_OF_RUNS, &list));
     assert_int_equal(list.count, 2);
     assert_string_equal(list.items[0].subject, "192.0.2.0/28");
     assert_string_equal(list.items[1].before, "wan0");
     changes_free(&list);
-    assert_true(changes_forget_unwanted(changes));
+    assert_true(changes_forget_unwanted(changes, CHANGES_OF_RUNS));
     append(changes, CHANGE_SOCKET, "/run/socket", "", "");
     changes_close(changes);
 
@@ -229,7 +229,7 @@ static void test_without_an_earlier_run_nothing_is_unwanted(void **state)
     struct change_list list;
     (void)state;
     append(changes, CHANGE_ROUTE, "192.0.2.0/28", "isthmus0", "");
-    assert_true(changes_unwanted(changes, &list));
+    assert_true(changes_unwanted(changes, CHANGES_OF_RUNS, &list));
     assert_int_equal(list.count, 0);
     changes_close(changes);
 }

@@ -101,7 +101,7 @@ static void test_going_on(void **state)
     changes_close(changes);
     changes = go_on();
     reserve(changes);
-    undo_unwanted(changes);
+    undo_unwanted(changes, CHANGES_OF_ROUTES);
     changes_close(changes);
     expect_reserved("8080,40000-59999");
     expect_listed("40000-40999", "41001-59999");
@@ -119,7 +119,7 @@ static void test_fewer_ports(void **state)
     range.high = 49999;
     reserve(changes);
     expect_reserved("8080,40000-59999");
-    undo_unwanted(changes);
+    undo_unwanted(changes, CHANGES_OF_ROUTES);
     changes_close(changes);
     expect_reserved("8080,40000-49999");
     expect_listed("40000-40999", "41001-49999");

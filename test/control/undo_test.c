@@ -147,7 +147,7 @@ static void test_settings_stay_while_another_daemon_runs(void **state)
             assert_true(state_open(&second, base, "test1", error, sizeof(error)));
             changes_close(changes_create(second.directory));
         }
-        assert_true(undo_directory(first.directory, &undone));
+        assert_true(undo_directory(first.directory, UNDO_SESSIONS, &undone));
         expect_setting("net/ipv4/ip_forward", others > 0 ? "1" : "0");
         if (others > 0)
             state_close(&second);
@@ -165,11 +165,11 @@ static void test_list_of_another_namespace_is_kept(void **state)
     int fd = openat(directory, "changes", O_WRONLY | O_CREAT, 0600);
     dprintf(fd, "isthmus changes 1 5\nsysctl net/ipv4/ip_forward 1 *\n");
     close(fd);
-    assert_false(undo_directory(directory, &undone));
+    assert_false(undo_directory(directory, UNDO_SESSIONS, &undone));
     assert_int_equal(faccessat(directory, "changes", F_OK, 0), 0);
     struct changes *changes = changes_create(directory);
     changes_close(changes);
-    assert_true(undo_directory(directory, &undone));
+    assert_true(undo_directory(directory, UNDO_SESSIONS, &undone));
     assert_int_equal(undone, 0);
     assert_int_equal(faccessat(directory, "changes", F_OK, 0), -1);
     close(directory);
@@ -199,7 +199,7 @@ static void test_unwanted(void **state)
     assert_int_equal(changes_read(directory, &list), 0);
     changes = changes_continue(directory, &list);
     assert_true(changes_append(changes, &wanted));
-    undo_unwanted(changes);
+    undo_unwanted(changes, CHANGES_OF_RUNS);
     changes_close(changes);
     assert_int_equal(system("ip route | grep -q 198.51.100 && ! ip route | grep -q 203.0.113"), 0);
     expect_setting("net/ipv4/ip_forward", "1");

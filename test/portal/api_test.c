@@ -472,7 +472,7 @@ static void test_counters(void **state)
         json_decref(object);
     }
     assert_int_equal(count, VERDICT_COUNT);
-    assert_int_equal(others, 14);
+    assert_int_equal(others, 16);
 }
 
 static void test_pools(void **state)
