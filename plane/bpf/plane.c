@@ -30,6 +30,7 @@ struct kernel_plane {
     char pins[PATH_MAX]; /* "": there are none */
     struct object *object;
     struct geometry geometry;
+    uint32_t mappings; /* of siit, that there is room for */
     struct table *table;
     struct pinned_table found; /* the table of an earlier run, if its sessions are to be copied */
     struct table *previous;
@@ -119,7 +120,7 @@ static bool load(struct kernel_plane *kernel, const struct kernel_options *optio
                                           .image_size = (size_t)(embedded_object_end - embedded_object),
                                           .segments = used ? kernel->found.map : NULL,
                                           .geometry = kernel->geometry,
-                                          .mappings = options->mappings};
+                                          .mappings = kernel->mappings};
     kernel->object = object_open(&object, error, size);
     if (kernel->object == NULL)
         return false;
@@ -168,6 +169,7 @@ struct kernel_plane *kernel_open(const struct kernel_options *options, char *not
     if (note_size > 0)
         note[0] = '\0';
     set_geometry(kernel, &options->geometry);
+    kernel->mappings = options->mappings;
     bool used = find_earlier(kernel, options->fresh, note, note_size);
     if (load(kernel, options, used, error, size) && set_up(kernel, used, options->seed, error, size))
         return kernel;
