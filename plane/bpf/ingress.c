@@ -183,17 +183,21 @@ static struct nlmsghdr *about_filter(char request[static REQUEST], uint16_t type
     return header;
 }
 
-static int add_filter(unsigned interface, int program, bool replace)
+static int send_filter(struct nlmsghdr *header, int program)
 {
-    char request[REQUEST];
-    uint16_t flags = (uint16_t)(NLM_F_CREATE | (replace ? NLM_F_REPLACE : NLM_F_EXCL));
-    struct nlmsghdr *header = about_filter(request, RTM_NEWTFILTER, flags, interface);
     struct nlattr *options = mnl_attr_nest_start(header, TCA_OPTIONS);
     mnl_attr_put_u32(header, TCA_BPF_FD, (uint32_t)program);
     mnl_attr_put_strz(header, TCA_BPF_NAME, NAME);
     mnl_attr_put_u32(header, TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT);
     mnl_attr_nest_end(header, options);
     return ask(header, NULL, NULL);
+}
+
+static int add_filter(unsigned interface, int program, bool replace)
+{
+    char request[REQUEST];
+    uint16_t flags = (uint16_t)(NLM_F_CREATE | (replace ? NLM_F_REPLACE : NLM_F_EXCL));
+    return send_filter(about_filter(request, RTM_NEWTFILTER, flags, interface), program);
 }
 
 static int remove_filter(unsigned interface)
@@ -239,6 +243,18 @@ int ingress_attach(unsigned interface, int program, bool *made)
         *made = false;
     }
     return error == EEXIST ? EBUSY : error;
+}
+
+int egress_attach(unsigned device, int program)
+{
+    char request[REQUEST];
+    int error = change_discipline(device, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL);
+    if (error != 0 && error != EEXIST)
+        return error;
+    struct nlmsghdr *header = about_filter(request, RTM_NEWTFILTER, NLM_F_CREATE, device);
+    struct tcmsg *traffic = mnl_nlmsg_get_payload(header);
+    traffic->tcm_parent = TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS);
+    return send_filter(header, program);
 }
 
 int ingress_detach(unsigned interface, bool made)

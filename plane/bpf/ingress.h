@@ -40,4 +40,10 @@ bool ingress_attached(unsigned interface);
 /* Has somebody else a filter in our place? */
 bool ingress_taken(unsigned interface);
 
+/*
+ * The same at the way into a device of our own, where nobody else has filters; it goes with the device.
+ * Returns 0 or an errno.
+ */
+int egress_attach(unsigned device, int program);
+
 #endif /* PLANE_BPF_INGRESS_H */

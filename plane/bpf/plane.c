@@ -30,7 +30,7 @@ struct kernel_plane {
     char pins[PATH_MAX]; /* "": there are none */
     struct object *object;
     struct geometry geometry;
-    uint32_t mappings; /* of siit, that there is room for */
+    uint32_t mappings; /* that the object has room for, and more */
     struct table *table;
     struct pinned_table found; /* the table of an earlier run, if its sessions are to be copied */
     struct table *previous;
@@ -226,6 +226,11 @@ int kernel_program(const struct kernel_plane *kernel, enum ingress_link link)
 {
     return object_program(kernel->object,
                           link == INGRESS_ETHERNET ? "translate_ethernet" : "translate_plain");
+}
+
+int kernel_attach_device(const struct kernel_plane *kernel, unsigned device)
+{
+    return egress_attach(device, kernel_program(kernel, INGRESS_PLAIN));
 }
 
 /* --- running -------------------------------------------------------------------------------------- */

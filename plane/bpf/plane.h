@@ -85,6 +85,12 @@ bool kernel_keep(struct kernel_plane *kernel, char *error, size_t size);
 /* A descriptor of the program for interfaces of this kind, owned by the plane. */
 int kernel_program(const struct kernel_plane *kernel, enum ingress_link link);
 
+/*
+ * Puts the program at the way into the TUN device, `device`, as well: what this machine itself sends is
+ * translated there, and with `stack` everything. Needs CAP_NET_ADMIN. It goes with the device. 0 or an errno.
+ */
+int kernel_attach_device(const struct kernel_plane *kernel, unsigned device);
+
 /* For the first time before programs are attached; `now` is CLOCK_MONOTONIC. */
 void kernel_alive(struct kernel_plane *kernel, nanoseconds now);
 

@@ -8,6 +8,8 @@
 #ifndef PLANE_BPF_PROCESSOR_BPF_H
 #define PLANE_BPF_PROCESSOR_BPF_H
 
+#include <linux/pkt_cls.h>
+
 #include "engine/making.h"
 #include "engine/random.h"
 #include "engine/translate.h"
@@ -41,6 +43,9 @@ struct processor {
     uint32_t network; /* position of the IP header */
     uint32_t length;  /* of the packet */
     uint32_t opened;  /* a session was made for the packet */
+
+    /* The packet is at the TUN device, on its way to the engine; it was sent there by a program. */
+    uint32_t at_device, sent_there;
 
     /* Of the packet at hand: its headers as received, padded to whole words; its key; its session. */
     union {
@@ -180,6 +185,9 @@ WIRE_INLINE int to_engine(struct processor *processor, const struct plane_settin
         return TC_ACT_SHOT;
     }
     atomic_count(&processor->counters.handed_over, 1);
+    if (processor->at_device != 0)
+        return TC_ACT_OK;
+    processor->sent_there = 1;
     return (int)bpf_redirect(atomic_load32(&plane_control.device), 0);
 }
 

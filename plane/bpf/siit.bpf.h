@@ -6,9 +6,9 @@
  *                                                            |    \-- ours, anything else --> the engine
  *                                                            \-- not ours --> on as if we were not here
  *
- * Ours is what the kernel's routes would lead to the TUN device. Whether a destination has a mapping or lies
- * under a prefix does not tell: a host with a mapping is reached by its own IPv6 address as well, and with a
- * prefix any IPv4 address can be translated, those of this machine and of its neighbours among them.
+ * Ours is what the kernel's routes lead to the TUN device, or would. Whether a destination has a mapping or
+ * lies under a prefix does not tell: a host with a mapping is reached by its own IPv6 address as well, and
+ * with a prefix any IPv4 address can be translated, those of this machine and of its neighbours among them.
  */
 #ifndef PLANE_BPF_SIIT_BPF_H
 #define PLANE_BPF_SIIT_BPF_H
@@ -317,12 +317,12 @@ WIRE_INLINE int stateless_to_4(struct arrival *arrival)
     const struct ipv6_header *header = &arrival->processor->header6;
     struct endpoints4 *to = &arrival->processor->to4;
     int claim = claim_6(arrival->plane, &header->destination, &to->destination);
-    if (claim < 0 || !is_for_us_6(arrival))
+    if (claim < 0 || !(arrival->processor->at_device != 0 || is_for_us_6(arrival)))
         return LET_PASS;
     if (!describe_6(arrival) || !choose_4(arrival, claim, to))
         return hand_over(arrival);
     if (!clamp_mss(arrival, &header->source, to->destination) || !find_way_4(arrival, to) ||
-        !cut_off_padding(arrival) || bpf_skb_change_proto(arrival->skb, to_be16(PROTOCOL_IPV4), 0) != 0)
+        !change_family(arrival, PROTOCOL_IPV4))
         return hand_over(arrival);
     if (!rewrite_6to4(arrival, to))
         return give_up(arrival);
@@ -335,12 +335,12 @@ WIRE_INLINE int stateless_to_6(struct arrival *arrival)
     const struct ipv4_header *header = &arrival->processor->header4;
     struct endpoints6 *to = &arrival->processor->to6;
     int claim = claim_4(arrival->plane, load_be32(&header->destination), &to->destination);
-    if (claim < 0 || !is_for_us_4(arrival))
+    if (claim < 0 || !(arrival->processor->at_device != 0 || is_for_us_4(arrival)))
         return LET_PASS;
     if (!describe_4(arrival) || !choose_6(arrival, claim, to))
         return hand_over(arrival);
-    if (!clamp_mss(arrival, &to->destination, load_be32(&header->source)) || !find_way_6(arrival, to) ||
-        !cut_off_padding(arrival) || bpf_skb_change_proto(arrival->skb, to_be16(PROTOCOL_IPV6), 0) != 0)
+    if (came_from_here(arrival->skb) || !clamp_mss(arrival, &to->destination, load_be32(&header->source)) ||
+        !find_way_6(arrival, to) || !change_family(arrival, PROTOCOL_IPV6))
         return hand_over(arrival);
     if (!rewrite_4to6(arrival, to))
         return give_up(arrival);

@@ -4,12 +4,22 @@
  * kernel's own IP does.
  *
  *     for somebody else, another protocol, none of ours -------------------> goes on as if we were not here
- *     plain packet of a session -- translated, redirected to the neighbour -> the interface that its route
- * says everything else of ours ---------------------------------------------> the TUN device, where the
- * engine deals with it, on the same table
+ *     plain packet of a session -- translated, redirected to the neighbour -> the interface of its route
+ *     everything else of ours ---------------------------------------------> the TUN device, where the engine
+ *                                                                            deals with it, on the same table
  *
- * A packet that opens a session makes a detour, open.bpf.h. Where the interface has an Ethernet header the
- * packet begins with it, otherwise with the IP header: two programs from the same functions.
+ * A packet that opens a session makes a detour, open.bpf.h. What nat64 does not want may be for siit,
+ * siit.bpf.h.
+ *
+ * The program for interfaces without an Ethernet header is also at the egress of the TUN device, and
+ * translates what this machine's own programs send, and what has come by other interfaces. With `forward:
+ * stack` that is the only place where packets are translated: the kernel's firewall sees them before, on
+ * their way into the device, and after, coming from it, so that its connection tracking sees both directions
+ * of either side. What is for the engine simply goes on into the device. Only what comes to an address that
+ * is the host's own must be translated where it comes in, for the kernel would keep it.
+ *
+ * Where the interface has an Ethernet header the packet begins with it, otherwise with the IP header: two
+ * programs from the same functions.
  */
 #include "plane/bpf/open.bpf.h"
 #include "plane/bpf/siit.bpf.h"
@@ -33,8 +43,20 @@ WIRE_INLINE int receive_6(struct arrival *arrival)
     if (at == NULL)
         return LET_PASS;
     copy_words(header, at, sizeof(*header));
+    if (arrival->plane->stack != 0 && arrival->processor->at_device == 0)
+        return LET_PASS;
     int number = instance_of(arrival->plane, &header->destination);
     return number < 0 ? leave_to_siit(arrival, PROGRAM_STATELESS_6) : outgoing(arrival, (uint32_t)number);
+}
+
+/* With `forward: stack`, at an interface: is it to be let pass nevertheless? Not for the host's own address.
+ */
+WIRE_INLINE bool is_left_to_stack(const struct arrival *arrival, be32 destination)
+{
+    struct plane_address address;
+    if (arrival->plane->stack == 0 || arrival->processor->at_device != 0)
+        return false;
+    return !pool_address(arrival->plane, destination, &address) || !address.shared;
 }
 
 WIRE_INLINE int receive_4(struct arrival *arrival)
@@ -44,6 +66,8 @@ WIRE_INLINE int receive_4(struct arrival *arrival)
     if (at == NULL)
         return LET_PASS;
     copy_words(header, at, sizeof(*header));
+    if (is_left_to_stack(arrival, load_be32(&header->destination)))
+        return LET_PASS;
     uint32_t destination = from_be32(load_be32(&header->destination));
     if (destination < arrival->plane->pool_low || destination > arrival->plane->pool_high)
         return leave_to_siit(arrival, PROGRAM_STATELESS_4);
@@ -51,6 +75,19 @@ WIRE_INLINE int receive_4(struct arrival *arrival)
     if (action == OF_HOST)
         return LET_PASS;
     return action == LET_PASS ? leave_to_siit(arrival, PROGRAM_STATELESS_4) : action;
+}
+
+/*
+ * Is there nothing to be done for a packet? At the TUN device come those once more that have just been sent
+ * there, before any other on this processor.
+ */
+WIRE_INLINE bool is_dealt_with(struct processor *processor, const struct plane_settings *plane)
+{
+    if (processor->at_device == 0)
+        return plane->stack != 0 && plane->own_high == 0;
+    bool sent_there = processor->sent_there != 0;
+    processor->sent_there = 0;
+    return sent_there;
 }
 
 /* Packets with a VLAN tag come once more, at the interface of their VLAN. */
@@ -67,6 +104,9 @@ WIRE_INLINE int receive(struct __sk_buff *skb, uint32_t network)
         return LET_PASS;
     arrival.opened = arrival.processor->opened != 0;
     arrival.processor->opened = 0;
+    arrival.processor->at_device = network == 0 && skb->ifindex == atomic_load32(&plane_control.device);
+    if (!arrival.opened && is_dealt_with(arrival.processor, arrival.plane))
+        return LET_PASS;
     arrival.tick = tick_now(arrival.plane);
     int action = ipv6 ? receive_6(&arrival) : receive_4(&arrival);
     if (action == LET_PASS)

@@ -3,9 +3,9 @@
  * Where a translated packet goes, and whether it fits there.
  *
  *     a neighbour    by the kernel's routes (bpf_fib_lookup), straight to the interface that they name
- *     the stack      as if it had just been read from the TUN device: the kernel's firewall and routing come
- *                    next. So goes everything with `forward: stack`; and else what is for this machine, and
- *                    what no route leads to, of which the kernel tells the sender
+ *     the stack      as if the engine had written it to the TUN device: the kernel's firewall and routing
+ *                    come next. So goes everything with `forward: stack`; and else what is for this machine,
+ *                    and what no route leads to, of which the kernel tells the sender
  *     the engine     what is too big, or turns round
  *
  * What a path carries is what the engine goes by (engine/paths.h), from the same table. The kernel's look-up
@@ -211,10 +211,8 @@ WIRE_INLINE bool find_way_4(struct arrival *arrival, const struct endpoints4 *to
     return find_way(arrival);
 }
 
-/*
- * What the packet loses of its hop limit here. The kernel takes one off what it forwards, so that packets
- * lose one in all, whichever way they go.
- */
+/* What the packet loses of its hop limit here. With `forward: stack` it is the kernel who forwards: it takes
+ * one off on the way into the TUN device, and another one on the way out. */
 WIRE_INLINE uint8_t hops_lost(const struct plane_settings *plane)
 {
     return plane->stack != 0 ? 0 : HOPS_FORWARDED;
