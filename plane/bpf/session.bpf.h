@@ -34,13 +34,14 @@ TABLE_FUNCTION bool change_life(struct processor *processor, const struct nat64_
     return true; /* others have refreshed it as often */
 }
 
+/* A session just made is as the packet made it. */
 WIRE_INLINE bool refresh(const struct arrival *arrival, bool from_ipv6)
 {
     struct processor *processor = arrival->processor;
     const struct record *session = &processor->session.copy;
     const struct plane_instance *instance = instance_at(arrival->plane, session->instance);
     struct passing passing = {.tick = arrival->tick, .from_ipv6 = from_ipv6, .tcp_flags = arrival->tcp_flags};
-    return lifetime_after(&instance->timeouts, session, &passing) == session->life ||
+    return arrival->opened || lifetime_after(&instance->timeouts, session, &passing) == session->life ||
            change_life(processor, &instance->timeouts, &passing);
 }
 
