@@ -121,6 +121,12 @@ WIRE_INLINE bool describe_query(struct arrival *arrival)
                                            icmp->type == (ipv6 ? ICMPV6_ECHO_REPLY : ICMPV4_ECHO_REPLY));
 }
 
+/* Links fill small frames up with bytes behind the end of the packet. */
+WIRE_INLINE bool is_padded(const struct arrival *arrival)
+{
+    return arrival->skb->len != arrival->network + arrival->length;
+}
+
 /* Reads the transport header. False: it is none that is translated here. */
 WIRE_INLINE bool describe_transport(struct arrival *arrival)
 {
@@ -136,7 +142,8 @@ WIRE_INLINE bool describe_transport(struct arrival *arrival)
                                                      : describe_query(arrival);
     if (arrival->skb->gso_size == 0 || arrival->segment > arrival->length)
         arrival->segment = arrival->length;
-    return plain;
+    /* Bytes cut off a super-packet would make it none; the engine can do better. */
+    return plain && (arrival->segment == arrival->length || !is_padded(arrival));
 }
 
 WIRE_INLINE uint8_t transport_of(const struct arrival *arrival)
@@ -178,11 +185,10 @@ WIRE_INLINE int give_up(const struct arrival *arrival)
     return TC_ACT_SHOT;
 }
 
-/* Bytes behind the end of the packet, which links fill small frames up with, go. */
 WIRE_INLINE bool cut_off_padding(const struct arrival *arrival)
 {
-    uint32_t end = arrival->network + arrival->length;
-    return arrival->skb->len == end || bpf_skb_change_tail(arrival->skb, end, 0) == 0;
+    return !is_padded(arrival) ||
+           bpf_skb_change_tail(arrival->skb, arrival->network + arrival->length, 0) == 0;
 }
 
 /* The first change, from which on the packet cannot be handed over: it makes room for the other header. */
