@@ -178,6 +178,23 @@ void bpf_lab_count(struct plane_counters *counters)
     *counters = read_processor()->counters;
 }
 
+void bpf_lab_add_counters(const struct engine *engine, const struct plane_counters *since,
+                          struct engine_counters *counters)
+{
+    struct plane_counters plane;
+    engine_count(engine, counters);
+    bpf_lab_count(&plane);
+    for (unsigned i = 0; i < VERDICT_COUNT; i++) {
+        counters->packets[i] += plane.packets[i] - since->packets[i];
+        counters->bytes[i] += plane.bytes[i] - since->bytes[i];
+    }
+    counters->sessions_created += plane.sessions_created - since->sessions_created;
+    counters->sessions_ended += plane.sessions_ended - since->sessions_ended;
+    counters->bindings_created += plane.bindings_created - since->bindings_created;
+    counters->bindings_ended += plane.bindings_ended - since->bindings_ended;
+    counters->half_open_evicted += plane.half_open_evicted - since->half_open_evicted;
+}
+
 void bpf_lab_draws(struct bpf_lab_draws *draws)
 {
     const struct processor_front *front = read_processor();

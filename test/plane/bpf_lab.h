@@ -49,6 +49,11 @@ bool bpf_lab_enforce(const struct engine *engine, const struct paths *paths);
 void bpf_lab_set_clock(nanoseconds now);
 
 void bpf_lab_count(struct plane_counters *counters);
+
+/* What the engine has counted, and the programs since. */
+void bpf_lab_add_counters(const struct engine *engine, const struct plane_counters *since,
+                          struct engine_counters *counters);
+
 void bpf_lab_draws(struct bpf_lab_draws *draws);
 
 /* What became of a packet. */

@@ -59,18 +59,7 @@ void vector_plane_receive(struct engine *engine, struct packet packets[], unsign
 
 void vector_plane_count(const struct engine *engine, struct engine_counters *counters)
 {
-    struct plane_counters plane;
-    engine_count(engine, counters);
-    bpf_lab_count(&plane);
-    for (unsigned i = 0; i < VERDICT_COUNT; i++) {
-        counters->packets[i] += plane.packets[i] - before.packets[i];
-        counters->bytes[i] += plane.bytes[i] - before.bytes[i];
-    }
-    counters->sessions_created += plane.sessions_created - before.sessions_created;
-    counters->sessions_ended += plane.sessions_ended - before.sessions_ended;
-    counters->bindings_created += plane.bindings_created - before.bindings_created;
-    counters->bindings_ended += plane.bindings_ended - before.bindings_ended;
-    counters->half_open_evicted += plane.half_open_evicted - before.half_open_evicted;
+    bpf_lab_add_counters(engine, &before, counters);
 }
 
 bool vector_plane_close(void)

@@ -419,6 +419,32 @@ static void write_checksum(struct traffic_source *traffic, struct writing *writi
     }
 }
 
+/* The pseudo-header's sum in the place of the checksum; perhaps more bytes, to be cut into segments. */
+static void offload(struct traffic_source *traffic, struct writing *writing, const struct draft *draft,
+                    struct offload *state)
+{
+    uint32_t length = writing->length - writing->transport, position = checksum_position(draft->protocol);
+    uint8_t *transport = writing->bytes + writing->transport;
+    bool tcp = draft->protocol == PROTOCOL_TCP, whole = (draft->flags_offset & ~IPV4_DONT_FRAGMENT) == 0 &&
+                                                        (!draft->six || writing->bytes[6] == draft->protocol);
+    uint32_t header = tcp ? (transport[12] >> 4) * 4u : 8;
+    if (!traffic->offloads || !once_in(traffic, 2) || !whole || (!tcp && draft->protocol != PROTOCOL_UDP) ||
+        header > length)
+        return;
+    uint8_t pseudo[4] = {(uint8_t)(length >> 8), (uint8_t)length, 0, draft->protocol};
+    uint32_t sum =
+        fuzz_sum(writing->bytes + (draft->six ? 8 : 12), draft->six ? 32 : 8, fuzz_sum(pseudo, 4, 0));
+    fuzz_store_sum(transport + position, 0xffff - sum);
+    *state = (struct offload){.flags = OFFLOAD_PARTIAL,
+                              .checksum_start = (uint16_t)writing->transport,
+                              .checksum_offset = (uint16_t)position};
+    if (length - header < 3 || !once_in(traffic, 2))
+        return;
+    state->gso_type = !tcp ? OFFLOAD_GSO_UDP : draft->six ? OFFLOAD_GSO_TCPV6 : OFFLOAD_GSO_TCPV4;
+    state->gso_size = (uint16_t)(1 + traffic_pick(traffic, length - header - 1));
+    state->header_length = (uint16_t)(writing->transport + header);
+}
+
 static void damage(struct traffic_source *traffic, struct writing *writing)
 {
     for (uint32_t turns = once_in(traffic, 8) ? 1 + traffic_pick(traffic, 3) : 0; turns > 0; turns--) {
@@ -470,10 +496,12 @@ void traffic_make(struct traffic_source *traffic, struct packet *packet)
         write_transport(traffic, &writing, &draft);
     write_length(&writing, draft.six);
     write_checksum(traffic, &writing, &draft);
+    packet->offload = (struct offload){0};
+    if (!error)
+        offload(traffic, &writing, &draft, &packet->offload);
     damage(traffic, &writing);
     mend_header(traffic, &writing);
     packet->length = writing.length;
-    packet->offload = (struct offload){0};
 }
 
 void traffic_note(struct traffic_source *traffic, const struct packet *packet)

@@ -3,7 +3,8 @@
  * Packets at random, as the two sides of a translator send them, and as nobody should: of flows that begin,
  * are answered and end, of strangers, errors about packets that were sent, fragments, headers with options,
  * impossible lengths, and bytes turned over at any place. Transport checksums are right in two cases of
- * three, else wrong or missing. The same seed makes the same packets, as long as it is told of the same ones.
+ * three, else wrong, missing or, where that is wanted, partial. The same seed makes the same packets, as long
+ * as it is told of the same ones.
  */
 #ifndef TEST_PLANE_TRAFFIC_H
 #define TEST_PLANE_TRAFFIC_H
@@ -30,6 +31,7 @@ struct traffic_call {
 
 struct traffic_source {
     struct random random;
+    bool offloads; /* some packets have partial checksums, some are super-packets */
     uint32_t prefixes, pool_addresses;
     struct rfc6052_prefix prefix[TRAFFIC_PREFIXES]; /* under which clients look for remotes */
     be32 pool[TRAFFIC_POOL];
