@@ -54,6 +54,7 @@ struct passing {
     uint32_t tick; /* now, in seconds */
     bool from_ipv6;
     uint8_t tcp_flags;
+    uint8_t padding[2]; /* Linux 5.15 reads all of what a BPF function is given */
 };
 
 /* The word of life that a session has after the packet: its state and end. */

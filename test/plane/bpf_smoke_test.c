@@ -41,7 +41,7 @@
 #define SERVER "2001:db8:64::203.0.113.2"
 
 enum {
-    TRANSFER = 64 << 20, /* bytes, each way */
+    TRANSFER = 64, /* MiB each way, unless another number is given */
     CHUNK = 1 << 16,
     PORT = 5001,
     DATAGRAMS = 200,
@@ -49,6 +49,7 @@ enum {
 };
 
 static const char *object_path;
+static uint64_t transfer_bytes = (uint64_t)TRANSFER << 20;
 static bool available;
 
 static struct {
@@ -299,7 +300,7 @@ static void fill(uint8_t *bytes, uint64_t from, size_t length)
 static bool send_all(int socket)
 {
     static uint8_t bytes[CHUNK];
-    for (uint64_t done = 0; done < TRANSFER;) {
+    for (uint64_t done = 0; done < transfer_bytes;) {
         fill(bytes, done, CHUNK);
         ssize_t sent = send(socket, bytes, CHUNK, MSG_NOSIGNAL);
         if (sent <= 0)
@@ -312,7 +313,7 @@ static bool send_all(int socket)
 static bool receive_all(int socket)
 {
     static uint8_t bytes[CHUNK], wanted[CHUNK];
-    for (uint64_t done = 0; done < TRANSFER;) {
+    for (uint64_t done = 0; done < transfer_bytes;) {
         ssize_t got = recv(socket, bytes, CHUNK, 0);
         if (got <= 0)
             return false;
@@ -436,8 +437,8 @@ static void transfer(const char *what)
     nanoseconds start = clock_now();
     exchange(SOCK_STREAM);
     double seconds = (double)(clock_now() - start) / 1e9;
-    print_message("# %s: %.1f Gbit/s\n", what, 2.0 * TRANSFER * 8 / 1e9 / seconds);
-    expect(what, &before, 1000, 8);
+    print_message("# %s: %.1f Gbit/s\n", what, 2.0 * (double)transfer_bytes * 8 / 1e9 / seconds);
+    expect(what, &before, transfer_bytes >> 16, 8);
 }
 
 /* The gateway's ends of the wires, or those of the hosts, do without what devices do for packets. */
@@ -529,11 +530,13 @@ int main(int count, char **words)
         cmocka_unit_test(test_leaves_nothing),
         cmocka_unit_test(test_what_others_attached_stays),
     };
-    if (count != 2) {
-        fprintf(stderr, "usage: bpf_smoke_test OBJECT\n");
+    if (count != 2 && count != 3) {
+        fprintf(stderr, "usage: bpf_smoke_test OBJECT [MEBIBYTES]\n");
         return 2;
     }
     object_path = words[1];
+    if (count == 3)
+        transfer_bytes = strtoull(words[2], NULL, 10) << 20;
     available = unshare(CLONE_NEWNET) == 0;
     return cmocka_run_group_tests_name("bpf_smoke", tests, open_lab, close_lab);
 }
