@@ -28,6 +28,19 @@ static bool is_binding(const struct found *found)
            users_count(copy->users) != 0 && copy->instance < NAT64_INSTANCES_MAXIMUM;
 }
 
+static void lead_if_astray(struct worker *control, const struct rules *rules, const struct found *lead)
+{
+    if ((lead->copy.users & USERS_ASTRAY) == 0 && !pool_prefers(control->actor.table, rules, &lead->copy))
+        lead_astray(control, lead);
+}
+
+void pairing_note(struct worker *control, const struct rules *rules, const struct binding_key *key)
+{
+    struct found lead;
+    if (binding_find(control->actor.table, key, control->tick, &lead))
+        lead_if_astray(control, rules, &lead);
+}
+
 void pairing_begin(struct worker *control, const struct rules *rules)
 {
     const struct table *table = control->actor.table;
@@ -35,8 +48,7 @@ void pairing_begin(struct worker *control, const struct rules *rules)
     for (found.index = 0; found.index < records_used(table); found.index++) {
         const struct record *record = record_at(table, found.index);
         if (record_read(record, life_generation(atomic_load64(&record->life)), &found.copy) &&
-            is_binding(&found) && (found.copy.users & (USERS_ASTRAY | USERS_STATIC)) == 0 &&
-            !pool_prefers(table, rules, &found.copy))
-            lead_astray(control, &found);
+            is_binding(&found))
+            lead_if_astray(control, rules, &found);
     }
 }

@@ -5,7 +5,7 @@
  *
  * Nearly always nobody has to remember anything for that, since a client's address follows from a hash
  * (engine/pool.c). A binding that stands on another address than the hash says is astray: the right one had
- * no port left when it was made, or the client has a static binding, or the pool has changed since. Its
+ * no port left when it was made, or it is static or its client has one that is, or the pool has changed. Its
  * users' word says so, and client and address have a word among the subscribers', which counts the bindings
  * that the client has astray there:
  *
@@ -26,12 +26,14 @@ enum {
     PAIRING_PLACE_BITS = 12, /* of an address in a pool, which has 4096 at most */
 };
 
-/* The client's hash, with no place in it. No binding has this key. */
+/* The client's hash, with no place in it: that of a binding without a transport, which none has. */
 WIRE_INLINE uint64_t pairing_hash(const struct table *table, const struct ipv6_address *client,
                                   uint8_t instance)
 {
-    struct binding_key key = {.client = *client, .transport = TRANSPORT_COUNT, .instance = instance};
-    return hash_binding(table, &key) >> PAIRING_PLACE_BITS << PAIRING_PLACE_BITS;
+    const uint32_t *secret = table->constants.key + 12;
+    uint32_t kind = TRANSPORT_COUNT | (uint32_t)instance << 8;
+    uint64_t hash = hash_finish(hash_address(client, secret) + hash_pair(0, kind, secret + 4));
+    return hash >> PAIRING_PLACE_BITS << PAIRING_PLACE_BITS;
 }
 
 WIRE_INLINE uint32_t *pairing_count(const struct table *table)

@@ -4,8 +4,8 @@
  *
  * Which address a subscriber gets is not stored but computed: the hash of its prefix picks where in the
  * instance's list to start. So all its bindings share one address as long as that has ports (RFC
- * 6146 section 3.5.1.1, RFC 4787 REQ-2), and a full address overflows to the next one. A client with a static
- * binding keeps to that one's address, and one with bindings elsewhere to where those are (engine/pairing.h).
+ * 6146 section 3.5.1.1, RFC 4787 REQ-2), and a full address overflows to the next one. A client with bindings
+ * elsewhere, static ones among them, keeps to where those are (engine/pairing.h).
  */
 #include "engine/worker.h"
 
@@ -54,16 +54,6 @@ static bool claim_astray(struct worker *worker, const struct pool_address *addre
     return true;
 }
 
-/* The pool address that a static binding gives the client, or -1. Static bindings are few. */
-static int static_address(const struct worker *worker, const struct key6 *key)
-{
-    const struct nat64_settings *nat64 = &worker->settings->nat64[key->instance];
-    for (uint32_t i = 0; i < nat64->static_count; i++)
-        if (ipv6_equal(&nat64->statics[i].ipv6, &key->client))
-            return pool_find(worker->rules, nat64->statics[i].ipv4);
-    return -1;
-}
-
 /* Where the client has bindings astray, one of which may be where the hash says by now. */
 static bool claim_paired(struct worker *worker, const struct pool_address *preferred,
                          struct session_request *request)
@@ -94,11 +84,7 @@ bool pool_claim(struct worker *worker, struct session_request *request)
     uint32_t start = start_of(worker->actor.table, worker->rules, &request->key.client, instance);
     const uint16_t *order = &pool->order[pool->first[instance]];
     const struct pool_address *preferred = &pool->address[order[start]];
-    int place = static_address(worker, &request->key);
     request->astray = false;
-    if (place >= 0 && preferred != &pool->address[place] &&
-        claim_astray(worker, &pool->address[place], request))
-        return true;
     if (pairing_needed(worker->actor.table) && claim_paired(worker, preferred, request))
         return true;
     if (claim_at(worker, preferred, request))

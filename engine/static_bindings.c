@@ -147,8 +147,10 @@ static const char *add_binding(struct worker *control, const struct rules *rules
                                       .tick = control->tick};
     for (unsigned round = 0; goes_on(change, round, ADD_ROUNDS); round++) {
         make_way(control, &key, binding, place, change);
-        if (binding_make_static(&control->actor, &request))
+        if (binding_make_static(&control->actor, &request)) {
+            pairing_note(control, rules, &key);
             return NULL;
+        }
     }
     return "a static binding found no room in the session table (nat64.limits.sessions), or its port too "
            "busy; try again";

@@ -143,9 +143,10 @@ bool pool_prefers(const struct table *table, const struct rules *rules, const st
 bool pool_claim(struct worker *worker, struct session_request *request);
 
 /*
- * --- pairing.c: enters the bindings that are astray by the rules about to come into force. ---
+ * --- pairing.c: remembers bindings that are astray by the rules about to come into force: all, or one. ---
  */
 void pairing_begin(struct worker *control, const struct rules *rules);
+void pairing_note(struct worker *control, const struct rules *rules, const struct binding_key *key);
 
 /*
  * --- nat64.c: the policy. What decides returns VERDICT_COUNT if the packet may be translated with *to. ---

@@ -241,6 +241,46 @@ static void and_when_a_reload_has_changed_it(void **state)
     be_exact();
 }
 
+static void reload(const struct settings *with)
+{
+    char error[128];
+    assert_true(engine_replace_settings(engine, with, (nanoseconds)now * SECOND, error, sizeof(error)));
+    be_exact();
+}
+
+/* RFC 6146 section 3.5.1.1, RFC 4787 REQ-2: its client's other ports go where the static binding is. */
+static void a_static_binding_takes_its_client_along(void **state)
+{
+    (void)state;
+    unsigned preferred = udp(OTHERS, 1024), other = 0xc0000201u + 0xc0000202u - preferred;
+    struct static_binding binding = {.ipv6 = {{0x20, 0x01, 0x0d, 0xb8, 0, 7, [15] = 1}},
+                                     .ipv4 = to_be32(other),
+                                     .port6 = to_be16(80),
+                                     .port4 = to_be16(80),
+                                     .transport = TRANSPORT_TCP};
+    struct settings with = settings;
+    with.nat64[0].statics = &binding;
+    with.nat64[0].static_count = 1;
+    reload(&with);
+    assert_int_equal(udp(1, 5000), other);
+    assert_int_equal(send_by(PROTOCOL_ICMPV6, 1, 7), other);
+    assert_int_equal(udp(2, 5000), preferred);
+    settings = with;
+    engine_destroy(engine);
+    start();
+    be_exact();
+    assert_int_equal(udp(1, 5001), other);
+    struct static_binding moved = binding;
+    moved.ipv4 = to_be32(preferred);
+    with.nat64[0].statics = &moved;
+    reload(&with);
+    assert_int_equal(udp(1, 5002), other); /* where the client has bindings still */
+    pass(800, false);
+    be_exact();
+    assert_false(pairing_needed(table));
+    assert_int_equal(udp(1, 5003), preferred);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -249,6 +289,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(it_is_known_after_a_restart, set_up, take_down),
         cmocka_unit_test_setup_teardown(and_when_the_pool_has_changed, set_up, take_down),
         cmocka_unit_test_setup_teardown(and_when_a_reload_has_changed_it, set_up, take_down),
+        cmocka_unit_test_setup_teardown(a_static_binding_takes_its_client_along, set_up, take_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
