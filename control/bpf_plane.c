@@ -51,6 +51,16 @@ static bool record(const struct daemon *daemon, const struct change *change, cha
     return false;
 }
 
+/* As no name in a bpffs may, it has no dots; no name of a device has colons. */
+static void usual_pins(const struct config *config, char *pins, size_t size)
+{
+    int directory = snprintf(pins, size, "%s/", config->plane.pins);
+    snprintf(pins + directory, size - (size_t)directory, "%s", config->plane.name);
+    for (char *at = pins + directory; *at != '\0'; at++)
+        if (*at == '.')
+            *at = ':';
+}
+
 /* Recorded as if a bpffs were mounted, and otherwise if none was; what an earlier run has recorded stands. */
 bool bpf_plane_prepare_pins(struct daemon *daemon, char *error, size_t size)
 {
@@ -61,7 +71,7 @@ bool bpf_plane_prepare_pins(struct daemon *daemon, char *error, size_t size)
     bool mounted;
     if (!plane->chosen)
         return true;
-    snprintf(plane->pins, sizeof(plane->pins), "%s/%s", config->plane.pins, config->plane.name);
+    usual_pins(config, plane->pins, sizeof(plane->pins));
     memcpy(change.subject, plane->pins, sizeof(plane->pins));
     if (!record(daemon, &change, error, size))
         return false;
@@ -92,7 +102,7 @@ static bool random_seed(uint64_t *seed, char *error, size_t size)
 static void find_left_pins(const struct daemon *daemon, char *pins, size_t size)
 {
     const struct change_list *left = changes_left(daemon->changes);
-    snprintf(pins, size, "%s/%s", daemon->config->plane.pins, daemon->config->plane.name);
+    usual_pins(daemon->config, pins, size);
     for (size_t i = 0; i < left->count; i++)
         if (left->items[i].kind == CHANGE_PINS)
             snprintf(pins, size, "%s", left->items[i].subject);

@@ -310,7 +310,8 @@ class Daemon:
 
 
 def snapshot(machine):
-    """What a daemon may not leave changed: addresses, routes, rules, settings and files under /run."""
+    """What a daemon may not leave changed: addresses, routes, rules, settings, files under /run; programs at
+    interfaces, what is pinned, and merging of packets."""
     script = """ip -o link | cut -d: -f2-
 ip -o address | sed 's/valid_lft.*//'
 for family in -4 -6; do
@@ -320,6 +321,13 @@ done
 sysctl -a --pattern '^net\\.ipv[46]\\.(conf|neigh|ip_forward)' 2>/dev/null | sort
 nft list ruleset 2>/dev/null || true
 find /run | sort
+tc qdisc
+for device in $(ip -o link | cut -d: -f2 | cut -d@ -f1); do
+    tc filter show dev $device ingress 2>/dev/null | sed "s/^/ingress of $device: /"
+    ethtool -k $device | grep rx-gro-list | sed "s/^/$device /"
+done
+mount | grep 'type bpf' || true
+find /sys/fs/bpf -mindepth 1 | sort
 """
     return machine.shell(script).splitlines()
 

@@ -3,7 +3,8 @@
 
 Each test gets a lab of its own (a quarter of a second) and starts the daemon with the configuration it
 wants, so tests depend on nothing that another left, and any number of runs fit on one machine. The
-program under test is build/isthmus, or what the variable ISTHMUS names.
+program under test is build/isthmus, or what the variable ISTHMUS names. Its plane is TUN, but in tests that are
+about others, or what the variable PLANE says.
 """
 import json
 import os
@@ -19,6 +20,7 @@ import nat64  # noqa: E402
 from namespace import LabError, Machine  # noqa: E402
 
 PYTHON = "/usr/bin/python3"
+PLANE = os.environ.get("PLANE", "tun")
 CONNECTIONS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "connections.py")
 
 
@@ -53,7 +55,7 @@ def settings(plane=None, **nat64_keys):
     """The example's network as a configuration, with keys added or replaced."""
     instance = {"name": "main", "prefix": nat64.PREFIX, "pool": [{"address": nat64.POOL}]}
     instance.update({key.replace("_", "-"): value for key, value in nat64_keys.items()})
-    return {"plane": {"type": "tun", **(plane or {})}, "nat64": [instance]}
+    return {"plane": {"type": PLANE, **(plane or {})}, "nat64": [instance]}
 
 
 def configure(lab, configuration, name="isthmus.yaml"):
