@@ -49,6 +49,14 @@ static bool pass_on(void *context, char *line)
     return puts(line) >= 0;
 }
 
+static void print_names(const json_t *names)
+{
+    const json_t *name;
+    size_t i;
+    json_array_foreach(names, i, name) printf("%s%s", i == 0 ? "" : ", ", json_string_value(name));
+    puts(i == 0 ? "none" : "");
+}
+
 static bool print_status(void *context, char *line)
 {
     json_t *object = json_loads(line, 0, NULL);
@@ -61,6 +69,8 @@ static bool print_status(void *context, char *line)
             printf("%lld\n", (long long)json_integer_value(value));
         else if (json_is_boolean(value))
             puts(json_is_true(value) ? "yes" : "no");
+        else if (json_is_array(value))
+            print_names(value);
         else
             puts(json_is_string(value) ? json_string_value(value) : "unknown");
     }

@@ -15,18 +15,6 @@ enum {
     CELL_MAXIMUM = 512,
 };
 
-/* Names, with commas between. */
-static void list_text(const json_t *list, char text[static CELL_MAXIMUM])
-{
-    size_t length = 0;
-    text[0] = '\0';
-    for (size_t i = 0; i < json_array_size(list) && length < CELL_MAXIMUM; i++) {
-        const char *name = json_string_value(json_array_get(list, i));
-        length += (size_t)snprintf(text + length, CELL_MAXIMUM - length, "%s%s", i == 0 ? "" : ", ",
-                                   name != NULL ? name : "");
-    }
-}
-
 static void cell_text(const json_t *object, const struct column *column, char text[static CELL_MAXIMUM])
 {
     const json_t *value = json_object_get(object, column->key);
@@ -34,8 +22,6 @@ static void cell_text(const json_t *object, const struct column *column, char te
         snprintf(text, CELL_MAXIMUM, "%" PRIu64, (uint64_t)json_integer_value(value));
     else if (json_is_boolean(value))
         snprintf(text, CELL_MAXIMUM, "%s", json_is_true(value) ? "yes" : "no");
-    else if (json_is_array(value))
-        list_text(value, text);
     else
         snprintf(text, CELL_MAXIMUM, "%s", json_is_string(value) ? json_string_value(value) : "");
 }
