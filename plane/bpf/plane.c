@@ -113,8 +113,7 @@ static bool fail(const char *what, char *error, size_t size)
     return false;
 }
 
-static bool load(struct kernel_plane *kernel, const struct kernel_options *options, bool used, char *error,
-                 size_t size)
+static bool load(struct kernel_plane *kernel, bool used, char *error, size_t size)
 {
     const struct object_options object = {.image = embedded_object,
                                           .image_size = (size_t)(embedded_object_end - embedded_object),
@@ -171,7 +170,7 @@ struct kernel_plane *kernel_open(const struct kernel_options *options, char *not
     set_geometry(kernel, &options->geometry);
     kernel->mappings = options->mappings;
     bool used = find_earlier(kernel, options->fresh, note, note_size);
-    if (load(kernel, options, used, error, size) && set_up(kernel, used, options->seed, error, size))
+    if (load(kernel, used, error, size) && set_up(kernel, used, options->seed, error, size))
         return kernel;
     kernel_close(kernel);
     return NULL;
