@@ -15,6 +15,7 @@
 #include "engine/worker.h"
 
 #include "engine/lifetime.h"
+#include "engine/opening.h"
 #include "engine/permissions.h"
 #include "engine/waiting.h"
 #include "wire/ipv4.h"
@@ -63,7 +64,7 @@ static bool refresh(struct worker *worker, struct found *found, bool from_ipv6, 
 
 static bool opens(const struct description *description)
 {
-    return description->kind != PACKET_TCP || (description->tcp_flags & (TCP_SYN | TCP_RST)) == TCP_SYN;
+    return flags_open(description->kind == PACKET_TCP, description->tcp_flags);
 }
 
 /*
@@ -100,46 +101,17 @@ static void endpoints_from6(const struct worker *worker, const struct record *re
     to->destination_port = record->client_port;
 }
 
-/*
- * What of a limit packets from outside may use. The last quarter is for the clients: otherwise whoever learns
- * of one binding could send to it from many addresses until its subscriber, or everybody, can open no session
- * more (section 5.3).
- * rfc: 6146-5.3-a
- */
-static uint32_t share_of_outside(uint32_t limit)
-{
-    return limit - limit / 4;
-}
-
 static struct session_request new_request(const struct worker *worker, const struct key6 *key, bool from_ipv6)
 {
     const struct nat64_settings *nat64 = &worker->settings->nat64[key->instance];
     uint32_t sessions = nat64->sessions, own = nat64->sessions_per_subscriber;
     struct session_request request = {.key = *key,
                                       .tick = worker->tick,
+                                      .state = state_first(key->transport, from_ipv6),
                                       .sessions = from_ipv6 ? sessions : share_of_outside(sessions),
                                       .sessions_per_subscriber = from_ipv6 ? own : share_of_outside(own)};
     request.expires = lifetime_first(&nat64->timeouts, key->transport, worker->tick);
-    if (key->transport == TRANSPORT_TCP)
-        request.state = from_ipv6 ? TCP_V6_INIT : TCP_V4_INIT;
     return request;
-}
-
-static enum verdict verdict_of(enum made made)
-{
-    switch (made) {
-    case MADE_TABLE_FULL:
-        return VERDICT_TABLE_FULL;
-    case MADE_SUBSCRIBER_FULL:
-        return VERDICT_SUBSCRIBER_FULL;
-    case MADE_INDEX_FULL:
-        return VERDICT_INDEX_FULL;
-    case MADE_LOOK_AGAIN:
-        return VERDICT_CONTENTION;
-    case MADE:
-    default:
-        return VERDICT_COUNT;
-    }
 }
 
 /*
@@ -245,7 +217,7 @@ RARELY static enum verdict open_outgoing(struct worker *worker, const struct des
     enum made made = make_session(worker, &request, bound ? &lead : NULL, &flow->session);
     if (made != MADE) {
         flow->session.index = NO_RECORD;
-        return verdict_of(made);
+        return verdict_of_making(made);
     }
     if (key->transport == TRANSPORT_TCP)
         meet_waiting(worker, &flow->session);
@@ -279,9 +251,7 @@ static enum verdict keep_out(struct worker *worker, const struct description *de
                              const struct incoming *flow, const struct nat64_settings *nat64,
                              enum verdict verdict)
 {
-    const uint8_t opening = TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN;
-    if (description->kind != PACKET_TCP || (description->tcp_flags & opening) != TCP_SYN ||
-        description->fragmented)
+    if (description->kind != PACKET_TCP || !flags_are_syn(description->tcp_flags) || description->fragmented)
         return verdict;
     waiting_store(worker, flow->packet, description, flow->hash, nat64->timeouts.tcp_syn);
     return VERDICT_SYN_STORED;
@@ -328,7 +298,7 @@ RARELY static enum verdict open_incoming(struct worker *worker, const struct des
     flow->session.index = NO_RECORD;
     if (made != MADE_LOOK_AGAIN) /* whatever the reason, a SYN gets no answer at once (RFC 5382 REQ-4) */
         (void)keep_out(worker, description, flow, nat64, VERDICT_COUNT);
-    return verdict_of(made);
+    return verdict_of_making(made);
 }
 
 enum verdict nat64_incoming(struct worker *worker, const struct description *description,

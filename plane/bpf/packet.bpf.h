@@ -55,7 +55,7 @@ struct arrival {
     uint8_t protocol;
     uint8_t tcp_flags;
     uint8_t icmp_type;
-    bool opened;        /* a session was made for it just now */
+    uint8_t opened;     /* enum opened */
     bool captured;      /* it was kept as received */
     uint8_t mss_at;     /* position in the TCP header of an MSS that is to be lowered; 0: there is none */
     uint16_t mss_limit; /* to that */

@@ -33,16 +33,38 @@ struct option_walk {
     uint32_t mss;   /* ... and where the last of them is */
 };
 
+/* Whether a packet has come back from a program that makes sessions. */
+enum opened {
+    OPENED_NOT,
+    OPENED_SESSION, /* a session was made for it */
+    OPENED_PASS,    /* it has none, but passes with the addresses of the one in processor->session */
+};
+
+/* What may be done so many times in a period, see plane/bpf/refuse.bpf.h. */
+enum {
+    BUDGET_ANSWERS, /* packets given to the engine for an ICMP error */
+    BUDGET_STORES,  /* SYNs given to it to be stored */
+    BUDGET_SWEEPS,  /* looks for expired sessions that found none */
+    BUDGET_COUNT,
+};
+
+struct budget {
+    uint64_t period;
+    uint64_t spent;
+};
+
 struct processor {
     struct plane_counters counters __attribute__((aligned(64))); /* first, as the daemon knows */
     uint64_t identification;                                     /* of the next IPv4 packet made from IPv6 */
     uint64_t drawn;                                              /* random numbers */
+    uint32_t hand; /* record looked at last when room was sought */
+    struct budget budgets[BUDGET_COUNT];
     struct actor actor;
 
     /* What one program leaves for the next that it goes on with; see plane/bpf/open.bpf.h. */
     uint32_t network; /* position of the IP header */
     uint32_t length;  /* of the packet */
-    uint32_t opened;  /* a session was made for the packet */
+    uint32_t opened;  /* enum opened */
 
     /* The packet is at the TUN device, on its way to the engine; it was sent there by a program. */
     uint32_t at_device, sent_there;
@@ -101,6 +123,14 @@ struct {
     __type(key, __u32);
     __type(value, struct plane_address);
 } order SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, SETTINGS_VERSIONS *POOL_ADDRESSES_MAXIMUM);
+    __uint(map_flags, BPF_F_MMAPABLE);
+    __type(key, __u32);
+    __type(value, struct plane_address);
+} places SEC(".maps");
 
 struct {
     __uint(type, BPF_MAP_TYPE_ARRAY);
@@ -176,11 +206,16 @@ WIRE_INLINE void count_packet(struct processor *processor, enum verdict verdict,
     atomic_count(&processor->counters.bytes[verdict], length);
 }
 
+WIRE_INLINE bool has_daemon(void)
+{
+    return bpf_ktime_get_coarse_ns() <= atomic_load64(&plane_control.alive_until);
+}
+
 /* The engine is to deal with the packet, of processor->length bytes, by way of the TUN device. */
 WIRE_INLINE int to_engine(struct processor *processor, const struct plane_settings *plane)
 {
     (void)plane;
-    if (bpf_ktime_get_coarse_ns() > atomic_load64(&plane_control.alive_until)) {
+    if (!has_daemon()) {
         count_packet(processor, VERDICT_NO_DAEMON, processor->length);
         return TC_ACT_SHOT;
     }

@@ -17,6 +17,8 @@
 enum {
     FIRST_MULTIPLIER = 2654435761u, /* 2^32 divided by the golden ratio */
     MULTIPLIER_TRIES = 256,
+    ANSWERS_SHARE = 4, /* of a second's, for an eighth of one */
+    STORES_SHARE = 8,
 };
 
 static struct plane_instance describe_instance(const struct rules *rules, uint32_t number)
@@ -31,7 +33,6 @@ static struct plane_instance describe_instance(const struct rules *rules, uint32
         .opens = (rules->leaving >> number & 1) == 0,
         .sessions = nat64->sessions,
         .sessions_per_subscriber = nat64->sessions_per_subscriber,
-        .statics = nat64->static_count,
         .first = rules->pool.first[number],
         .count = rules->pool.first[number + 1] - rules->pool.first[number],
         .timeouts = nat64->timeouts,
@@ -77,6 +78,8 @@ void rules_describe(const struct rules *rules, const struct rules_surroundings *
     settings->instances = rules->settings.nat64_count;
     settings->pool_low = pool->count > 0 ? from_be32(pool->address[0].address) : UINT32_MAX;
     settings->pool_high = pool->count > 0 ? from_be32(pool->address[pool->count - 1].address) : 0;
+    settings->answers = rules->settings.translation.icmp_errors_per_second / ANSWERS_SHARE + 1;
+    settings->stores = WAITING_SYNS / STORES_SHARE;
     settings->translation = describe_translation(rules, surroundings->paths);
     settings->stack = surroundings->stack;
     settings->ranges[PATH_FAMILY_IPV6] = settings->ranges[PATH_FAMILY_IPV4] = 1;
@@ -139,6 +142,13 @@ static void write_order(uint64_t *order, const struct pool *pool)
         order[i] = describe_address(&pool->address[pool->order[i]]);
 }
 
+static void write_places(uint64_t *places, const struct pool *pool)
+{
+    memset(places, 0, POOL_ADDRESSES_MAXIMUM * sizeof(*places));
+    for (uint32_t i = 0; i < pool->count; i++)
+        places[pool->address[i].place] = describe_address(&pool->address[i]);
+}
+
 /* --- what paths carry ------------------------------------------------------------------------------- */
 
 /* How many ranges there are, see struct plane_settings; a configured MTU overrules them all. */
@@ -167,8 +177,8 @@ static void write_paths(struct path_range *ranges, const struct paths *paths,
 
 bool rules_map(struct object *object)
 {
-    static const char *const names[] = {".data.control", "settings", "pool",           "order",
-                                        "paths",         "mappings", "mapping_buckets"};
+    static const char *const names[] = {".data.control", "settings", "pool",     "order",
+                                        "places",        "paths",    "mappings", "mapping_buckets"};
     for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (object_map_memory(object, names[i]) == NULL)
             return false;
@@ -195,6 +205,7 @@ int rules_enforce(struct object *object, const struct rules *rules,
     struct plane_settings *settings = object_map_memory(object, "settings");
     struct plane_bucket *pool = object_map_memory(object, "pool");
     uint64_t *order = object_map_memory(object, "order");
+    uint64_t *places = object_map_memory(object, "places");
     struct path_range *ranges = object_map_memory(object, "paths");
     struct mapping_arrays mappings = {.mappings = object_map_memory(object, "mappings"),
                                       .buckets = object_map_memory(object, "mapping_buckets"),
@@ -204,6 +215,7 @@ int rules_enforce(struct object *object, const struct rules *rules,
     settings[next].version = next;
     settings[next].pool_multiplier = write_pool(pool + (size_t)next * POOL_BUCKETS, &rules->pool);
     write_order(order + (size_t)next * POOL_ADDRESSES_MAXIMUM, &rules->pool);
+    write_places(places + (size_t)next * POOL_ADDRESSES_MAXIMUM, &rules->pool);
     write_paths(ranges + (size_t)next * PATH_FAMILIES * PATH_RANGES, surroundings->paths,
                 &rules->settings.translation, &settings[next]);
     mappings_write(&mappings, next, &rules->settings, &settings[next].siits);

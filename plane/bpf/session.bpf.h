@@ -39,6 +39,8 @@ WIRE_INLINE bool refresh(const struct arrival *arrival, bool from_ipv6)
 {
     struct processor *processor = arrival->processor;
     const struct record *session = &processor->session.copy;
+    if (arrival->opened == OPENED_PASS)
+        return true;
     const struct plane_instance *instance = instance_at(arrival->plane, session->instance);
     struct passing passing = {.tick = arrival->tick, .from_ipv6 = from_ipv6, .tcp_flags = arrival->tcp_flags};
     return arrival->opened || lifetime_after(&instance->timeouts, session, &passing) == session->life ||
@@ -49,7 +51,8 @@ WIRE_INLINE bool refresh(const struct arrival *arrival, bool from_ipv6)
 WIRE_INLINE void count_traffic(const struct arrival *arrival, bool from_ipv6)
 {
     const struct found *session = &arrival->processor->session;
-    if (!table_bpf.constants.counters || !instance_at(arrival->plane, session->copy.instance)->counters)
+    if (arrival->opened == OPENED_PASS || !table_bpf.constants.counters ||
+        !instance_at(arrival->plane, session->copy.instance)->counters)
         return;
     struct traffic *traffic = traffic_at(&table_bpf, session->index);
     if (absent(traffic))
@@ -58,19 +61,13 @@ WIRE_INLINE void count_traffic(const struct arrival *arrival, bool from_ipv6)
     (void)atomic_add64(from_ipv6 ? &traffic->bytes6 : &traffic->bytes4, arrival->length);
 }
 
-/* Does a packet without a session open one? */
-WIRE_INLINE bool opens(bool tcp, uint8_t tcp_flags)
-{
-    return !tcp || (tcp_flags & (TCP_SYN | TCP_RST)) == TCP_SYN;
-}
-
 /*
  * A packet without a session goes on in another program, which makes it and comes back: the stack of BPF has
  * no room for both. Returns only if there is no such program, or the packet has come back already.
  */
 WIRE_INLINE void open_session(const struct arrival *arrival, uint32_t program)
 {
-    if (arrival->opened)
+    if (arrival->opened != OPENED_NOT)
         return;
     arrival->processor->network = arrival->network;
     arrival->processor->length = arrival->length;

@@ -8,6 +8,7 @@
  *     settings     2 of struct plane_settings
  *     pool         for each of these, who has which pool address: a hash of struct plane_bucket
  *     order        the same in the order in which clients are spread over them
+ *     places       the same by their places in the table
  *     paths        path MTUs by destination, as in engine/paths.h: for each of these, ranges of each family
  *     mappings, mapping_buckets    those of siit, for each of these, see plane/bpf/mappings.h
  *     waiting      SYNs that the engine has stored, engine/waiting_place.h
@@ -70,7 +71,6 @@ struct plane_instance {
     uint8_t padding[2];
     uint32_t sessions, sessions_per_subscriber;
     uint32_t first, count; /* its addresses in `order` */
-    uint32_t statics;      /* static bindings */
     struct nat64_timeouts timeouts;
 };
 
@@ -103,6 +103,9 @@ struct plane_settings {
     uint16_t own_low, own_high;     /* least and greatest port of addresses that are the host's own */
     uint32_t pool_low, pool_high;   /* least and greatest pool address, in host order */
     uint32_t pool_multiplier;       /* see pool_bucket */
+    uint32_t answers,
+        stores; /* packets for which the engine is to make ICMP errors, SYNs that it is to store: at
+                   most so many go there in a period of each processor's, see refuse.bpf.h */
     uint32_t padding;
     struct translation_settings translation; /* without tables of paths; the MTUs are the least of any path */
     struct plane_instance instance[NAT64_INSTANCES_MAXIMUM];

@@ -102,10 +102,10 @@ WIRE_INLINE int receive(struct __sk_buff *skb, uint32_t network)
     arrival.plane = settings_now();
     if (absent(arrival.processor) || absent(arrival.plane))
         return LET_PASS;
-    arrival.opened = arrival.processor->opened != 0;
-    arrival.processor->opened = 0;
+    arrival.opened = (uint8_t)arrival.processor->opened;
+    arrival.processor->opened = OPENED_NOT;
     arrival.processor->at_device = network == 0 && skb->ifindex == atomic_load32(&plane_control.device);
-    if (!arrival.opened && is_dealt_with(arrival.processor, arrival.plane))
+    if (arrival.opened == OPENED_NOT && is_dealt_with(arrival.processor, arrival.plane))
         return LET_PASS;
     arrival.tick = tick_now(arrival.plane);
     int action = ipv6 ? receive_6(&arrival) : receive_4(&arrival);

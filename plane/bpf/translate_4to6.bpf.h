@@ -47,7 +47,8 @@ WIRE_INLINE bool find_4(struct arrival *arrival)
                          .transport = transport_of(arrival)};
     if (key->transport != TRANSPORT_ICMP)
         key->remote_port = arrival->source_port;
-    return session_find4(&table_bpf, key, hash_key4(&table_bpf, key), arrival->tick, &processor->session);
+    return arrival->opened == OPENED_PASS ||
+           session_find4(&table_bpf, key, hash_key4(&table_bpf, key), arrival->tick, &processor->session);
 }
 
 /* An IPv4 header and its checksum sum up to nothing, so that a sum that a device made has only to gain. */

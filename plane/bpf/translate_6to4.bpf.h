@@ -46,7 +46,8 @@ WIRE_INLINE bool find_6(const struct arrival *arrival)
 {
     struct processor *processor = arrival->processor;
     const struct key6 *key = &processor->key6;
-    return session_find6(&table_bpf, key, hash_key6(&table_bpf, key), arrival->tick, &processor->session);
+    return arrival->opened == OPENED_PASS ||
+           session_find6(&table_bpf, key, hash_key6(&table_bpf, key), arrival->tick, &processor->session);
 }
 
 WIRE_INLINE uint16_t next_identification(const struct arrival *arrival)
@@ -103,8 +104,7 @@ WIRE_INLINE int outgoing(struct arrival *arrival, uint32_t number)
     if (is_paused() || !describe_6(arrival) || !make_key_6(arrival, number))
         return hand_over(arrival);
     if (!find_6(arrival)) {
-        if (opens(arrival->kind == PACKET_TCP, arrival->tcp_flags))
-            open_session(arrival, PROGRAM_OPEN_OUTGOING);
+        open_session(arrival, PROGRAM_OPEN_OUTGOING);
         return hand_over(arrival);
     }
     bool query = arrival->kind == PACKET_ICMP_QUERY;

@@ -209,8 +209,10 @@ void bpf_lab_set_clock(nanoseconds now)
     struct timespec clock;
     clock_gettime(CLOCK_MONOTONIC_COARSE, &clock);
     nanoseconds real = (nanoseconds)clock.tv_sec * 1000000000u + (nanoseconds)clock.tv_nsec;
-    for (unsigned i = 0; i < SETTINGS_VERSIONS; i++)
+    for (unsigned i = 0; i < SETTINGS_VERSIONS; i++) {
         lab.settings[i].clock_ahead = now - real + SLACK_NANOSECONDS;
+        lab.settings[i].answers = lab.settings[i].stores = UINT32_MAX; /* whose clock is not the test's */
+    }
 }
 
 /* As long as it says itself, so that it may be filled up as links do. */
