@@ -13,10 +13,10 @@
  *     proxy 192.0.2.3 wan0                                    answering ARP for an address on an interface
  *     directory /run/lab
  *     socket /run/lab/control.sock
- *     pins /sys/fs/bpf/isthmus/isthmus0 mounted               the eBPF plane's sessions; the bpffs that they
- * lie in was mounted or found ingress wan0 made                                       its program; the clsact
- * that it is in was made or found feature wan0 rx-gro-list on                             of an interface,
- * and what it was
+ *     pins /sys/fs/bpf/isthmus/isthmus0 mounted               of the eBPF plane; their bpffs was mounted or
+ *                                                             found
+ *     ingress wan0 made                                       its program; the clsact was made or found
+ *     feature wan0 rx-gro-list on                             of an interface, as it was
  *     reserved 40000-59999                                    ports that programs are not given
  */
 #ifndef CONTROL_CHANGES_H
