@@ -4,6 +4,7 @@
 #   make            build/isthmus
 #   make test       all tests; closes with "N passed, N failed"
 #   make demo       the main job on real traffic, in a lab of network namespaces; KEEP=1 leaves the lab up
+#   make test-kernels  the programs for the kernel on other kernels, in QEMU; KERNEL=5.15 for one of them
 #   make check      the checkers: includes, ceilings, format, words, sources, RFC map, BPF, clang-tidy
 #   make fuzz       every fuzz target for SECONDS=60
 #   make stress     many threads on what they share, under the thread sanitizer, for SECONDS=600 each
@@ -25,6 +26,7 @@ EXCHANGES  = 1000
 FIRST      =
 ONLY       =
 KEEP       =
+KERNEL     =
 
 all:
 	@tool/build $(BUILD) isthmus
@@ -38,6 +40,11 @@ demo:
 	@tool/install-packages build lab
 	@tool/build $(BUILD) isthmus
 	@KEEP=$(KEEP) lab/demo
+
+test-kernels:
+	@tool/install-packages build test kernels
+	@tool/build $(BUILD) tests
+	@tool/test-kernels --build $(BUILD) --only "$(KERNEL)"
 
 check:
 	@tool/install-packages build test check
@@ -79,4 +86,4 @@ packages:
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all test demo check fuzz stress simulate bench install packages clean
+.PHONY: all test test-kernels demo check fuzz stress simulate bench install packages clean
