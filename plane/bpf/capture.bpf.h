@@ -54,15 +54,21 @@ WIRE_INLINE uint32_t capture_part(uint32_t length)
     return part < CAPTURED_PART ? part : CAPTURED_PART - 1;
 }
 
+/* Reads so many bytes of a packet, or none. That one is the least, old verifiers do not learn by comparing.
+ */
+WIRE_INLINE uint32_t capture_bytes(struct __sk_buff *skb, uint32_t network, uint8_t *to, uint32_t part)
+{
+    uint32_t kept = 1 + below(CAPTURED_PART, part - 1);
+    return part != 0 && bpf_skb_load_bytes(skb, network, to, kept) == 0 ? kept : 0;
+}
+
 /* Keeps a packet of `length` bytes at the position `network`. Returns how many bytes were kept. */
 TABLE_FUNCTION uint32_t capture_received(struct __sk_buff *skb, uint32_t network, uint32_t length)
 {
     struct capture_room *room = capture_room_here();
     if (absent(room) || bpf_ktime_get_coarse_ns() > atomic_load64(&plane_control.alive_until))
         return 0; /* who wanted it was killed */
-    uint32_t kept = below(CAPTURED_PART, capture_part(length));
-    if (kept == 0 || bpf_skb_load_bytes(skb, network, room->bytes, kept) != 0)
-        kept = 0;
+    uint32_t kept = capture_bytes(skb, network, room->bytes, capture_part(length));
     room->head = (struct plane_captured){.time = bpf_ktime_get_ns(), .length = length, .kept = kept};
     return kept;
 }
@@ -75,9 +81,7 @@ TABLE_FUNCTION bool capture_decided(struct __sk_buff *skb, uint32_t network, uin
     if (absent(room) || room->head.kept == 0)
         return false;
     uint32_t front = below(CAPTURED_PART, room->head.kept);
-    uint32_t kept = below(CAPTURED_PART, capture_part(length));
-    if (kept != 0 && bpf_skb_load_bytes(skb, network, room->bytes + front, kept) != 0)
-        kept = 0;
+    uint32_t kept = capture_bytes(skb, network, room->bytes + front, capture_part(length));
     room->head.verdict = verdict;
     room->head.result_length = length;
     room->head.result_kept = kept;
