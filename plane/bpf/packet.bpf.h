@@ -34,6 +34,7 @@ enum {
     FAMILY_IPV4 = 2, /* AF_INET and AF_INET6, which <sys/socket.h> has not for BPF */
     FAMILY_IPV6 = 10,
     ETHERNET_HEADER = 14,
+    OFFSETS = 256,        /* headers begin before that */
     TRANSPORT_HEADER = 8, /* what of any transport header is read, ... */
     TCP_HEADER = sizeof(struct tcp_header),
 
@@ -62,10 +63,15 @@ struct arrival {
     be16 source_port, destination_port;
 };
 
-/* A pointer to `length` bytes of the packet, or NULL. Others that were got before are not good any more. */
+/*
+ * A pointer to `length` bytes of the packet, or NULL. Others that were got before are not good any more. The
+ * offset is masked where it is not constant, since Linux 5.15 forgets what 32 bits on the stack can be.
+ */
 WIRE_INLINE const void *bytes_at(struct __sk_buff *skb, uint32_t offset, uint32_t length)
 {
     const uint8_t *data = (const uint8_t *)(long)skb->data;
+    if (!__builtin_constant_p(offset))
+        offset = below(OFFSETS, offset);
     if (data + offset + length <= (const uint8_t *)(long)skb->data_end)
         return data + offset;
     if (bpf_skb_pull_data(skb, offset + length) != 0)
