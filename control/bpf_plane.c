@@ -121,11 +121,20 @@ static void open_previous(struct daemon *daemon)
     plane->file = table_file_open_left(daemon->state.directory, daemon->state.path);
 }
 
+static uint32_t count_mappings(const struct settings *settings)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < settings->siit_count; i++)
+        count += eam_count(settings->siit[i].eam);
+    return count;
+}
+
 bool bpf_plane_open_table(struct daemon *daemon, char *error, size_t size)
 {
     struct bpf_plane *plane = &daemon->bpf;
     struct kernel_options options = {.pins = plane->pins[0] != '\0' ? plane->pins : NULL,
                                      .geometry = daemon->config->geometry,
+                                     .mappings = count_mappings(&daemon->config->settings),
                                      .fresh = daemon->options->fresh};
     char note[256];
     options.geometry.workers = daemon->workers;
@@ -168,6 +177,10 @@ bool bpf_plane_attach(struct daemon *daemon, char *error, size_t size)
         return true;
     if (!kernel_keep(plane->kernel, error, size))
         return false;
+    int problem = kernel_attach_device(plane->kernel, tun_index(daemon->tun));
+    if (problem != 0)
+        log_warning("what this machine's own programs send is not translated in the kernel: %s",
+                    strerror(problem));
     for (unsigned i = 0; i < INGRESS_UNKNOWN; i++)
         interfaces.program[i] = kernel_program(plane->kernel, i);
     (void)interfaces_follow(&interfaces, plane->interfaces);
@@ -190,6 +203,7 @@ void bpf_plane_leave_behind(struct daemon *daemon)
         if (change.kind == CHANGE_INGRESS)
             (void)undo_changes(&one);
     }
+    kernel_detach_device(tun_index(daemon->tun));
     find_left_pins(daemon, pins, sizeof(pins));
     if (!daemon->options->fresh)
         daemon->bpf.left = kernel_left_open(pins);

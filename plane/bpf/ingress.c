@@ -257,6 +257,11 @@ int egress_attach(unsigned device, int program)
     return send_filter(header, program);
 }
 
+void egress_detach(unsigned device)
+{
+    (void)change_discipline(device, RTM_DELQDISC, 0);
+}
+
 int ingress_detach(unsigned interface, bool made)
 {
     int error = 0;

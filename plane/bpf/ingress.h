@@ -46,4 +46,7 @@ bool ingress_taken(unsigned interface);
  */
 int egress_attach(unsigned device, int program);
 
+/* Takes it away, if it is there. */
+void egress_detach(unsigned device);
+
 #endif /* PLANE_BPF_INGRESS_H */

@@ -232,6 +232,11 @@ int kernel_attach_device(const struct kernel_plane *kernel, unsigned device)
     return egress_attach(device, kernel_program(kernel, INGRESS_PLAIN));
 }
 
+void kernel_detach_device(unsigned device)
+{
+    egress_detach(device);
+}
+
 /* --- running -------------------------------------------------------------------------------------- */
 
 void kernel_pause(struct kernel_plane *kernel, unsigned device)

@@ -31,7 +31,7 @@ struct kernel_plane;
 struct kernel_options {
     const char *pins; /* directory for this daemon's pins in a bpffs, made if need be; NULL: none are made */
     struct geometry geometry; /* its workers: those of the engine; the lanes of processors are added */
-    uint32_t mappings;        /* of all siit entries, see mappings_count; there will be room for more */
+    uint32_t mappings;        /* of all siit entries; there will be room for more */
     uint64_t seed;            /* of a new table */
     bool fresh;               /* do not use what is found */
 };
@@ -124,6 +124,9 @@ void kernel_close(struct kernel_plane *kernel);
 /* The table that is pinned in a directory, for another plane to take its sessions; NULL: there is none. */
 struct table *kernel_left_open(const char *pins);
 void kernel_left_close(struct table *table);
+
+/* Takes the program away from a TUN device that was taken over. Needs CAP_NET_ADMIN. */
+void kernel_detach_device(unsigned device);
 
 /* Removes the pins in the directory, and it; what is not ours stays. True if there were any. */
 bool kernel_pins_remove(const char *pins);

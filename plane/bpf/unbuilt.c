@@ -2,6 +2,7 @@
 /* The eBPF plane where it was not built, for want of clang or libbpf: it says so, and never is. */
 #include "plane/bpf/plane.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 static const char reason[] = "isthmus was built without clang or libbpf";
@@ -120,6 +121,18 @@ void kernel_capture(struct kernel_plane *kernel, struct engine *engine)
 void kernel_close(struct kernel_plane *kernel)
 {
     (void)kernel;
+}
+
+int kernel_attach_device(const struct kernel_plane *kernel, unsigned device)
+{
+    (void)kernel;
+    (void)device;
+    return ENOTSUP;
+}
+
+void kernel_detach_device(unsigned device)
+{
+    (void)device;
 }
 
 struct table *kernel_left_open(const char *pins)
