@@ -402,6 +402,23 @@ static bool check_advertised(const struct check *check)
     return true;
 }
 
+/* Answers to a shared address must meet a program. */
+static bool check_shared_interfaces(const struct check *check)
+{
+    const struct config *config = check->config;
+    for (uint32_t i = 0; i < config->settings.nat64_count; i++)
+        for (uint32_t j = 0; j < config->settings.nat64[i].pool_count; j++) {
+            const char *name = config->settings.nat64[i].pool[j].interface;
+            bool named = name[0] == 0 || config->plane.interface_count == 0;
+            for (uint32_t k = 0; k < config->plane.interface_count && !named; k++)
+                named = strcmp(config->plane.interfaces[k], name) == 0;
+            if (!named)
+                return blame(check, at("nat64[%u].pool[%u].interface", i, j),
+                             "%s is not among plane.interfaces; add it there", name);
+        }
+    return true;
+}
+
 /* Packets for hosts come in by interfaces to others. */
 static bool check_interfaces(const struct check *check)
 {
@@ -472,9 +489,10 @@ static bool check_upstream(const struct check *check)
 bool config_check(const struct config *config, struct config_source *source, struct config_error *error)
 {
     static bool (*const checks[])(const struct check *check) = {
-        check_device_name,      check_instances,    check_instance_names, check_prefixes,   check_sums,
-        check_pool_kinds,       check_pool_entries, check_pools,          check_pool_sizes, check_statics,
-        check_static_endpoints, check_advertised,   check_interfaces,
+        check_device_name, check_instances,         check_instance_names,   check_prefixes,
+        check_sums,        check_pool_kinds,        check_pool_entries,     check_pools,
+        check_pool_sizes,  check_statics,           check_static_endpoints, check_advertised,
+        check_interfaces,  check_shared_interfaces,
     };
     const struct check check = {.config = config, .source = source, .error = error};
     for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++)

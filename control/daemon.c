@@ -142,6 +142,8 @@ static int watch_all(struct daemon *daemon)
     status = uv_poll_start(&daemon->keeper_poll, UV_READABLE | UV_DISCONNECT, on_keeper_event);
     if (status == 0)
         status = paths_watch_start(&daemon->paths, &daemon->loop, daemon->engine);
+    if (status == 0)
+        status = own_watch_start(daemon);
     return status != 0 ? status : uv_poll_start(&daemon->link_poll, UV_READABLE, on_link_event);
 }
 

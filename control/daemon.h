@@ -18,6 +18,7 @@
 #include "control/config.h"
 #include "control/egress.h"
 #include "control/keeper.h"
+#include "control/own_watch.h"
 #include "control/paths_watch.h"
 #include "control/state.h"
 #include "control/table_file.h"
@@ -58,6 +59,7 @@ struct daemon {
     struct netlink *netlink, *link_watch;
     struct egress egress;
     struct paths_watch paths;
+    struct own_watch own;
     struct dns *dns;             /* NULL: no dns64 */
     struct advertise *advertise; /* NULL: nothing in ra */
     struct tun *tun;
@@ -105,6 +107,11 @@ struct daemon_reloaded {
  * which is logged, too; sessions that were to go may have ended all the same.
  */
 bool daemon_reload(struct daemon *daemon, struct daemon_reloaded *reloaded, struct config_error *error);
+
+/* The same of the engine and the programs in the kernel alone; and says what has ended by it. */
+bool daemon_change_engine(struct daemon *daemon, const struct config *config,
+                          struct daemon_reloaded *reloaded, struct config_error *error);
+void daemon_say_ended(const struct daemon_reloaded *reloaded);
 
 /* Frees the settings that reload replaced, once no worker uses them; called by a timer. */
 void daemon_free_retired(struct daemon *daemon);

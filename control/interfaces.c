@@ -15,6 +15,7 @@
 
 #include "control/feature.h"
 #include "control/log.h"
+#include "control/own_address.h"
 #include "control/state.h"
 #include "control/undo.h"
 
@@ -70,10 +71,18 @@ static bool is_of_an_isthmus(const struct interfaces *interfaces, const char *na
     return strcmp(name, interfaces->config->plane.name) == 0 || access(path, F_OK) == 0;
 }
 
+/* Where what stays on the machine comes by, if that has an address in common with its clients. */
+static bool is_between(const struct config *config, const struct netlink_link *link)
+{
+    return own_address_wanted(config) && (link->loopback || strcmp(link->name, config->plane.name) == 0);
+}
+
 /* One that has a program keeps it when it is brought down for a while. */
 static bool is_wanted(const struct interfaces *interfaces, const struct netlink_link *link, bool listed)
 {
     const struct config *config = interfaces->config;
+    if (is_between(config, link))
+        return true;
     for (uint32_t i = 0; i < config->plane.interface_count; i++)
         if (strcmp(config->plane.interfaces[i], link->name) == 0)
             return true;
@@ -176,7 +185,8 @@ static int attach(struct interfaces *interfaces, const struct netlink_link *link
 static bool have_program(struct interfaces *interfaces, const struct netlink_link *link)
 {
     char why[256];
-    enum ingress_link kind = ingress_link(link->name);
+    bool between = is_between(interfaces->config, link);
+    enum ingress_link kind = between ? INGRESS_BETWEEN : ingress_link(link->name);
     bool listed = find_listed(changes_left(interfaces->changes), link->name) != NULL;
     if (listed && !interfaces->anew && ingress_attached(link->index)) {
         const struct change change = {.kind = CHANGE_INGRESS};
@@ -192,7 +202,8 @@ static bool have_program(struct interfaces *interfaces, const struct netlink_lin
         stop_lists(interfaces, link->name);
         int error = attach(interfaces, link, interfaces->program[kind]);
         if (error == 0) {
-            log_info("translating what comes in by %s", link->name);
+            if (!between)
+                log_info("translating what comes in by %s", link->name);
             return true;
         }
         snprintf(why, sizeof(why), "cannot give %s a program: %s", link->name, strerror(error));
@@ -226,7 +237,7 @@ bool interfaces_follow(struct interfaces *interfaces, char names[static INTERFAC
         const struct netlink_link *link = &links.items[i];
         bool listed = find_listed(changes_left(interfaces->changes), link->name) != NULL;
         if (is_wanted(interfaces, link, listed) && have_program(interfaces, link) &&
-            length < INTERFACE_NAMES - IFNAMSIZ)
+            !is_between(interfaces->config, link) && length < INTERFACE_NAMES - IFNAMSIZ)
             length += snprintf(names + length, (size_t)(INTERFACE_NAMES - length), "%s%s",
                                length > 0 ? " " : "", link->name);
     }

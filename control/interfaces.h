@@ -9,6 +9,8 @@
  *     wanted by default     up, and with a kind of link header that the programs know
  *     not                   loopback, devices of an isthmus, ports of bridges and bonds: what comes in there
  *                           comes in by the bridge or bond
+ *     wanted always         loopback and our device, where a pool has an address of the machine itself: see
+ *                           plane/bpf/own_address.bpf.h
  *
  * Of one place at an interface there is one owner. It is another daemon's if that daemon's list of changes
  * says so; whoever else has a filter at our place keeps it.

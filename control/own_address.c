@@ -149,6 +149,7 @@ bool own_pools_replace(struct config *config, struct own_pools *before)
             return false;
         }
         memcpy(before->pool[i], nat64->pool, nat64->pool_count * sizeof(*nat64->pool));
+        before->address4[i] = nat64->address4;
     }
     exchange(config, before);
     return true;
@@ -157,6 +158,8 @@ bool own_pools_replace(struct config *config, struct own_pools *before)
 void own_pools_restore(struct config *config, struct own_pools *before)
 {
     exchange(config, before);
+    for (uint32_t i = 0; i < config->settings.nat64_count; i++)
+        config->settings.nat64[i].address4 = before->address4[i];
     own_pools_free(before);
 }
 

@@ -25,15 +25,16 @@ int own_address_find(struct netlink *netlink, struct config *config);
 /* Says of each interface without an address that it is waited for. */
 void own_address_say_missing(const struct config *config);
 
-/* The pools of a configuration, put aside while it has others. */
+/* The pools of a configuration, put aside while it has others, and its sources of ICMP errors. */
 struct own_pools {
     struct pool_range *pool[NAT64_INSTANCES_MAXIMUM];
+    be32 address4[NAT64_INSTANCES_MAXIMUM];
 };
 
 /* Gives the configuration copies of its pools and keeps those that it had. False: memory is short. */
 bool own_pools_replace(struct config *config, struct own_pools *before);
 
-/* Gives it those back that it had, and frees the copies. */
+/* Gives it back what it had, and frees the copies. */
 void own_pools_restore(struct config *config, struct own_pools *before);
 void own_pools_free(struct own_pools *pools);
 

@@ -87,6 +87,7 @@ static struct config *read_config(struct daemon *daemon, struct config_error *er
 
 void daemon_free_retired(struct daemon *daemon)
 {
+    own_watch_tidy(daemon);
     if (daemon->retired == NULL || !engine_quiet(daemon->engine))
         return;
     config_free(daemon->retired);
@@ -127,7 +128,7 @@ static void follow_in_kernel(void *context, const struct rules *rules)
     bpf_plane_enforce(changing->daemon, rules);
 }
 
-static bool change_engine(struct daemon *daemon, const struct config *config,
+bool daemon_change_engine(struct daemon *daemon, const struct config *config,
                           struct daemon_reloaded *reloaded, struct config_error *error)
 {
     struct changing changing = {.daemon = daemon};
@@ -168,11 +169,13 @@ static bool put_in_force(struct daemon *daemon, struct config *config, struct da
                  "the reload before this one is still under way; try again");
         return false;
     }
+    if (!own_watch_reload(daemon, config, error->text, sizeof(error->text)))
+        return false;
     if (routes && (!pool_is_ours(config, error) ||
                    !setup_siit_keeps_routes(daemon->config, config, error->text, sizeof(error->text)) ||
                    !keeper_prepare(&daemon->keeper, fingerprint, error->text, sizeof(error->text))))
         return false;
-    bool done = change_engine(daemon, config, reloaded, error);
+    bool done = daemon_change_engine(daemon, config, reloaded, error);
     if (routes && !keeper_settle(&daemon->keeper, done, late.text, sizeof(late.text)))
         log_warning("routes that are no longer wanted may be left: %s", late.text);
     daemon->retired = done ? daemon->config : config;
@@ -208,7 +211,7 @@ static bool put_all_in_force(struct daemon *daemon, struct config *config, struc
 }
 
 /* "3 sessions ended: their pool addresses are gone". */
-static void say_ended(const struct daemon_reloaded *reloaded)
+void daemon_say_ended(const struct daemon_reloaded *reloaded)
 {
     static const char *const reasons[ENGINE_ENDINGS] = {
         [ENDING_INSTANCE] = "no entry of nat64 has their prefix any more",
@@ -243,6 +246,6 @@ bool daemon_reload(struct daemon *daemon, struct daemon_reloaded *reloaded, stru
     } else {
         log_error("reload refused, nothing was changed: %s", error->text);
     }
-    say_ended(reloaded);
+    daemon_say_ended(reloaded);
     return done;
 }

@@ -19,7 +19,6 @@
 #include "control/firewall.h"
 #include "control/log.h"
 #include "control/notify.h"
-#include "control/own_address.h"
 #include "control/privilege.h"
 #include "control/progress.h"
 #include "control/setup.h"
@@ -168,14 +167,13 @@ static bool check_socket(struct daemon *daemon, char *error, size_t size)
 
 static bool check_pools(struct daemon *daemon, char *error, size_t size)
 {
-    if (own_address_wanted(daemon->config))
-        return own_address_refuse(daemon->config, error, size);
     daemon->netlink = netlink_open();
     if (daemon->netlink == NULL) {
         snprintf(error, size, "cannot talk to the kernel about routes: %s", strerror(errno));
         return false;
     }
-    return !egress_pool_is_local(daemon->netlink, daemon->config, error, size);
+    return !egress_pool_is_local(daemon->netlink, daemon->config, error, size) &&
+           own_watch_begin(daemon, error, size);
 }
 
 /* Recorded only now that the device is known to be ours: what is on the list will be removed. */
@@ -600,6 +598,7 @@ void daemon_stop(struct daemon *daemon)
         close(daemon->listener);
     engine_destroy(daemon->engine);
     paths_watch_close(&daemon->paths);
+    own_watch_close(&daemon->own);
     bpf_plane_close(daemon);
     table_file_close(daemon->table);
     if (daemon->tun != NULL)

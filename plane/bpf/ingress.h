@@ -20,6 +20,7 @@
 enum ingress_link {
     INGRESS_ETHERNET,
     INGRESS_PLAIN,   /* nothing: WireGuard, tunnels, PPP */
+    INGRESS_BETWEEN, /* as it may be: loopback and our own device, where hosts' packets do not come in */
     INGRESS_UNKNOWN, /* something else, or there is no such interface */
 };
 enum ingress_link ingress_link(const char *interface);

@@ -113,8 +113,9 @@ WIRE_INLINE void count_made(struct processor *processor)
 WIRE_INLINE int go_back(struct __sk_buff *skb, struct processor *processor,
                         const struct plane_settings *plane, enum opened opened)
 {
+    uint32_t back = processor->network == 0 ? PROGRAM_PLAIN : PROGRAM_ETHERNET;
     processor->opened = opened;
-    bpf_tail_call(skb, &programs, processor->network == 0 ? PROGRAM_PLAIN : PROGRAM_ETHERNET);
+    bpf_tail_call(skb, &programs, processor->between != 0 ? PROGRAM_BETWEEN : back);
     processor->opened = OPENED_NOT;
     return to_engine(processor, plane);
 }

@@ -16,9 +16,13 @@
  * All but the first two is found out by a program of its own, `judge`, since it takes as much room again as
  * translating. Packets of the host for ports that nobody has do not get that far.
  *
- * What the host says to itself does not come in by an interface but turns round at loopback, of which the
- * ingress is watched for that: a client that calls a service of the host by its IPv4 address gets answers.
- * Such a packet still has the kernel's route, of IPv4, on it, so that it is not changed here.
+ * Clients reach the host and each other by the address as well. For that a program, `translate_between`, is
+ * at the ingress of two more interfaces, for packets to such an address and nothing else:
+ *
+ *     the TUN device    out of which come translated packets that stay on this machine. For a port with a
+ *                       binding they are another client's, as in any hairpin, and not the host's
+ *     loopback          where the host's answers to them turn round. These still have the kernel's route, of
+ *                       IPv4, on them, so that they are not changed here but go to the engine
  */
 #ifndef PLANE_BPF_OWN_ADDRESS_BPF_H
 #define PLANE_BPF_OWN_ADDRESS_BPF_H

@@ -223,8 +223,10 @@ uint32_t kernel_lanes(const struct kernel_plane *kernel)
 
 int kernel_program(const struct kernel_plane *kernel, enum ingress_link link)
 {
-    return object_program(kernel->object,
-                          link == INGRESS_ETHERNET ? "translate_ethernet" : "translate_plain");
+    static const char *const names[INGRESS_UNKNOWN] = {[INGRESS_ETHERNET] = "translate_ethernet",
+                                                       [INGRESS_PLAIN] = "translate_plain",
+                                                       [INGRESS_BETWEEN] = "translate_between"};
+    return object_program(kernel->object, names[link]);
 }
 
 int kernel_attach_device(const struct kernel_plane *kernel, unsigned device)

@@ -68,6 +68,7 @@ struct processor {
 
     /* The packet is at the TUN device, on its way to the engine; it was sent there by a program. */
     uint32_t at_device, sent_there;
+    uint32_t between; /* it is at one of the interfaces between host and clients, see own_address.bpf.h */
 
     /* Of the packet at hand: its headers as received, padded to whole words; its key; its session. */
     union {

@@ -16,6 +16,7 @@ enum {
     PROGRAM_STATELESS_6,
     PROGRAM_STATELESS_4,
     PROGRAM_JUDGE,
+    PROGRAM_BETWEEN,
     PROGRAM_COUNT,
 };
 
@@ -26,6 +27,7 @@ int open_incoming(struct __sk_buff *skb);
 int stateless_6(struct __sk_buff *skb);
 int stateless_4(struct __sk_buff *skb);
 int judge(struct __sk_buff *skb);
+int translate_between(struct __sk_buff *skb);
 
 struct {
     __uint(type, BPF_MAP_TYPE_PROG_ARRAY);
@@ -42,6 +44,7 @@ struct {
             [PROGRAM_STATELESS_6] = (void *)&stateless_6,
             [PROGRAM_STATELESS_4] = (void *)&stateless_4,
             [PROGRAM_JUDGE] = (void *)&judge,
+            [PROGRAM_BETWEEN] = (void *)&translate_between,
         },
 };
 

@@ -104,6 +104,7 @@ WIRE_INLINE int receive(struct __sk_buff *skb, uint32_t network)
         return LET_PASS;
     arrival.opened = (uint8_t)arrival.processor->opened;
     arrival.processor->opened = OPENED_NOT;
+    arrival.processor->between = 0;
     arrival.processor->at_device = network == 0 && skb->ifindex == atomic_load32(&plane_control.device);
     if (arrival.opened == OPENED_NOT && is_dealt_with(arrival.processor, arrival.plane))
         return LET_PASS;
@@ -124,6 +125,12 @@ SEC("tc")
 int translate_plain(struct __sk_buff *skb)
 {
     return receive(skb, 0);
+}
+
+SEC("tc")
+int translate_between(struct __sk_buff *skb)
+{
+    return receive_between(skb);
 }
 
 SEC("tc")

@@ -118,4 +118,28 @@ WIRE_INLINE int incoming(struct arrival *arrival)
     return send(arrival);
 }
 
+/* Between host and clients: only what is for an address that they share. */
+WIRE_INLINE int receive_between(struct __sk_buff *skb)
+{
+    struct arrival arrival = {.skb = skb, .network = skb->ifindex == LOOPBACK ? ETHERNET_HEADER : 0};
+    arrival.processor = processor_here();
+    arrival.plane = settings_now();
+    const void *at = bytes_at(skb, arrival.network, sizeof(struct ipv4_header));
+    struct plane_address address;
+    if (absent(arrival.processor) || absent(arrival.plane) || at == NULL ||
+        skb->protocol != to_be16(PROTOCOL_IPV4) || skb->pkt_type != PACKET_TO_HOST)
+        return LET_PASS;
+    arrival.opened = (uint8_t)arrival.processor->opened;
+    arrival.processor->opened = OPENED_NOT;
+    arrival.processor->at_device = 0;
+    arrival.processor->between = 1;
+    arrival.tick = tick_now(arrival.plane);
+    copy_words(&arrival.processor->header4, at, sizeof(struct ipv4_header));
+    if (!pool_address(arrival.plane, load_be32(&arrival.processor->header4.destination), &address) ||
+        !address.shared)
+        return LET_PASS;
+    int action = incoming(&arrival);
+    return action == OF_HOST ? LET_PASS : action;
+}
+
 #endif /* PLANE_BPF_TRANSLATE_4TO6_BPF_H */
