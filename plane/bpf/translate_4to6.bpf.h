@@ -139,7 +139,10 @@ WIRE_INLINE int receive_between(struct __sk_buff *skb)
         !address.shared)
         return LET_PASS;
     int action = incoming(&arrival);
-    return action == OF_HOST ? LET_PASS : action;
+    if (action != OF_HOST)
+        return action;
+    atomic_count(&arrival.processor->counters.passed, 1);
+    return LET_PASS;
 }
 
 #endif /* PLANE_BPF_TRANSLATE_4TO6_BPF_H */
