@@ -214,7 +214,7 @@ static enum fate fate_of(const char *text)
 {
     static uint8_t in[LINK_HEADER + ROOM];
     static struct vector_packet packet;
-    struct __sk_buff context = {.ifindex = lab.arrives_at, .ingress_ifindex = lab.arrives_at};
+    struct __sk_buff context = {.ingress_ifindex = lab.arrives_at};
     LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = in, .data_out = lab.out,
                 .data_size_out = sizeof(lab.out), .repeat = 1, );
     if (lab.arrives_at != 0) {
