@@ -280,7 +280,7 @@ WIRE_INLINE bool choose_4(const struct arrival *arrival, int claim, struct endpo
     uint32_t instance = below(SIIT_INSTANCES_MAXIMUM, (uint32_t)claim & 0xffff);
     const struct plane_siit *siit = siit_at(arrival->plane, instance);
     bool by_prefix = (claim & CLAIM_BY_PREFIX) != 0;
-    struct ipv6_address turned __attribute__((aligned(8)));
+    struct ipv6_address turned __attribute__((aligned(8))) = {{0}};
     if (ipv6_illegal_source(&header->source) || ipv6_is_link_local(&header->source) ||
         (by_prefix && !rfc6052_embeds(&siit->prefix, &header->destination)) ||
         ipv4_illegal_source(to->destination) ||
