@@ -4,7 +4,8 @@
 #   make            build/isthmus
 #   make test       all tests; closes with "N passed, N failed"
 #   make demo       the main job on real traffic, in a lab of network namespaces; KEEP=1 leaves the lab up
-#   make test-kernels  the programs for the kernel on other kernels, in QEMU; KERNEL=5.15 for one of them
+#   make test-kernels  the programs for the kernel on other kernels, in QEMU; KERNEL=6.12 for one of them,
+#                    TREE=DIR for one that is unpacked there
 #   make check      the checkers: includes, ceilings, format, words, sources, RFC map, BPF, clang-tidy
 #   make fuzz       every fuzz target for SECONDS=60
 #   make stress     many threads on what they share, under the thread sanitizer, for SECONDS=600 each
@@ -44,7 +45,7 @@ demo:
 test-kernels:
 	@tool/install-packages build test kernels
 	@tool/build $(BUILD) tests
-	@tool/test-kernels --build $(BUILD) --only "$(KERNEL)"
+	@tool/test-kernels --build $(BUILD) --only "$(KERNEL)" $(if $(TREE),--tree "$(TREE)")
 
 check:
 	@tool/install-packages build test check
