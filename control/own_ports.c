@@ -142,24 +142,41 @@ uint64_t own_ports_sum(const struct config *config)
 struct socket_line {
     be32 address; /* 0: any */
     bool other;   /* an IPv6 address that no IPv4 packet comes to */
-    uint32_t port;
-    unsigned state;
+    unsigned port, state;
 };
+
+/* A number of so many hexadecimal digits, and steps over it. */
+static bool read_hex(const char **text, int digits, unsigned *number)
+{
+    char word[9], *end;
+    snprintf(word, sizeof(word), "%.*s", digits, *text);
+    *number = (unsigned)strtoul(word, &end, 16);
+    if (end != word + digits)
+        return false;
+    *text += digits;
+    return true;
+}
+
+static const char *step_over_word(const char *text)
+{
+    text += strcspn(text, " ");
+    return text + strspn(text, " ");
+}
 
 static bool read_line(const char *text, bool ipv6, struct socket_line *line)
 {
-    unsigned word[4] = {0}, port = 0;
-    int got;
-    if (ipv6)
-        got = sscanf(text, " %*u: %8x%8x%8x%8x:%4x %*32x:%*4x %2x", &word[0], &word[1], &word[2], &word[3],
-                     &port, &line->state);
-    else
-        got = sscanf(text, " %*u: %8x:%4x %*8x:%*4x %2x", &word[3], &port, &line->state);
-    line->address = word[3];
-    line->port = port;
+    unsigned word[4] = {0};
+    text = step_over_word(text + strspn(text, " ")); /* its number */
+    for (unsigned i = ipv6 ? 0 : 3; i < 4; i++)
+        if (!read_hex(&text, 8, &word[i]))
+            return false;
+    if (*text++ != ':' || !read_hex(&text, 4, &line->port) || *text++ != ' ')
+        return false;
+    text = step_over_word(text); /* the other end */
     bool mapped = word[2] == to_be32(0xffff) || (word[2] == 0 && word[3] == 0);
+    line->address = word[3];
     line->other = ipv6 && (word[0] != 0 || word[1] != 0 || !mapped);
-    return got == (ipv6 ? 6 : 3) && port <= UINT16_MAX;
+    return read_hex(&text, 2, &line->state);
 }
 
 /* Is it an entry's port, at an address that the entry has or may get? */
@@ -258,13 +275,16 @@ static bool check_rest(const struct config *config, char *error, size_t size)
 {
     char text[SYSCTL_VALUE];
     struct port_set ports, reserved;
-    unsigned low, high, left = 0;
-    if (sysctl_read(GIVEN, text) != 0 || sscanf(text, "%u %u", &low, &high) != 2 || high > UINT16_MAX)
+    uint32_t low, high;
+    unsigned left = 0;
+    const char *at = text;
+    if (sysctl_read(GIVEN, text) != 0 || !read_port(&at, &low) ||
+        (at += strspn(at, " \t"), !read_port(&at, &high)))
         return true;
     own_ports(config, &ports);
     if (reserved_ports_read(&reserved) != 0)
         reserved = (struct port_set){{0}};
-    for (unsigned port = low; port <= high; port++)
+    for (uint32_t port = low; port <= high; port++)
         left += !has(&ports, port) && !has(&reserved, port);
     if (left >= LEFT_AT_LEAST)
         return true;
