@@ -8,8 +8,9 @@
  * The programs of bench/bpf_program.bpf.c are run by BPF_PROG_TEST_RUN, which says how long a run takes. A
  * round takes writing the packet, turning it into the other family and back, and translating it, one after
  * the other, so that what else the machine does falls on all alike. Net of what belongs to the benchmark,
- * writing and turning back, a translation is  translated - (written + turned) / 2.  Figures are medians of
- * the rounds.
+ * writing and turning back, a translation is  translated - (written + turned) / 2.  Each of the three is the
+ * least of eight parts of a round, since what else the machine does can only add to it; figures are medians
+ * of the rounds.
  *
  * With many sessions nearly every packet is the first of its session in that second, so that it also moves
  * the session's end; with few, hardly any is.
@@ -42,6 +43,7 @@
 
 enum {
     ROUNDS = 5, /* the median of which counts */
+    PARTS = 8,  /* of a measurement, the least of which counts: the others were disturbed more */
     RUNS = 1 << 20,
     LINK_HEADER = 14,
     FRAME = LINK_HEADER + PROGRAM_BYTES_6 + 16,
@@ -81,6 +83,9 @@ static void make_network(void)
         fail("may not make a network namespace; needs root");
     if (sched_setaffinity(0, sizeof(first), &first) != 0)
         fail("cannot keep to the first processor");
+    const struct sched_param before_others = {.sched_priority = 1};
+    if (sched_setscheduler(0, SCHED_FIFO, &before_others) != 0)
+        fprintf(stderr, "bpf: no real-time priority; others take their part of the processor\n");
     /* NOLINTNEXTLINE(cert-env33-c): a lab is set up by the programs of every day */
     if (system("ip link set lo up && ip link add way0 type veth peer name way1 && ip link set way0 up && "
                "ip link set way1 up && ip link add isthmus0 type veth peer name isthmus1 && "
@@ -245,7 +250,7 @@ static uint64_t count_strays(const struct lab *lab)
 }
 
 /* Nanoseconds of a run of the program, over so many. */
-static double run(const struct lab *lab, const char *name, uint32_t runs)
+static double run_once(const struct lab *lab, const char *name, uint32_t runs)
 {
     uint8_t frame[FRAME] = {0};
     bool from6 = strchr(name, '6') != NULL;
@@ -260,6 +265,16 @@ static double run(const struct lab *lab, const char *name, uint32_t runs)
     if (count_strays(lab) != strays || (name[0] == 'r' && options.retval != REDIRECTED))
         fail("packets were not translated");
     return options.duration;
+}
+
+static double run(const struct lab *lab, const char *name, uint32_t runs)
+{
+    double least = run_once(lab, name, runs / PARTS);
+    for (unsigned i = 1; i < PARTS; i++) {
+        double taken = run_once(lab, name, runs / PARTS);
+        least = taken < least ? taken : least;
+    }
+    return least;
 }
 
 static void print_of(const char *what, const char *label, const char *unit, double value)
@@ -292,7 +307,7 @@ static double make_all(struct lab *lab)
     for (uint32_t done = 0; done < lab->sessions;) {
         uint32_t count = lab->sessions - done < PROGRAM_PACKETS ? lab->sessions - done : PROGRAM_PACKETS;
         list_new(lab, done, count);
-        taken += run(lab, "run_6", count) * count;
+        taken += run_once(lab, "run_6", count) * count;
         done += count;
     }
     *lab->list = (struct program_list){.mask = PROGRAM_PACKETS - 1};

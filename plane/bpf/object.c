@@ -119,6 +119,7 @@ static bool size_maps(const struct object *object, const struct object_options *
             return false;
     }
     return size_map(object, "processors", object_processors()) &&
+           size_map(object, "known_ways", (uint32_t)sysconf(_SC_NPROCESSORS_ONLN) * KNOWN_WAYS) &&
            size_map(object, "mappings", SETTINGS_VERSIONS * mappings) &&
            size_map(object, "mapping_buckets",
                     SETTINGS_VERSIONS * MAPPING_DIRECTIONS * mappings_buckets(mappings));

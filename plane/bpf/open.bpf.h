@@ -135,7 +135,7 @@ TABLE_FUNCTION int prepare_outgoing(struct processor *processor, const struct pl
 {
     if (absent(processor) || absent(plane))
         return PREPARED_VERDICT;
-    uint32_t tick = tick_now(plane);
+    uint32_t tick = clock_now(processor, plane)->tick;
     const struct passing passing = {.tick = tick, .from_ipv6 = true};
     const struct key6 *key = &processor->key6;
     const struct tcp_header *tcp = (const void *)processor->transport;
@@ -246,7 +246,7 @@ TABLE_FUNCTION int prepare_incoming(struct processor *processor, const struct pl
 {
     if (absent(processor) || absent(plane))
         return PREPARED_VERDICT;
-    uint32_t tick = tick_now(plane);
+    uint32_t tick = clock_now(processor, plane)->tick;
     const struct key4 *key = &processor->key4;
     const struct tcp_header *tcp = (const void *)processor->transport;
     const struct passing passing = {.tick = tick};

@@ -113,7 +113,7 @@ WIRE_INLINE bool is_known(struct processor *processor, const struct plane_settin
     uint16_t port = from_be16(processor->key4.pool_port);
     if (is_paused())
         return port >= plane->own_low && port <= plane->own_high;
-    return is_in_table(processor, place, tick_now(plane));
+    return is_in_table(processor, place, clock_now(processor, plane)->tick);
 }
 
 WIRE_INLINE uint32_t header_length(const struct ipv4_header *header)
@@ -203,7 +203,7 @@ WIRE_INLINE bool judge_packet(struct __sk_buff *skb, struct processor *processor
     struct plane_address address;
     if (!pool_address(plane, load_be32(&header->destination), &address))
         return false;
-    uint32_t tick = tick_now(plane);
+    uint32_t tick = clock_now(processor, plane)->tick;
     if (!is_at_start(header))
         return recalls(header, tick);
     if (!is_ours(skb, processor, plane, address.place))

@@ -46,13 +46,13 @@ struct arrival {
     struct __sk_buff *skb;
     const struct plane_settings *plane;
     struct processor *processor;
-    uint32_t network;   /* position of the IP header; what stands in front is the link's */
-    uint32_t transport; /* position of the transport header, from the IP header on */
-    uint32_t length;    /* bytes of the packet, as its IP header says */
-    uint32_t segment;   /* of the largest packet it becomes on the wire */
-    uint32_t tick;
-    uint32_t way; /* interface that it leaves by; see plane/bpf/way.bpf.h */
-    uint8_t kind; /* enum packet_kind: PACKET_TCP, PACKET_UDP or PACKET_ICMP_QUERY */
+    uint32_t network;      /* position of the IP header; what stands in front is the link's */
+    uint32_t transport;    /* position of the transport header, from the IP header on */
+    uint32_t length;       /* bytes of the packet, as its IP header says */
+    uint32_t segment;      /* of the largest packet it becomes on the wire */
+    uint32_t tick, moment; /* see struct processor_clock */
+    uint32_t way;          /* interface that it leaves by; see plane/bpf/way.bpf.h */
+    uint8_t kind;          /* enum packet_kind: PACKET_TCP, PACKET_UDP or PACKET_ICMP_QUERY */
     uint8_t protocol;
     uint8_t tcp_flags;
     uint8_t icmp_type;

@@ -22,6 +22,7 @@
 enum {
     TCP_HEADER_ROOM = 64, /* the longest has 60 bytes */
     TRANSPORT_ROOM = 88,  /* the shortest and as much again as the longest, which is what the verifier sees */
+    MOMENT_SHIFT = 26,    /* of nanoseconds */
 };
 
 /* A walk over the options of a TCP header. */
@@ -53,12 +54,21 @@ struct budget {
     uint64_t spent;
 };
 
+/* What time it is, and since when. */
+struct processor_clock {
+    uint64_t jiffies;
+    uint64_t ahead;  /* of the settings */
+    uint32_t tick;   /* seconds of CLOCK_MONOTONIC */
+    uint32_t moment; /* the same in fifteenths of a second, see plane/bpf/known_way.bpf.h */
+};
+
 struct processor {
     struct plane_counters counters __attribute__((aligned(64))); /* first, as the daemon knows */
     uint64_t identification;                                     /* of the next IPv4 packet made from IPv6 */
     uint64_t drawn;                                              /* random numbers */
     uint32_t hand; /* record looked at last when room was sought */
     struct budget budgets[BUDGET_COUNT];
+    struct processor_clock clock;
     struct actor actor;
 
     /* What one program leaves for the next that it goes on with; see plane/bpf/open.bpf.h. */
@@ -188,11 +198,23 @@ WIRE_INLINE bool pool_address(const struct plane_settings *plane, be32 address, 
     return word != 0;
 }
 
-/* Seconds of CLOCK_MONOTONIC. The coarse clock lags by a few milliseconds and costs a fraction of the other.
+/*
+ * Reads the clock, which is the coarse one and advances with the kernel's count of jiffies only: while that
+ * stands, what was read before is still true, and far sooner had.
  */
-WIRE_INLINE uint32_t tick_now(const struct plane_settings *plane)
+WIRE_INLINE const struct processor_clock *clock_now(struct processor *processor,
+                                                    const struct plane_settings *plane)
 {
-    return (uint32_t)((bpf_ktime_get_coarse_ns() + plane->clock_ahead) / 1000000000u);
+    struct processor_clock *clock = &processor->clock;
+    uint64_t jiffies = bpf_jiffies64();
+    if (clock->jiffies != jiffies || clock->ahead != plane->clock_ahead) {
+        uint64_t now = bpf_ktime_get_coarse_ns() + plane->clock_ahead;
+        *clock = (struct processor_clock){.jiffies = jiffies,
+                                          .ahead = plane->clock_ahead,
+                                          .tick = (uint32_t)(now / 1000000000u),
+                                          .moment = (uint32_t)(now >> MOMENT_SHIFT)};
+    }
+    return clock;
 }
 
 WIRE_INLINE const struct plane_instance *instance_at(const struct plane_settings *plane, uint32_t number)

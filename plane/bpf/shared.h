@@ -38,6 +38,8 @@ enum {
     POOL_BUCKETS_SHIFT = 11,
     POOL_BUCKETS = 1 << POOL_BUCKETS_SHIFT,
 
+    KNOWN_WAYS = 16384, /* of a processor, see plane/bpf/known_way.bpf.h */
+
     PATH_RANGES_SHIFT = 10,
     PATH_RANGES = 1 << PATH_RANGES_SHIFT, /* of a family; with more the engine deals with large packets */
 

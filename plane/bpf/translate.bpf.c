@@ -108,7 +108,9 @@ WIRE_INLINE int receive(struct __sk_buff *skb, uint32_t network)
     arrival.processor->at_device = network == 0 && skb->ifindex == atomic_load32(&plane_control.device);
     if (arrival.opened == OPENED_NOT && is_dealt_with(arrival.processor, arrival.plane))
         return LET_PASS;
-    arrival.tick = tick_now(arrival.plane);
+    const struct processor_clock *clock = clock_now(arrival.processor, arrival.plane);
+    arrival.tick = clock->tick;
+    arrival.moment = clock->moment;
     int action = ipv6 ? receive_6(&arrival) : receive_4(&arrival);
     if (action == LET_PASS)
         atomic_count(&arrival.processor->counters.passed, 1);

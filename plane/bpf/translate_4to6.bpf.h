@@ -10,8 +10,8 @@
 #define PLANE_BPF_TRANSLATE_4TO6_BPF_H
 
 #include "engine/icmp_map.h"
+#include "plane/bpf/known_way.bpf.h"
 #include "plane/bpf/own_address.bpf.h"
-#include "plane/bpf/way.bpf.h"
 
 /* rfc: 7915-4.1-m */
 WIRE_INLINE bool header_4_is_whole(const struct ipv4_header *header)
@@ -109,7 +109,7 @@ WIRE_INLINE int incoming(struct arrival *arrival)
     to.destination_port = session->client_port;
     if (came_from_here(arrival->skb) ||
         !clamp_mss(arrival, &to.destination, load_be32(&arrival->processor->header4.source)) ||
-        !find_way_6(arrival, &to) || !refresh(arrival, false) || !change_family(arrival, PROTOCOL_IPV6))
+        !session_way_6(arrival, &to) || !refresh(arrival, false) || !change_family(arrival, PROTOCOL_IPV6))
         return hand_over(arrival);
     if (!rewrite_4to6(arrival, &to))
         return give_up(arrival);

@@ -6,8 +6,8 @@
 #define PLANE_BPF_TRANSLATE_6TO4_BPF_H
 
 #include "engine/icmp_map.h"
+#include "plane/bpf/known_way.bpf.h"
 #include "plane/bpf/session.bpf.h"
-#include "plane/bpf/way.bpf.h"
 
 /* Is it a plain packet, of which all is there? */
 WIRE_INLINE bool describe_6(struct arrival *arrival)
@@ -113,7 +113,7 @@ WIRE_INLINE int outgoing(struct arrival *arrival, uint32_t number)
                             .source_port = session->pool_port,
                             .destination_port = query ? session->pool_port : session->remote_port};
     if (!clamp_mss(arrival, &arrival->processor->header6.source, to.destination) ||
-        !find_way_4(arrival, &to) || !refresh(arrival, true) || !change_family(arrival, PROTOCOL_IPV4))
+        !session_way_4(arrival, &to) || !refresh(arrival, true) || !change_family(arrival, PROTOCOL_IPV4))
         return hand_over(arrival);
     if (!rewrite_6to4(arrival, &to))
         return give_up(arrival);

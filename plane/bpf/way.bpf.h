@@ -166,49 +166,76 @@ WIRE_INLINE bool find_way(struct arrival *arrival)
     return route->ifindex != own;
 }
 
+/* Length of the longest packet that it becomes. */
+WIRE_INLINE uint32_t segment_6(const struct arrival *arrival)
+{
+    return arrival->segment + (uint32_t)(IPV6_HEADER - IPV4_HEADER);
+}
+
+WIRE_INLINE uint32_t segment_4(const struct arrival *arrival)
+{
+    return arrival->segment - (uint32_t)(IPV6_HEADER - IPV4_HEADER);
+}
+
 /*
  * Does the path carry it as IPv6? What may be fragmented and is longer than every path carries is for the
  * engine to cut up.
  */
-WIRE_INLINE bool find_way_6(struct arrival *arrival, const struct endpoints6 *to)
+WIRE_INLINE bool fits_6(const struct arrival *arrival, const struct endpoints6 *to)
 {
     const struct plane_settings *plane = arrival->plane;
-    struct bpf_fib_lookup *route = &arrival->processor->route;
     bool whole = (from_be16(load_be16(&arrival->processor->header4.flags_offset)) & IPV4_DONT_FRAGMENT) != 0;
-    uint32_t segment = arrival->segment + (uint32_t)(IPV6_HEADER - IPV4_HEADER);
-    if ((!whole && segment > IPV6_MINIMUM_MTU) || segment > UINT16_MAX ||
-        (segment > plane->translation.mtu6 && segment > mtu_to_6(plane, &to->destination)))
-        return false;
+    uint32_t segment = segment_6(arrival);
+    return (whole || segment <= IPV6_MINIMUM_MTU) && segment <= UINT16_MAX &&
+           (segment <= plane->translation.mtu6 || segment <= mtu_to_6(plane, &to->destination));
+}
+
+/* Does the path carry it as IPv4? */
+WIRE_INLINE bool fits_4(const struct arrival *arrival, const struct endpoints4 *to)
+{
+    const struct plane_settings *plane = arrival->plane;
+    uint32_t segment = segment_4(arrival);
+    return arrival->length - (uint32_t)(IPV6_HEADER - IPV4_HEADER) <= IPV4_MAXIMUM_LENGTH &&
+           (segment <= plane->translation.mtu4 || segment <= mtu_to_4(plane, to->destination));
+}
+
+WIRE_INLINE bool ask_way_6(struct arrival *arrival, const struct endpoints6 *to)
+{
+    struct bpf_fib_lookup *route = &arrival->processor->route;
     __builtin_memset(route, 0, sizeof(*route));
     route->family = FAMILY_IPV6;
     route->l4_protocol = arrival->protocol == PROTOCOL_ICMPV4 ? PROTOCOL_ICMPV6 : arrival->protocol;
     route->sport = to->source_port;
     route->dport = to->destination_port;
-    route->tot_len = (uint16_t)segment;
+    route->tot_len = (uint16_t)segment_6(arrival);
     copy_words(route->ipv6_src, &to->source, sizeof(to->source));
     copy_words(route->ipv6_dst, &to->destination, sizeof(to->destination));
     return find_way(arrival);
 }
 
-/* Does the path carry it as IPv4? */
-WIRE_INLINE bool find_way_4(struct arrival *arrival, const struct endpoints4 *to)
+WIRE_INLINE bool ask_way_4(struct arrival *arrival, const struct endpoints4 *to)
 {
-    const struct plane_settings *plane = arrival->plane;
     struct bpf_fib_lookup *route = &arrival->processor->route;
-    uint32_t shrinks = IPV6_HEADER - IPV4_HEADER;
-    uint32_t segment = arrival->segment - shrinks;
-    if (arrival->length - shrinks > IPV4_MAXIMUM_LENGTH ||
-        (segment > plane->translation.mtu4 && segment > mtu_to_4(plane, to->destination)))
-        return false;
     __builtin_memset(route, 0, sizeof(*route));
     route->family = FAMILY_IPV4;
     route->l4_protocol = arrival->protocol;
     route->sport = to->source_port;
     route->dport = to->destination_port;
-    route->tot_len = (uint16_t)segment;
+    route->tot_len = (uint16_t)segment_4(arrival);
     route->ipv4_src = to->source;
     route->ipv4_dst = to->destination;
     return find_way(arrival);
+}
+
+/* Where the packet goes; false: it is the engine's. */
+WIRE_INLINE bool find_way_6(struct arrival *arrival, const struct endpoints6 *to)
+{
+    return fits_6(arrival, to) && ask_way_6(arrival, to);
+}
+
+WIRE_INLINE bool find_way_4(struct arrival *arrival, const struct endpoints4 *to)
+{
+    return fits_4(arrival, to) && ask_way_4(arrival, to);
 }
 
 /* What the packet loses of its hop limit here. With `forward: stack` it is the kernel who forwards: it takes
