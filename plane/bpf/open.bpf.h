@@ -177,6 +177,8 @@ TABLE_FUNCTION bool is_there(struct processor *processor)
 /* Makes what was prepared. VERDICT_COUNT: it is there. */
 WIRE_INLINE enum verdict make_prepared(struct processor *processor, int prepared)
 {
+    /* The compiler is to work out the places of what follows here, and not to keep them on the stack. */
+    __asm__ volatile("" : "+r"(processor));
     const struct found *lead = prepared == PREPARED_LEAD ? &processor->lead : NULL;
     enum made made = session_make(&processor->actor, &processor->request, lead, &processor->session);
     if (made == MADE_LOOK_AGAIN && is_there(processor))
