@@ -257,6 +257,12 @@ void bpf_plane_alive(struct daemon *daemon)
         kernel_alive(daemon->bpf.kernel, uv_hrtime());
 }
 
+void bpf_plane_capture(const struct daemon *daemon)
+{
+    if (daemon->bpf.kernel != NULL)
+        kernel_capture(daemon->bpf.kernel, daemon->engine);
+}
+
 void bpf_plane_look_at_interfaces(struct daemon *daemon, bool reloaded)
 {
     if (daemon->bpf.chosen)

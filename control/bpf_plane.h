@@ -77,6 +77,9 @@ void bpf_plane_forget_previous(struct daemon *daemon);
 void bpf_plane_enforce(struct daemon *daemon, const struct rules *rules);
 void bpf_plane_alive(struct daemon *daemon);
 
+/* A capture has begun or ended, or somebody is about to look into one. */
+void bpf_plane_capture(const struct daemon *daemon);
+
 /* Links have changed; or also the configuration, which the keeper reads anew. */
 void bpf_plane_look_at_interfaces(struct daemon *daemon, bool reloaded);
 

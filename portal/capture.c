@@ -28,7 +28,7 @@ enum {
 };
 
 struct stream {
-    struct engine *engine;
+    const struct daemon *daemon;
     struct capture *capture;
     uint64_t wall; /* nanoseconds from the engine's clock to the time of day */
     uint64_t missed;
@@ -197,6 +197,7 @@ static size_t next_bytes(void *context, char *text, size_t size)
     struct stream *stream = context;
     size_t at = 0;
     set_wall(stream);
+    bpf_plane_capture(stream->daemon);
     while (at < size && (stream->taken < stream->block.length || next_block(stream))) {
         size_t left = stream->block.length - stream->taken;
         size_t length = left < size - at ? left : size - at;
@@ -210,7 +211,8 @@ static size_t next_bytes(void *context, char *text, size_t size)
 static void end_stream(void *context)
 {
     struct stream *stream = context;
-    capture_stop(stream->engine, stream->capture);
+    capture_stop(stream->daemon->engine, stream->capture);
+    bpf_plane_capture(stream->daemon);
     free(stream);
 }
 
@@ -228,7 +230,8 @@ static struct stream *start_stream(const struct daemon *daemon, const struct cap
         free(stream);
         return NULL;
     }
-    stream->engine = daemon->engine;
+    stream->daemon = daemon;
+    bpf_plane_capture(daemon);
     stream->block = (struct pcapng){.bytes = stream->bytes, .size = room};
     const struct pcapng_interface interface = {.name = daemon->config->plane.name,
                                                .description = "what isthmus receives (in) and sends (out)",

@@ -27,7 +27,7 @@ enum {
     TURNS = 20000, /* of the loop, until something must have come; over a second */
 };
 
-/* What stands below and is not there: the device, the name service and the reload. */
+/* What stands below and is not there: the device, the eBPF plane, the name service and the reload. */
 
 bool tun_uso(const struct tun *tun)
 {
@@ -39,6 +39,18 @@ void tun_count(const struct tun *tun, struct tun_counters *counters)
 {
     (void)tun;
     (void)counters;
+}
+
+static uint32_t plane_knows;                     /* captures that ran when it was last asked */
+static const struct capture_decision *plane_has; /* it has decided this, if it is asked while one runs */
+
+void bpf_plane_capture(const struct daemon *daemon)
+{
+    plane_knows = capture_count(daemon->engine);
+    if (plane_has != NULL && plane_knows > 0) {
+        capture_decision(daemon->engine, plane_has);
+        plane_has = NULL;
+    }
 }
 
 void server_count(const struct server *server, struct dns64_counters *counters)
@@ -254,6 +266,31 @@ static void test_a_client_that_goes_ends_it(void **state)
     run_until_captures(0);
 }
 
+/* The plane in the kernel hears of each beginning and end, and is asked at each look. */
+static void test_what_another_plane_has_decided(void **state)
+{
+    static const uint8_t bytes[40] = {0x60, [6] = 59, 64, 0x20, 1, [23] = 9, 0x20, 1, [39] = 10};
+    struct capture_decision decision = {
+        .verdict = VERDICT_NO_BINDING, .received = bytes, .length = sizeof(bytes), .kept = sizeof(bytes)};
+    size_t position;
+    (void)state;
+    plane_knows = 9;
+    struct response *answer = begin("/v1/capture", &position);
+    assert_int_equal(plane_knows, 1);
+    for (int i = 0; i < 3; i++) {
+        decision.time = uv_hrtime();
+        plane_has = &decision;
+        const char *block = expect_block(answer, PCAPNG_PACKET, &position);
+        assert_null(plane_has);
+        assert_int_equal(number_at(block + 20), sizeof(bytes));
+        assert_memory_equal(block + 28, bytes, sizeof(bytes));
+        expect_comment(block, sizeof(bytes), "no-binding: ");
+    }
+    hang_up(answer);
+    run_until_captures(0);
+    assert_int_equal(plane_knows, 0);
+}
+
 static void test_filters(void **state)
 {
     size_t position;
@@ -409,6 +446,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_packets_come_as_they_are_made),
         cmocka_unit_test(test_a_client_that_goes_ends_it),
+        cmocka_unit_test(test_what_another_plane_has_decided),
         cmocka_unit_test(test_filters),
         cmocka_unit_test(test_messages_to_the_name_service),
         cmocka_unit_test(test_mistakes),
