@@ -133,7 +133,9 @@ WIRE_INLINE int receive_between(struct __sk_buff *skb)
     arrival.processor->opened = OPENED_NOT;
     arrival.processor->at_device = 0;
     arrival.processor->between = 1;
-    arrival.tick = tick_now(arrival.plane);
+    const struct processor_clock *clock = clock_now(arrival.processor, arrival.plane);
+    arrival.tick = clock->tick;
+    arrival.moment = clock->moment;
     copy_words(&arrival.processor->header4, at, sizeof(struct ipv4_header));
     if (!pool_address(arrival.plane, load_be32(&arrival.processor->header4.destination), &address) ||
         !address.shared)
