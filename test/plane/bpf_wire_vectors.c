@@ -17,6 +17,7 @@ static struct {
     struct plane_counters before; /* the vector */
     unsigned fates[BPF_LAB_UNFIT + 1];
     unsigned partial[BPF_LAB_UNFIT + 1], large[BPF_LAB_UNFIT + 1];
+    enum bpf_wire_way way;
 } run;
 
 const unsigned vector_plane_words = 2;
@@ -24,8 +25,10 @@ const unsigned vector_plane_words = 2;
 const char *vector_plane_open(char **words)
 {
     for (unsigned way = 0; way < BPF_WIRE_WAYS; way++)
-        if (strcmp(words[1], bpf_wire_names[way]) == 0)
-            return bpf_wire_open(words[0], (enum bpf_wire_way)way);
+        if (strcmp(words[1], bpf_wire_names[way]) == 0) {
+            run.way = (enum bpf_wire_way)way;
+            return bpf_wire_open(words[0], run.way);
+        }
     return "there is no such way in";
 }
 
@@ -80,12 +83,14 @@ void vector_plane_count(const struct engine *engine, struct engine_counters *cou
     bpf_lab_add_counters(engine, &run.before, counters);
 }
 
+/* Super-packets in pieces the kernel does not let in at this device, which the numbers show. */
 bool vector_plane_close(void)
 {
     static const char *const names[] = {"decided", "handed over", "let pass", "not let in"};
     for (unsigned i = 0; i <= BPF_LAB_UNFIT; i++)
         printf("# by the program: %s %u, of these with a partial checksum %u, super-packets %u\n", names[i],
                run.fates[i], run.partial[i], run.large[i]);
-    return run.fates[BPF_LAB_DECIDED] > 0 && run.partial[BPF_LAB_DECIDED] > 0 &&
-           run.large[BPF_LAB_DECIDED] > 0 && run.partial[BPF_LAB_HANDED_OVER] > 0;
+    bool super_packets = run.large[BPF_LAB_DECIDED] > 0 || run.way == BPF_WIRE_PIECES;
+    return run.fates[BPF_LAB_DECIDED] > 0 && run.partial[BPF_LAB_DECIDED] > 0 && super_packets &&
+           run.partial[BPF_LAB_HANDED_OVER] > 0;
 }
