@@ -19,6 +19,7 @@
 
 #include "engine/table.h"
 #include "engine/waiting_place.h"
+#include "engine/worker.h"
 #include "plane/bpf/object.h"
 #include "plane/bpf/rules.h"
 #include "wire/ipv4.h"
@@ -204,15 +205,24 @@ void bpf_lab_draws(struct bpf_lab_draws *draws)
                                     .identification = (uint16_t)(front->identification + secret[0])};
 }
 
-void bpf_lab_set_clock(nanoseconds now)
+static nanoseconds coarse_clock(void)
 {
     struct timespec clock;
     clock_gettime(CLOCK_MONOTONIC_COARSE, &clock);
-    nanoseconds real = (nanoseconds)clock.tv_sec * 1000000000u + (nanoseconds)clock.tv_nsec;
+    return (nanoseconds)clock.tv_sec * NANOSECONDS + (nanoseconds)clock.tv_nsec;
+}
+
+void bpf_lab_set_clock(nanoseconds now)
+{
     for (unsigned i = 0; i < SETTINGS_VERSIONS; i++) {
-        lab.settings[i].clock_ahead = now - real + SLACK_NANOSECONDS;
+        lab.settings[i].clock_ahead = now - coarse_clock() + SLACK_NANOSECONDS;
         lab.settings[i].answers = lab.settings[i].stores = UINT32_MAX; /* whose clock is not the test's */
     }
+}
+
+bool bpf_lab_is_second(nanoseconds now)
+{
+    return (coarse_clock() + lab.settings[0].clock_ahead) / NANOSECONDS == now / NANOSECONDS;
 }
 
 /* As long as it says itself, so that it may be filled up as links do. */

@@ -48,6 +48,9 @@ bool bpf_lab_enforce(const struct engine *engine, const struct paths *paths);
 /* What the programs take for the time, until a few milliseconds have passed. */
 void bpf_lab_set_clock(nanoseconds now);
 
+/* Do the programs take it for this second, still? On a busy machine a test may wait for long. */
+bool bpf_lab_is_second(nanoseconds now);
+
 void bpf_lab_count(struct plane_counters *counters);
 
 /* What the engine has counted, and the programs since. */
