@@ -10,8 +10,8 @@ Keeper and programs ask the kernel to kill them when the process that made them 
 is to stay (keep=True) does without. Programs are started by nsenter, which replaces itself by the program: the
 process id of one is that of the other.
 
-In a machine /sys shows its own interfaces, and /run is empty and its own: a daemon that keeps sockets and
-state there cannot meet the daemon of another lab.
+In a machine /sys shows its own interfaces and has no bpffs until somebody mounts one, and /run is empty and its
+own: a daemon that keeps sockets, state and pins there cannot meet the daemon of another lab.
 """
 import ctypes
 import os
@@ -26,7 +26,7 @@ PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
 _KEEPER = """set -e
-mount -t sysfs sysfs /sys 2>/dev/null || true
+mount -t sysfs sysfs /sys 2>/dev/null || umount /sys/fs/bpf 2>/dev/null || true
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir /run/mount  # where mount(8) keeps notes
 hostname "$0"

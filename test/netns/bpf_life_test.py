@@ -12,23 +12,12 @@ from nat64 import difference, snapshot
 from namespace import wait_until
 from restart_test import WAYS, Connections, continued, tcp_sessions
 
+pytestmark = pytest.mark.usefixtures("bpf")
+
 BPF = {"type": "bpf"}
 PINS = "/sys/fs/bpf/isthmus/isthmus0"
 # What a daemon that ran with --stay, or was killed, is survived by.
 SURVIVORS = [(way, arguments) for way in WAYS for arguments in ((), ("--stay",)) if way != "sigterm" or arguments]
-
-
-@pytest.fixture(autouse=True)
-def need_bpf(lab):
-    """Skips where the kernel takes no programs, for the reason that the daemon gives."""
-    daemon = nat64.Daemon(lab, configure(lab, settings(BPF))).launch()
-    try:
-        wait_until(lambda: daemon.process.poll() is not None or "ready:" in daemon.log(), "the trial", seconds=20)
-        if daemon.process.poll() is not None:
-            pytest.skip(daemon.log().strip().splitlines()[-1])
-    finally:
-        daemon.stop()
-    daemon.command("down")
 
 
 def reaches_server(lab, count=1):

@@ -4,7 +4,8 @@
 Each test gets a lab of its own (a quarter of a second) and starts the daemon with the configuration it
 wants, so tests depend on nothing that another left, and any number of runs fit on one machine. The
 program under test is build/isthmus, or what the variable ISTHMUS names. Its plane is TUN, but in tests that are
-about others, or what the variable PLANE says.
+about others, or what the variable PLANE says. Programs of the eBPF plane are attached to interfaces of the
+lab's gateway and pinned in a bpffs that is mounted there, see lab/namespace.py: nothing of the host's.
 """
 import json
 import os
@@ -17,10 +18,12 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "lab"))
 
 import nat64  # noqa: E402
-from namespace import LabError, Machine  # noqa: E402
+from namespace import LabError, Machine, wait_until  # noqa: E402
 
 PYTHON = "/usr/bin/python3"
 PLANE = os.environ.get("PLANE", "tun")
+# As which hop isthmus shows, and how many the gateway is: the kernel, isthmus, the kernel; or isthmus alone.
+ISTHMUS_HOP, GATEWAY_HOPS = (1, 1) if PLANE == "bpf" else (2, 3)
 CONNECTIONS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "connections.py")
 
 
@@ -31,12 +34,30 @@ def pytest_configure(config):
 
 @pytest.fixture(scope="session")
 def namespaces():
-    """Skips, with the reason, where no network namespaces can be made."""
+    """Skips, with the reason, where no network namespaces can be made, or not the plane that PLANE says."""
     try:
         nat64.need_root()
         Machine("trial").close()
     except LabError as error:
         pytest.skip(str(error))
+    if PLANE != "tun":
+        need_plane(PLANE)
+
+
+def need_plane(plane):
+    """Skips where the kernel does not have it, for the reason that the daemon gives."""
+    with nat64.Lab() as made:
+        daemon = nat64.Daemon(made, configure(made, settings({"type": plane}))).launch()
+        wait_until(lambda: daemon.process.poll() is not None or "ready:" in daemon.log(), "the trial", seconds=20)
+        if daemon.process.poll() is not None:
+            assert "cannot be had: " in daemon.log(), daemon.log()
+            pytest.skip(daemon.log().strip().splitlines()[-1])
+
+
+@pytest.fixture(scope="session")
+def bpf(namespaces):
+    """Skips, with the reason, where the eBPF plane cannot be had."""
+    need_plane("bpf")
 
 
 @pytest.fixture
@@ -47,8 +68,16 @@ def lab(namespaces):
 
 @pytest.fixture
 def daemon(lab):
-    """isthmus, running with the shipped example configuration as it is."""
-    return nat64.Daemon(lab).start()
+    """isthmus, running with the shipped example configuration, but for the plane."""
+    return nat64.Daemon(lab, example(lab)).start()
+
+
+def example(lab):
+    """A copy of the shipped example, with the plane that is asked for; returns its path."""
+    with open(nat64.EXAMPLE) as file:
+        text = file.read()
+    assert text.count("\n  type: auto\n") == 1
+    return lab.write("example.yaml", text.replace("\n  type: auto\n", f"\n  type: {PLANE}\n"))
 
 
 def settings(plane=None, **nat64_keys):

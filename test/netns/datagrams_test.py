@@ -9,6 +9,8 @@ from conftest import counter
 from datagrams import ECHO, LARGE, SMALL, SO_NO_CHECK, UDP_NO_CHECK6_RX, UDP_NO_CHECK6_TX, ask
 from side_by_side import SIIT, WAYS, read, serve, side_by_side, static
 
+PLANES = ("tun", "bpf")
+
 PORT = 5000
 DNS_PORT = 5300
 FRAGMENTED = [3000, 20001, 60000]

@@ -6,6 +6,8 @@ import nat64
 from conftest import PYTHON, configure, counter, python, settings, start
 from namespace import wait_until
 
+PLANES = ("tun", "bpf")
+
 STRANGER = "203.0.113.3"  # a second address of the server
 
 UDP_CLIENT = """

@@ -6,6 +6,8 @@ import nat64
 import pytest
 from conftest import PYTHON, counter, python, settings, start
 
+PLANES = ("tun", "bpf")
+
 INSIDE = "192.0.2.17"  # port 5000 is the client's, identifier 9 its 7
 STATIC = [{"protocol": "udp", "ipv6": f"[{nat64.CLIENT}]:5000", "ipv4": f"{INSIDE}:5000"},
           {"protocol": "icmp", "ipv6": f"[{nat64.CLIENT}]:7", "ipv4": f"{INSIDE}:9"}]

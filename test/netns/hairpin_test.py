@@ -4,7 +4,9 @@ import hashlib
 from subprocess import DEVNULL, PIPE
 
 import nat64
-from conftest import python, settings, start
+from conftest import ISTHMUS_HOP, python, settings, start
+
+PLANES = ("tun", "bpf")
 
 MEETING = "2001:db8:64::c000:211"  # 192.0.2.17 as the clients see it
 
@@ -100,7 +102,7 @@ except OSError as error:
 
 
 def test_each_translation_takes_a_hop(lab):
-    """Twice through the translator are two hops of it, each between two of the kernel's."""
+    """Twice through the translator are two hops of it, each between two of the kernel's unless it does without."""
     neighbour = lab.add_neighbour()
     static = [{"protocol": "udp", "ipv6": f"[{nat64.NEIGHBOUR}]:5000", "ipv4": "192.0.2.17:5000"}]
     start(lab, settings(static=static))
@@ -128,4 +130,6 @@ for hops in range(1, 8):
     except OSError as error:
         print(errno.errorcode.get(error.errno, "silence"))
 """, MEETING).split()
-    assert hops == ["EHOSTUNREACH"] * 5 + ["answer"] * 2
+    routers = hops.count("EHOSTUNREACH")
+    assert hops == ["EHOSTUNREACH"] * routers + ["answer"] * (7 - routers)
+    assert routers == 5 if ISTHMUS_HOP > 1 else 2 <= routers <= 5, hops

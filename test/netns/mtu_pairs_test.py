@@ -4,6 +4,8 @@ import pytest
 from side_by_side import WAYS, forget_path_mtus, set_mtus, side_by_side, wait_for_mtus
 from transfers import Transfers
 
+PLANES = ("tun", "bpf")
+
 MTUS = [1280, 1420, 1500, 9000]
 
 

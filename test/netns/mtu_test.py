@@ -8,6 +8,8 @@ import pytest
 from conftest import counter, settings, start
 from namespace import wait_until
 
+PLANES = ("tun", "bpf")
+
 OWN = {"ipv6": "2001:db8:1::1", "ipv4": "203.0.113.1"}
 
 

@@ -4,7 +4,7 @@ import json
 from subprocess import DEVNULL, PIPE
 
 import nat64
-from conftest import CONNECTIONS, PYTHON, configure, settings, start
+from conftest import CONNECTIONS, PLANE, PYTHON, configure, settings, start
 from namespace import wait_until
 
 STATIC = [{"protocol": "tcp", "ipv6": f"[{nat64.CLIENT}]:8080", "ipv4": "192.0.2.17:80"}]
@@ -109,7 +109,7 @@ SIIT = {"name": "dc", "prefix": "2001:db8:66::/96",
 
 def network(*instances, siit=()):
     """A configuration of these nat64 and siit entries."""
-    return {"plane": {"type": "tun"}, "nat64": list(instances), "siit": list(siit)}
+    return {"plane": {"type": PLANE}, "nat64": list(instances), "siit": list(siit)}
 
 
 def entry(*pool, **keys):

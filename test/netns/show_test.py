@@ -6,7 +6,7 @@ import re
 
 import nat64
 import pytest
-from conftest import configure, counter, settings, start
+from conftest import PLANE, configure, counter, settings, start
 from namespace import wait_until
 
 STATIC = [{"protocol": "tcp", "ipv6": f"[{nat64.CLIENT}]:8080", "ipv4": "192.0.2.17:80"}]
@@ -26,7 +26,7 @@ def busy(lab):
 def test_status(busy):
     status, = busy.show("status")
     assert status["ready"] is True
-    assert status["plane"] == "tun"
+    assert status["plane"] == PLANE
     assert re.match(r"\d+\.\d+", status["version"])
     assert 0 <= status["uptime_seconds"] < 60
     assert status["sessions"] == len(busy.show("sessions")) == 2

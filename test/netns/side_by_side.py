@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 
 import nat64
-from conftest import PYTHON, configure
+from conftest import PLANE, PYTHON, configure
 from namespace import wait_until
 
 OWN = {"ipv6": nat64.GATEWAY6, "ipv4": nat64.GATEWAY4}
@@ -49,7 +49,7 @@ def configuration(bindings=(), translation=None, **siit_keys):
                  "eam": [{"ipv4": SIIT.client, "ipv6": nat64.CLIENT}]}
     stateless.update({key.replace("_", "-"): value for key, value in siit_keys.items()})
     return {
-        "plane": {"type": "tun"},
+        "plane": {"type": PLANE},
         "nat64": [{"name": "main", "prefix": nat64.PREFIX, "address": OWN, "pool": [{"address": nat64.POOL}],
                    "static": [static("icmp", ECHO_ID), *bindings]}],
         "siit": [stateless],

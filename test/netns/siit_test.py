@@ -9,9 +9,11 @@ from subprocess import DEVNULL, PIPE
 import datagrams
 import nat64
 import pytest
-from conftest import PYTHON, counter, python, settings, start
+from conftest import PLANE, PYTHON, counter, python, settings, start
 from namespace import wait_until
 from side_by_side import serve
+
+PLANES = ("tun", "bpf")
 
 PREFIX = "2001:db8:65::/96"
 SERVER_MAPPED = "2001:db8:65::cb00:7102"  # 203.0.113.2
@@ -23,7 +25,7 @@ def siit(**keys):
     eam = [{"ipv4": CLIENT4, "ipv6": nat64.CLIENT}, {"ipv4": NEIGHBOUR4, "ipv6": nat64.NEIGHBOUR}]
     instance = {"name": "dc", "prefix": PREFIX, "eam": eam}
     instance.update({key.replace("_", "-"): value for key, value in keys.items()})
-    return {"plane": {"type": "tun"}, "siit": [instance]}
+    return {"plane": {"type": PLANE}, "siit": [instance]}
 
 
 def serve_files(lab, machine, address, content):

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The hops that traceroute and tracepath show are those of doc/packet-path.md: the kernel, isthmus, the kernel
-again, and what lies beyond; with probes of each protocol, from both sides, with state and without."""
+again, and what lies beyond, or isthmus alone where it translates in the kernel; with probes of each protocol, from
+both sides, with state and without."""
 import ipaddress
 import re
 
 import nat64
 import pytest
-from conftest import PYTHON
+from conftest import ISTHMUS_HOP, PYTHON
 from namespace import wait_until
 from side_by_side import NAT64, SIIT, WAYS, forget_path_mtus, set_mtus, side_by_side, static, wait_for_mtus
+
+PLANES = ("tun", "bpf")
 
 # A process number in a name space of its own: traceroute -I takes it as identifier.
 TRACEROUTE_ID = 1
@@ -67,12 +70,17 @@ def tracepath(machine, destination):
 
 def expected_from_client(way):
     """The kernel where the packet comes in, isthmus by its `address`, the kernel where it goes out, the server."""
+    if ISTHMUS_HOP == 1:
+        return [nat64.GATEWAY6, way.server]
     return [nat64.GATEWAY6, nat64.GATEWAY6, way.prefix + "cb00:7101", way.server]
 
 
 def assert_from_server(way, hops):
     """Where it goes out the kernel has an IPv6 address only: without state, one of RFC 6791 stands for it; with
     state, the pool address of the flow."""
+    if ISTHMUS_HOP == 1:
+        assert hops == [nat64.GATEWAY4, way.client], hops
+        return
     assert hops[:2] == [nat64.GATEWAY4, nat64.GATEWAY4] and hops[3:] == [way.client], hops
     if way is SIIT:
         assert ipaddress.ip_address(hops[2]) in ipaddress.ip_network(SOURCES), hops
@@ -98,6 +106,9 @@ def test_traceroute_between_mapped_hosts(traced):
     comes from an address without a mapping, so one that stands for it."""
     lab, _ = traced
     hops = traceroute(lab.client, "udp", SIIT.prefix + "c000:229")
+    if ISTHMUS_HOP == 1:  # such a packet is turned round in the engine, and then the kernel may forward it
+        assert hops[0] == nat64.GATEWAY6 and hops[-1] == SIIT.prefix + "c000:229" and len(hops) <= 3, hops
+        return
     assert hops[:2] + hops[3:] == [nat64.GATEWAY6, nat64.GATEWAY6, SIIT.prefix + "c000:229"], hops
     embedded = ipaddress.ip_address(int(ipaddress.ip_address(hops[2])) & 0xffffffff)
     assert hops[2].startswith(SIIT.prefix) and embedded in ipaddress.ip_network(SOURCES), hops

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The test runner counts what happened, whichever way a program ends."""
 
+import importlib.machinery
+import importlib.util
 import json
 import os
 import pathlib
@@ -157,3 +159,23 @@ def test_files_run_two_at_a_time_unless_they_want_to_be_alone(tmp_path, reason, 
     ended = subprocess.run(command_for(tmp_path, commands), capture_output=True, text=True, check=False)
     tally = "0 passed, 2 failed" if alone else "2 passed, 0 failed"
     assert ended.stdout.splitlines()[-1] == tally
+
+
+def load_runner():
+    loader = importlib.machinery.SourceFileLoader("runner", str(ROOT / "tool" / "test"))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("runner", loader))
+    loader.exec_module(module)
+    return module
+
+
+def test_a_file_that_names_planes_runs_once_for_each(tmp_path, monkeypatch):
+    runner = load_runner()
+    (tmp_path / "test" / "netns").mkdir(parents=True)
+    (tmp_path / "test" / "netns" / "both_test.py").write_text('PLANES = ("tun", "bpf")\n')
+    (tmp_path / "test" / "netns" / "plain_test.py").write_text('PLANE = "tun"\n')
+    monkeypatch.setattr(runner, "ROOT", tmp_path)
+    tests = {name: command for name, command, _ in runner.python_tests("end-to-end")}
+    assert list(tests) == ["netns/both (tun)", "netns/both (bpf)", "netns/plain"]
+    assert tests["netns/both (bpf)"][:2] == ["env", "PLANE=bpf"]
+    assert tests["netns/both (tun)"][:2] == ["env", "PLANE=tun"]
+    assert tests["netns/plain"][0] != "env"
