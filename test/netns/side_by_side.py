@@ -43,13 +43,13 @@ def static(protocol, port, client=nat64.CLIENT, address=NAT64.client):
     return {"protocol": protocol, "ipv6": f"[{client}]:{port}", "ipv4": f"{address}:{port}"}
 
 
-def configuration(bindings=(), translation=None, **siit_keys):
+def configuration(bindings=(), translation=None, plane=PLANE, **siit_keys):
     """Both instances; the client has a static binding for pings with the identifier ECHO_ID."""
     stateless = {"name": "dc", "prefix": SIIT_PREFIX + "/96", "address": OWN,
                  "eam": [{"ipv4": SIIT.client, "ipv6": nat64.CLIENT}]}
     stateless.update({key.replace("_", "-"): value for key, value in siit_keys.items()})
     return {
-        "plane": {"type": PLANE},
+        "plane": {"type": plane},
         "nat64": [{"name": "main", "prefix": nat64.PREFIX, "address": OWN, "pool": [{"address": nat64.POOL}],
                    "static": [static("icmp", ECHO_ID), *bindings]}],
         "siit": [stateless],
@@ -79,9 +79,11 @@ def forget_path_mtus(lab):
 
 
 @contextlib.contextmanager
-def side_by_side(mtus=(1500, 1500), **keys):
-    """A lab and its daemon, with both instances."""
+def side_by_side(mtus=(1500, 1500), prepare=None, **keys):
+    """A lab, which `prepare` may change, and its daemon, with both instances."""
     with nat64.Lab() as lab:
+        if prepare:
+            prepare(lab)
         set_mtus(lab, *mtus)
         lab.server.shell(f"ip route add {SIIT.client}/32 via {nat64.GATEWAY4}\n")
         daemon = nat64.Daemon(lab, configure(lab, configuration(**keys))).start()
