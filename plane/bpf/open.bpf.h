@@ -27,6 +27,7 @@
 
 enum {
     ATTEMPTS = CREATE_TRIES + 1, /* at a session; one of them finds no room, which is then looked for */
+    RIVAL_LOOKS = 32,            /* for the session of a rival, at most, after each */
 };
 
 /* What is to become of a packet that has no session. */
@@ -174,14 +175,30 @@ TABLE_FUNCTION bool is_there(struct processor *processor)
                          &processor->session);
 }
 
+/*
+ * The same, looked for a while, now a longer and now a shorter one. Two processors that begin with the same
+ * flow or client's port at once stop each other; if both went on at once, they would do so again and again.
+ */
+TABLE_FUNCTION bool await_rival(struct processor *processor, const struct plane_settings *plane)
+{
+    if (absent(processor) || absent(plane))
+        return false;
+    size_t looks = draw_random(processor, plane) % RIVAL_LOOKS;
+    for (size_t i = 0; i < RIVAL_LOOKS && i <= looks; i++)
+        if (is_there(processor))
+            return true;
+    return false;
+}
+
 /* Makes what was prepared. VERDICT_COUNT: it is there. */
-WIRE_INLINE enum verdict make_prepared(struct processor *processor, int prepared)
+WIRE_INLINE enum verdict make_prepared(struct processor *processor, const struct plane_settings *plane,
+                                       int prepared)
 {
     /* The compiler is to work out the places of what follows here, and not to keep them on the stack. */
     __asm__ volatile("" : "+r"(processor));
     const struct found *lead = prepared == PREPARED_LEAD ? &processor->lead : NULL;
     enum made made = session_make(&processor->actor, &processor->request, lead, &processor->session);
-    if (made == MADE_LOOK_AGAIN && is_there(processor))
+    if (made == MADE_LOOK_AGAIN && await_rival(processor, plane))
         return VERDICT_COUNT;
     return verdict_of_making(made);
 }
@@ -214,7 +231,7 @@ WIRE_INLINE int open_from_client(struct __sk_buff *skb)
             return go_back(skb, processor, plane, OPENED_PASS);
         if (prepared == PREPARED_CLAIM && !claim(processor, plane))
             prepared = PREPARED_VERDICT + VERDICT_PORTS_EXHAUSTED;
-        verdict = prepared < PREPARED_VERDICT ? make_prepared(processor, prepared)
+        verdict = prepared < PREPARED_VERDICT ? make_prepared(processor, plane, prepared)
                                               : (enum verdict)(prepared - PREPARED_VERDICT);
         if (verdict == VERDICT_CONTENTION)
             continue;
@@ -298,7 +315,7 @@ WIRE_INLINE int open_from_outside(struct __sk_buff *skb)
             verdict = (enum verdict)(prepared - PREPARED_VERDICT);
             break;
         }
-        verdict = make_prepared(processor, prepared);
+        verdict = make_prepared(processor, plane, prepared);
         if (verdict == VERDICT_CONTENTION)
             continue;
         if (swept || !lacks_room(verdict) || !sweep(processor))

@@ -60,12 +60,20 @@ WIRE_INLINE bool is_answered(enum verdict verdict)
            verdict == VERDICT_BAD_DESTINATION || verdict == VERDICT_FILTERED;
 }
 
-/* In a pool of many addresses the engine may find a port yet, see claim.bpf.h. */
-WIRE_INLINE bool is_for_answer(struct processor *processor, const struct plane_settings *plane,
+/*
+ * In a pool of many addresses the engine may find a port yet, see claim.bpf.h; and when it gets there, those
+ * who were in each other's way here have gone.
+ */
+WIRE_INLINE bool may_succeed(enum verdict verdict)
+{
+    return verdict == VERDICT_PORTS_EXHAUSTED || verdict == VERDICT_CONTENTION;
+}
+
+WIRE_INLINE bool is_for_engine(struct processor *processor, const struct plane_settings *plane,
                                enum verdict verdict)
 {
-    bool useful = plane->translation.icmp_errors_per_second != 0 || verdict == VERDICT_PORTS_EXHAUSTED;
-    if (!is_answered(verdict) || !useful || !has_daemon() ||
+    bool answers = is_answered(verdict) && plane->translation.icmp_errors_per_second != 0;
+    if ((!answers && !may_succeed(verdict)) || !has_daemon() ||
         !can_spend(processor, BUDGET_ANSWERS, plane->answers))
         return false;
     spend(processor, BUDGET_ANSWERS);
@@ -76,7 +84,7 @@ WIRE_INLINE bool is_for_answer(struct processor *processor, const struct plane_s
 WIRE_INLINE int refuse_packet(struct __sk_buff *skb, struct processor *processor,
                               const struct plane_settings *plane, enum verdict verdict)
 {
-    return is_for_answer(processor, plane, verdict) ? to_engine(processor, plane)
+    return is_for_engine(processor, plane, verdict) ? to_engine(processor, plane)
                                                     : drop_packet(skb, processor, verdict);
 }
 
