@@ -28,7 +28,7 @@ WIRE_INLINE uint64_t draw_random(struct processor *processor, const struct plane
     return random_next(&random);
 }
 
-/* A port of this address, for the request. */
+/* A port of this address, for the request. None is drawn where there is none, so that a search draws once. */
 TABLE_FUNCTION bool claim_at(struct processor *processor, const struct plane_settings *plane, uint64_t word)
 {
     const union address_word at = {.word = word};
@@ -36,7 +36,9 @@ TABLE_FUNCTION bool claim_at(struct processor *processor, const struct plane_set
         return false;
     struct session_request *request = &processor->request;
     struct port_map *map = port_map_at(&table_bpf, at.address.place, request->key.transport);
-    int port = absent(map) ? -1 : ports_claim(map, request->key.client_port, draw_random(processor, plane));
+    if (absent(map) || atomic_load32(&map->free) == 0)
+        return false;
+    int port = ports_claim(map, request->key.client_port, draw_random(processor, plane));
     if (port < 0)
         return false;
     request->pool = at.address.address;

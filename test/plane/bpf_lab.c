@@ -35,6 +35,8 @@ struct processor_front {
     struct plane_counters counters;
     uint64_t identification;
     uint64_t drawn;
+    uint32_t hand;
+    uint64_t budgets[3][2];
 };
 
 static struct {
@@ -99,6 +101,24 @@ static const char *make_object(const struct geometry *geometry)
     return lab.settings != NULL && lab.waiting != NULL ? NULL : "a map cannot be mapped into memory";
 }
 
+/* The first is our processor's. */
+static struct processor_front *read_processor(void)
+{
+    struct processor_front *front = object_map_memory(lab.object, "processors");
+    if (front == NULL)
+        abort();
+    return front;
+}
+
+/* Chance begins anew, so that a history can be repeated. */
+static void forget_past(void)
+{
+    struct processor_front *front = read_processor();
+    front->identification = front->drawn = 0;
+    front->hand = 0;
+    memset(front->budgets, 0, sizeof(front->budgets));
+}
+
 struct table *bpf_lab_table(const struct geometry *geometry, uint64_t seed)
 {
     const char *problem = lab.object == NULL ? make_object(geometry) : NULL;
@@ -111,6 +131,7 @@ struct table *bpf_lab_table(const struct geometry *geometry, uint64_t seed)
         if (extent.count > 0)
             memset(object_memory(lab.object)[i], 0, extent.element * extent.count);
     }
+    forget_past();
     struct table *table = table_format(object_memory(lab.object), &lab.geometry, seed);
     if (table != NULL && object_constants(lab.object, table) != 0)
         abort();
@@ -163,15 +184,6 @@ bool bpf_lab_enforce(const struct engine *engine, const struct paths *paths)
         return false;
     lab.surroundings.paths = paths;
     return rules_enforce(lab.object, engine_rules(engine), &lab.surroundings) == 0;
-}
-
-/* The first is our processor's. */
-static const struct processor_front *read_processor(void)
-{
-    const struct processor_front *front = object_map_memory(lab.object, "processors");
-    if (front == NULL)
-        abort();
-    return front;
 }
 
 void bpf_lab_count(struct plane_counters *counters)
