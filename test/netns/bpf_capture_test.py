@@ -9,13 +9,14 @@ import struct
 
 import nat64
 import pytest
-from bpf_life_test import BPF, need_bpf  # noqa: F401
+from bpf_life_test import BPF
 from capture_test import SEND_UDP, sentences
 from captures import INBOUND, OUTBOUND, Capture, packets, running, tshark
 from conftest import counter, python, settings, start
 from namespace import wait_until
 
-pytestmark = pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+pytestmark = [pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed"),
+              pytest.mark.usefixtures("bpf")]
 
 FORWARDED = ("--verdict", "forwarded")
 ECHOES = ["ping", "-c", "1", "-W", "2"]
