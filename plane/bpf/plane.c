@@ -34,6 +34,7 @@ struct kernel_plane {
     struct table *table;
     struct pinned_table found; /* the table of an earlier run, if its sessions are to be copied */
     struct table *previous;
+    struct table_constants *constants;       /* as the programs know them */
     struct plane_control *control, *earlier; /* of these programs, and of those of an earlier run */
     struct plane_control before;             /* they were paused */
     bool paused, kept;
@@ -126,11 +127,12 @@ static bool load(struct kernel_plane *kernel, bool used, char *error, size_t siz
     if (used)
         pinned_table_close(&kernel->found);
     kernel->control = object_map_memory(kernel->object, ".data.control");
+    kernel->constants = object_map_memory(kernel->object, ".data.table");
     kernel->waiting = object_map_memory(kernel->object, "waiting");
     kernel->processors = object_array(kernel->object, "processors");
     kernel->captures = capture_source_open(kernel->object);
-    return (kernel->control != NULL && kernel->waiting != NULL && kernel->processors.count > 0 &&
-            kernel->captures != NULL && rules_map(kernel->object)) ||
+    return (kernel->control != NULL && kernel->constants != NULL && kernel->waiting != NULL &&
+            kernel->processors.count > 0 && kernel->captures != NULL && rules_map(kernel->object)) ||
            fail("the maps of the BPF programs cannot be mapped into memory", error, size);
 }
 
@@ -254,9 +256,16 @@ void kernel_pause(struct kernel_plane *kernel, unsigned device)
     rules_wait();
 }
 
+/* engine_create gives a table the keys of the one whose sessions it takes over. */
+static void tell_keys(const struct kernel_plane *kernel)
+{
+    memcpy(kernel->constants->key, kernel->table->constants.key, sizeof(kernel->constants->key));
+}
+
 void kernel_enforce(struct kernel_plane *kernel, const struct rules *rules,
                     const struct kernel_surroundings *surroundings)
 {
+    tell_keys(kernel);
     const struct rules_surroundings all = {.device = surroundings->device,
                                            .lane = kernel->first_lane,
                                            .lanes = kernel->lanes,

@@ -189,6 +189,20 @@ def test_other_pins(lab):
     unchanged(lab, before)
 
 
+def test_a_table_of_another_size_goes_on_with_the_sessions(lab):
+    """It is made anew, and has the keys of the old one, by which the programs too must look for sessions."""
+    daemon = start(lab, settings(BPF, limits={"sessions": 10000}), "--stay")
+    connections = Connections(lab, 20)
+    assert daemon.stop() == 0
+    daemon = start(lab, settings(BPF, limits={"sessions": 20000}))
+    assert "the session table is made anew, with the sessions of the pinned one" in daemon.log()
+    assert continued(daemon) >= 20, daemon.log()
+    connections.answer()
+    connections.close()
+    assert counter(daemon, "no-session") == 0
+    assert daemon.stop() == 0
+
+
 def test_a_start_that_fails_leaves_nothing(lab):
     before = snapshot(lab.gateway)
     lab.gateway.shell("touch /run/in-the-way\n")
