@@ -2,6 +2,7 @@
 #include "control/bpf_plane.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -10,6 +11,11 @@
 #include "control/log.h"
 #include "control/undo.h"
 #include "engine/rules.h"
+
+enum {
+    NANOSECONDS_PER_SECOND = 1000000000,
+    SECONDS_WORTH_SAYING = 2,
+};
 
 /* --- the start ------------------------------------------------------------------------------------------ */
 
@@ -129,6 +135,18 @@ static uint32_t count_mappings(const struct settings *settings)
     return count;
 }
 
+/* On a small machine the kernel looks at the programs for some seconds; it cannot be asked how far it is. */
+static struct kernel_plane *load(const struct kernel_options *options, char *note, size_t note_size,
+                                 char *error, size_t size)
+{
+    uint64_t began = uv_hrtime();
+    struct kernel_plane *kernel = kernel_open(options, note, note_size, error, size);
+    uint64_t seconds = (uv_hrtime() - began) / NANOSECONDS_PER_SECOND;
+    if (kernel != NULL && seconds >= SECONDS_WORTH_SAYING)
+        log_info("the kernel took %" PRIu64 " s to load the eBPF programs", seconds);
+    return kernel;
+}
+
 bool bpf_plane_open_table(struct daemon *daemon, char *error, size_t size)
 {
     struct bpf_plane *plane = &daemon->bpf;
@@ -142,7 +160,7 @@ bool bpf_plane_open_table(struct daemon *daemon, char *error, size_t size)
         options.mappings += daemon->config->siit[i].mapping_count;
     if (!random_seed(&options.seed, error, size))
         return false;
-    plane->kernel = kernel_open(&options, note, sizeof(note), error, size);
+    plane->kernel = load(&options, note, sizeof(note), error, size);
     if (plane->kernel == NULL)
         return false;
     if (note[0] != '\0')
@@ -190,8 +208,7 @@ bool bpf_plane_attach(struct daemon *daemon, char *error, size_t size)
     return false;
 }
 
-/* --- what an earlier run has left ------------------------------------------------------------------------
- */
+/* --- what an earlier run has left -------------------------------------------------------------------- */
 
 void bpf_plane_leave_behind(struct daemon *daemon)
 {
@@ -238,8 +255,7 @@ void bpf_plane_forget_previous(struct daemon *daemon)
         (void)table_file_remove(daemon->state.directory);
 }
 
-/* --- while the daemon runs -------------------------------------------------------------------------------
- */
+/* --- while the daemon runs --------------------------------------------------------------------------- */
 
 void bpf_plane_enforce(struct daemon *daemon, const struct rules *rules)
 {

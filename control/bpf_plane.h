@@ -4,11 +4,11 @@
  * what it has to hear of while the daemon runs. Of the TUN plane it is told only what an earlier run of the
  * other kind has left.
  *
- *     what an earlier run has left    and this run's plane is eBPF        or TUN
- *     ----------------------------    ----------------------------        ------
- *     a pinned table                  gone on with, see plane/bpf/plane.h  its sessions are taken over, the
- * pins go programs at interfaces          replaced in one step                 taken away before that a file
- * with a table             its sessions are taken over, it goes see control/table_file.h
+ *     what an earlier run has left    this run's plane is eBPF              or TUN
+ *     ----------------------------    ----------------------------------    -------------------------------
+ *     a pinned table                  gone on with, see plane/bpf/plane.h   its sessions move, the pins go
+ *     programs at interfaces          replaced in one step                  taken away before that
+ *     a file with a table             its sessions move, the file goes      see control/table_file.h
  */
 #ifndef CONTROL_BPF_PLANE_H
 #define CONTROL_BPF_PLANE_H
@@ -35,8 +35,7 @@ struct bpf_plane {
     char interfaces[INTERFACE_NAMES]; /* that have a program */
 };
 
-/* --- steps of the start, see control/start.c; each is passed over if it is not for this plane --------------
- */
+/* --- steps of the start, see control/start.c; each is passed over if it is not for this plane -------- */
 
 /* Can it be had? If not, that is an error or the plane is TUN, as plane.type says. */
 bool bpf_plane_choose(struct daemon *daemon, char *error, size_t size);
@@ -56,14 +55,12 @@ void bpf_plane_begin(struct daemon *daemon);
 /* New pins, programs at interfaces, and what the keeper needs to look after these. */
 bool bpf_plane_attach(struct daemon *daemon, char *error, size_t size);
 
-/* --- for the TUN plane -------------------------------------------------------------------------------------
- */
+/* --- for the TUN plane ------------------------------------------------------------------------------- */
 
 /* Takes away the programs that an earlier run has left, and opens the table that it has pinned. */
 void bpf_plane_leave_behind(struct daemon *daemon);
 
-/* --- both --------------------------------------------------------------------------------------------------
- */
+/* --- both -------------------------------------------------------------------------------------------- */
 
 /* The table with sessions of an earlier run that is not this run's own, or NULL. */
 const struct table *bpf_plane_previous(const struct bpf_plane *plane);
@@ -71,8 +68,7 @@ const struct table *bpf_plane_previous(const struct bpf_plane *plane);
 /* When its sessions have been taken over: it goes. */
 void bpf_plane_forget_previous(struct daemon *daemon);
 
-/* --- while the daemon runs: nothing is done if the plane is TUN --------------------------------------------
- */
+/* --- while the daemon runs: nothing is done if the plane is TUN -------------------------------------- */
 
 void bpf_plane_enforce(struct daemon *daemon, const struct rules *rules);
 void bpf_plane_alive(struct daemon *daemon);
@@ -83,8 +79,7 @@ void bpf_plane_capture(const struct daemon *daemon);
 /* Links have changed; or also the configuration, which the keeper reads anew. */
 void bpf_plane_look_at_interfaces(struct daemon *daemon, bool reloaded);
 
-/* --- the end
- * ------------------------------------------------------------------------------------------------ */
+/* --- the end ----------------------------------------------------------------------------------------- */
 
 void bpf_plane_close(struct daemon *daemon);
 

@@ -8,8 +8,7 @@
  *     keeper_open_config      ------->    opens the configuration file, of fixed path; keeper_open_file
  *                             <-------    the open file; likewise those that it named at the start
  *     keeper_prepare          ------->    reads the configuration itself, makes the routes and proxy entries
- * that
- *                             <-------    it wants in addition; keeper_settle undoes what it wants no more
+ *                             <-------    that it adds; keeper_settle undoes what it wants no more
  *     keeper_take_programs    ------->    keeps the eBPF plane's programs, and from then on undoes nothing if
  *                                         the daemon dies: packets go on being translated
  *     keeper_look_at_interfaces ----->    gives them to interfaces that have come, takes them from others

@@ -510,10 +510,10 @@ static bool become_ready(struct daemon *daemon, char *error, size_t size)
         say_siit(&config->settings.siit[i]);
     say_dns(config);
     log_info("ready: version " ISTHMUS_VERSION
-             ", device %s, %u worker%s, MTU from %u (IPv6) and %u (IPv4), %u sessions "
+             ", plane %s, device %s, %u worker%s, MTU from %u (IPv6) and %u (IPv4), %u sessions "
              "at most, control socket %s",
-             config->plane.name, daemon->workers, daemon->workers == 1 ? "" : "s",
-             paths_watch_least6(&daemon->paths, config->plane.mtu6),
+             daemon->bpf.chosen ? "bpf" : "tun", config->plane.name, daemon->workers,
+             daemon->workers == 1 ? "" : "s", paths_watch_least6(&daemon->paths, config->plane.mtu6),
              paths_watch_least4(&daemon->paths, config->plane.mtu4), config->geometry.sessions,
              config->control.socket);
     let_go_of_input();
