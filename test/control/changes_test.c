@@ -54,10 +54,16 @@ static void test_what_is_appended_is_read(void **state)
         enum change_kind kind;
         const char *subject, *before, *after;
     } rows[] = {
-        {CHANGE_SYSCTL, "net/ipv4/ip_forward", "0", "1"}, {CHANGE_DEVICE, "isthmus0", "", ""},
-        {CHANGE_ROUTE, "64:ff9b::/96", "isthmus0", ""},   {CHANGE_PROXY, "192.0.2.1", "eth0.100", ""},
-        {CHANGE_DIRECTORY, "/run/a b", "", ""},           {CHANGE_SOCKET, "/run/a b/control.sock", "", ""},
+        {CHANGE_SYSCTL, "net/ipv4/ip_forward", "0", "1"},
+        {CHANGE_DEVICE, "isthmus0", "", ""},
+        {CHANGE_ROUTE, "64:ff9b::/96", "isthmus0", ""},
+        {CHANGE_PROXY, "192.0.2.1", "eth0.100", ""},
+        {CHANGE_DIRECTORY, "/run/a b", "", ""},
+        {CHANGE_SOCKET, "/run/a b/control.sock", "", ""},
         {CHANGE_RESERVED, "40000-59999", "", ""},
+        {CHANGE_PINS, "/sys/fs/bpf/a/isthmus0", "found", ""},
+        {CHANGE_INGRESS, "eth0.100", "made", ""},
+        {CHANGE_FEATURE, "eth0", "rx-gro-list", "on"},
     };
     enum { ROWS = sizeof(rows) / sizeof(rows[0]) };
     struct changes *changes = changes_create(directory);

@@ -3,6 +3,7 @@
 #include "test/control/machine.h"
 
 #include "control/changes.h"
+#include "control/feature.h"
 #include "control/state.h"
 #include "control/sysctl.h"
 #include "control/undo.h"
@@ -214,6 +215,99 @@ static void test_unwanted(void **state)
     close(device);
 }
 
+static void expect_lists(const char *interface, bool wanted)
+{
+    bool on = !wanted;
+    assert_int_equal(feature_read(interface, "rx-gro-list", &on), 0);
+    assert_int_equal(on, wanted);
+}
+
+/* What the eBPF plane has changed: merging is as it was, and of a clsact only what was made goes. */
+static void test_interfaces(void **state)
+{
+    struct change changes[] = {
+        {CHANGE_FEATURE, "test0", "rx-gro-list", "on"},   {CHANGE_FEATURE, "test1", "rx-gro-list", "off"},
+        {CHANGE_FEATURE, "absent0", "rx-gro-list", "on"}, {CHANGE_INGRESS, "test0", "made", ""},
+        {CHANGE_INGRESS, "test1", "found", ""},           {CHANGE_INGRESS, "absent0", "made", ""},
+    };
+    struct change_list list = {.items = changes, .count = 6};
+    (void)state;
+    machine_need();
+    int device = machine_device("test0"), other = machine_device("test1");
+    assert_int_equal(system("tc qdisc add dev test0 clsact && tc qdisc add dev test1 clsact"), 0);
+    assert_int_equal(feature_set("test1", "rx-gro-list", true), 0);
+    for (int i = 0; i < 2; i++) { /* the second time all is as it was */
+        assert_int_equal(undo_changes(&list), 0);
+        expect_lists("test0", true);
+        expect_lists("test1", false);
+        assert_int_equal(system("! tc qdisc show dev test0 | grep -q clsact"), 0);
+        assert_int_equal(system("tc qdisc show dev test1 | grep -q clsact"), 0);
+    }
+    close(device);
+    close(other);
+}
+
+/* Sets of pins go, with the directories around them; what somebody else keeps there stays. */
+static void test_pins(void **state)
+{
+    const char *directory = directory_make();
+    struct change changes[] = {{.kind = CHANGE_PINS, .before = "found"},
+                               {.kind = CHANGE_PINS, .before = "found"}};
+    struct change_list list = {.items = changes, .count = 2};
+    char command[512];
+    (void)state;
+    snprintf(changes[0].subject, sizeof(changes[0].subject), "%s/pins/test0", directory);
+    snprintf(changes[1].subject, sizeof(changes[1].subject), "%s/pins/never0", directory);
+    snprintf(command, sizeof(command),
+             "cd %s && mkdir -m 700 pins pins/test0 pins/test0/current && "
+             "touch pins/test0/current/records pins/others",
+             directory);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(undo_changes(&list), 0);
+    assert_int_equal(access(changes[0].subject, F_OK), -1);
+    snprintf(command, sizeof(command), "rm %s/pins/others", directory);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(undo_changes(&list), 0);
+    snprintf(command, sizeof(command), "test -d %s -a ! -e %s/pins", directory, directory);
+    assert_int_equal(system(command), 0);
+    directory_remove(directory);
+}
+
+/* The sessions of a run stay for the next one: their pins are all that is left, in place and on the list. */
+static void test_sessions_are_left(void **state)
+{
+    const char *path = directory_make();
+    int directory = open(path, O_RDONLY | O_DIRECTORY);
+    struct change pins = {.kind = CHANGE_PINS, .before = "found"}, made = {.kind = CHANGE_DIRECTORY};
+    struct change_list list;
+    char command[512];
+    size_t undone;
+    (void)state;
+    snprintf(pins.subject, sizeof(pins.subject), "%s/pins/test0", path);
+    snprintf(made.subject, sizeof(made.subject), "%s/made", path);
+    snprintf(command, sizeof(command),
+             "cd %s && mkdir -p -m 700 made pins/test0/current && chmod 700 pins pins/test0 && "
+             "touch pins/test0/current/records",
+             path);
+    assert_int_equal(system(command), 0);
+    struct changes *changes = changes_create(directory);
+    assert_true(changes_append(changes, &pins) && changes_append(changes, &made));
+    changes_close(changes);
+    assert_true(undo_directory(directory, UNDO_LEAVING_SESSIONS, &undone));
+    assert_int_equal(undone, 1);
+    assert_int_equal(access(made.subject, F_OK), -1);
+    assert_int_equal(access(pins.subject, F_OK), 0);
+    assert_int_equal(changes_read(directory, &list), 0);
+    assert_int_equal(list.count, 1);
+    assert_int_equal(list.items[0].kind, CHANGE_PINS);
+    changes_free(&list);
+    assert_true(undo_directory(directory, UNDO_SESSIONS, &undone));
+    assert_int_equal(access(pins.subject, F_OK), -1);
+    assert_int_equal(faccessat(directory, "changes", F_OK, 0), -1);
+    close(directory);
+    directory_remove(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -225,6 +319,9 @@ int main(void)
         cmocka_unit_test(test_settings_stay_while_another_daemon_runs),
         cmocka_unit_test(test_list_of_another_namespace_is_kept),
         cmocka_unit_test(test_unwanted),
+        cmocka_unit_test(test_interfaces),
+        cmocka_unit_test(test_pins),
+        cmocka_unit_test(test_sessions_are_left),
     };
     return cmocka_run_group_tests(tests, machine_enter, NULL);
 }
