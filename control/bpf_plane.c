@@ -156,8 +156,6 @@ bool bpf_plane_open_table(struct daemon *daemon, char *error, size_t size)
                                      .fresh = daemon->options->fresh};
     char note[256];
     options.geometry.workers = daemon->workers;
-    for (uint32_t i = 0; i < daemon->config->siit_count; i++)
-        options.mappings += daemon->config->siit[i].mapping_count;
     if (!random_seed(&options.seed, error, size))
         return false;
     plane->kernel = load(&options, note, sizeof(note), error, size);
