@@ -204,9 +204,7 @@ def test_interfaces_of_a_reload(lab):
     configure(lab, settings({**BPF, "interfaces": ["wan0"]}))
     daemon.command("reload")
     wait_until(lambda: programs(lab) == ["wan0"], "the program to leave lan0")
-    reads = counter(daemon, "tun-reads")
-    reaches_server(lab, 10)  # by the device
-    assert counter(daemon, "tun-reads") - reads >= 10
+    reaches_server(lab, 10)  # on the way into the device
     configure(lab, settings({**BPF, "interfaces": ["wan0", "lan0", "none0"]}))
     daemon.command("reload")
     wait_until(lambda: programs(lab) == ["lan0", "wan0"], "its return")
