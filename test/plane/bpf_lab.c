@@ -228,7 +228,9 @@ void bpf_lab_set_clock(nanoseconds now)
 {
     for (unsigned i = 0; i < SETTINGS_VERSIONS; i++) {
         lab.settings[i].clock_ahead = now - coarse_clock() + SLACK_NANOSECONDS;
-        lab.settings[i].answers = lab.settings[i].stores = UINT32_MAX; /* whose clock is not the test's */
+        /* Whose clock is not the test's: all there are, or none. */
+        lab.settings[i].answers = lab.settings[i].translation.icmp_errors_per_second == 0 ? 0 : UINT32_MAX;
+        lab.settings[i].stores = UINT32_MAX;
     }
 }
 
