@@ -271,7 +271,7 @@ static uint8_t write_extensions(struct traffic_source *traffic, struct writing *
 static void write_ip6(struct traffic_source *traffic, struct writing *writing, const struct draft *draft)
 {
     const uint8_t front[8] = {(uint8_t)(0x60 | draft->class >> 4),
-                              (uint8_t)(draft->class << 4 | traffic_pick(traffic, 16)),
+                              (uint8_t)((uint32_t)draft->class << 4 | traffic_pick(traffic, 16)),
                               (uint8_t)traffic_pick(traffic, 256),
                               0,
                               0,
