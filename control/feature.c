@@ -22,6 +22,9 @@ enum {
 };
 
 /* The kernel's structs end in arrays without a length; these are the same with one. */
+#ifdef __clang__
+#pragma clang diagnostic ignored "-Wgnu-variable-sized-type-not-at-end"
+#endif
 struct strings_size {
     struct ethtool_sset_info head;
     uint32_t size;
