@@ -291,7 +291,7 @@ __attribute__((noreturn)) static void lost(const char *where, const struct packe
 /*
  * Not a packet with less room in front than the kernel would give it, and none with an offload state that
  * does not fit: who brings packets into the kernel is trusted with it, and programs are not told.
- * Super-packets of one segment are none to the kernel.
+ * Super-packets of one segment are none to the kernel, which does not count what follows the IP packet.
  */
 static bool can_be_sent(const struct packet *packet)
 {
@@ -302,7 +302,7 @@ static bool can_be_sent(const struct packet *packet)
         return false;
     return packet->offload.gso_type == OFFLOAD_GSO_NONE ||
            (verdict == VERDICT_COUNT &&
-            packet->length > (uint32_t)headers_of(packet) + packet->offload.gso_size);
+            copy.length > (uint32_t)headers_of(packet) + packet->offload.gso_size);
 }
 
 enum bpf_lab_fate bpf_wire_receive(struct packet *packet, enum verdict *verdict)
