@@ -9,7 +9,7 @@ import subprocess
 import nat64
 import pytest
 from captures import INBOUND, OUTBOUND, Capture, packets, running, tshark
-from conftest import configure, counter, python, settings, start
+from conftest import ISTHMUS_HOP, configure, counter, python, settings, start
 from namespace import wait_until
 
 pytestmark = pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
@@ -81,7 +81,8 @@ def test_a_drop_says_why(lab, daemon):
 
 def test_a_refusal_and_the_answer_to_it(lab, daemon):
     capture = Capture(daemon, "--verdict", "refused")
-    lab.client.run(["ping", "-c", "1", "-t", "2", "-W", "1", nat64.SERVER_MAPPED], check=False)
+    lab.client.run(["ping", "-c", "1", "-t", str(ISTHMUS_HOP), "-W", "1", nat64.SERVER_MAPPED],
+                   check=False)
     rows = capture.wait(2)
     why = sentences(daemon)["hop-limit"]
     assert [row["frame.comment"] for row in rows] == [why, f"Made by isthmus on {why}"]
