@@ -39,6 +39,7 @@ enum {
     TCP_HEADER = sizeof(struct tcp_header),
 
     LET_PASS = TC_ACT_UNSPEC, /* to the next program, or on as if we were not here */
+    THROUGH_THE_STACK = 0,    /* in the place of an interface's number */
 };
 
 /* A packet, as far as translation is concerned; compare struct description of engine/packet.h. */
@@ -197,9 +198,29 @@ WIRE_INLINE bool cut_off_padding(const struct arrival *arrival)
            bpf_skb_change_tail(arrival->skb, arrival->network + arrival->length, 0) == 0;
 }
 
-/* The first change, from which on the packet cannot be handed over: it makes room for the other header. */
+/*
+ * The kernel takes the Ethernet header off what is sent to a neighbour, whether the neighbour's link has any
+ * or not; what has come without gets one of zeros. Packets of more than about 16 KB that are no super-packets
+ * get none: those are the engine's, as they came.
+ */
+WIRE_INLINE bool give_link_header(struct arrival *arrival)
+{
+    if (arrival->network != 0 || arrival->way == THROUGH_THE_STACK)
+        return true;
+    if (bpf_skb_change_head(arrival->skb, ETHERNET_HEADER, 0) != 0)
+        return false;
+    arrival->network = ETHERNET_HEADER;
+    return true;
+}
+
+/*
+ * The first change of the packet itself, from which on it cannot be handed over: it makes room for the other
+ * header.
+ */
 WIRE_INLINE bool change_family(struct arrival *arrival, uint16_t protocol)
 {
+    if (!give_link_header(arrival))
+        return false;
     arrival->captured =
         is_captured() && capture_received(arrival->skb, arrival->network, arrival->length) > 0;
     return cut_off_padding(arrival) && bpf_skb_change_proto(arrival->skb, to_be16(protocol), 0) == 0;

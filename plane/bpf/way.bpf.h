@@ -29,10 +29,6 @@ struct {
     __type(value, struct path_range);
 } paths SEC(".maps");
 
-enum {
-    THROUGH_THE_STACK = 0, /* in the place of an interface's number */
-};
-
 /* --- what a path carries ---------------------------------------------------------------------------- */
 
 /* As path_search of the engine, of a family that has several ranges. 0: they are not known here. */
@@ -245,13 +241,12 @@ WIRE_INLINE uint8_t hops_lost(const struct plane_settings *plane)
     return plane->stack != 0 ? 0 : HOPS_FORWARDED;
 }
 
-/* Sends the translated packet, whose link header is still the old one, or none. */
+/* Sends the translated packet, whose link header is still the old one, or zeros, or none: the latter only
+ * through the stack. */
 WIRE_INLINE int send(const struct arrival *arrival)
 {
     if (arrival->way == THROUGH_THE_STACK)
         return (int)bpf_redirect(atomic_load32(&plane_control.device), BPF_F_INGRESS);
-    if (arrival->network == 0 && bpf_skb_change_head(arrival->skb, ETHERNET_HEADER, 0) != 0)
-        return give_up(arrival);
     struct bpf_redir_neigh *neighbour = &arrival->processor->neighbour;
     return (int)bpf_redirect_neigh(arrival->way, neighbour, sizeof(*neighbour), 0);
 }
