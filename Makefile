@@ -10,8 +10,8 @@
 #   make fuzz       every fuzz target for SECONDS=60
 #   make stress     many threads on what they share, under the thread sanitizer, for SECONDS=600 each
 #   make simulate   networks with bad wires on a virtual clock, from SEEDS=200 seeds of EXCHANGES=1000 each
-#   make bench      benchmarks as ratios; ONLY=engine, table, instructions, bpf-program, tun, dns64-cache or
-#                   dns64 for one
+#   make bench      benchmarks as ratios; ONLY=engine, table, instructions, bpf-program, tun, bpf,
+#                   dns64-cache or dns64 for one
 #   make install    DESTDIR=, prefix=/usr/local, sysconfdir=/etc
 #   make packages   the Debian packages that all of this needs; `tool/install-packages build` for make alone
 #   make clean
