@@ -93,15 +93,25 @@ static void add_descriptors(struct msghdr *message, union control_buffer *contro
     memcpy(CMSG_DATA(&control->header), descriptors, count * sizeof(int));
 }
 
-/* Takes the descriptors out of a message that was received; returns how many. */
+/*
+ * Takes the descriptors out of a message that was received; returns how many. A buffer, being aligned, has
+ * room for one more than it was made for, and the kernel uses that: of too many none is taken.
+ */
 static size_t take_descriptors(struct msghdr *message, int descriptors[DESCRIPTORS])
 {
     const struct cmsghdr *header = CMSG_FIRSTHDR(message);
+    int came[sizeof(union control_buffer) / sizeof(int)];
     if (header == NULL || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
         return 0;
     size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    memcpy(descriptors, CMSG_DATA(header), count * sizeof(int));
-    return count;
+    memcpy(came, CMSG_DATA(header), count * sizeof(int));
+    if (count <= DESCRIPTORS) {
+        memcpy(descriptors, came, count * sizeof(int));
+        return count;
+    }
+    for (size_t i = 0; i < count; i++)
+        close(came[i]);
+    return 0;
 }
 
 static void answer_with(int socket, uint64_t serial, int file, int error)

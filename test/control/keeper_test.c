@@ -2,13 +2,16 @@
 /* The keeper opens the configuration, undoes at the end, and does so also when the daemon just dies. */
 #include "test/control/machine.h"
 
+#include <dirent.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "control/changes.h"
 #include "control/keeper.h"
 #include "control/setup_change.h"
+#include "plane/bpf/ingress.h"
 
 static const char *directory;
 static char base[96], config[96], made[96], socket_path[96];
@@ -129,6 +132,54 @@ static void test_opens_further_files(void **context)
         assert_int_equal(errno, ENOENT);
     }
     assert_true(keeper_finish(&keeper));
+}
+
+/* How many files a process has open. */
+static unsigned count_files(pid_t process)
+{
+    char path[64];
+    unsigned count = 0;
+    snprintf(path, sizeof(path), "/proc/%d/fd", (int)process);
+    DIR *files = opendir(path);
+    assert_non_null(files);
+    while (readdir(files) != NULL)
+        count++;
+    closedir(files);
+    return count;
+}
+
+/* As many as the kernel lets through, from a daemon that somebody has taken over. */
+static void test_takes_no_more_files_than_it_asks_for(void **context)
+{
+    char message = 'x';
+    (void)context;
+    for (unsigned count = 1; count <= 16; count++) {
+        struct keeper keeper;
+        union {
+            struct cmsghdr header;
+            char bytes[CMSG_SPACE(16 * sizeof(int))];
+        } control = {.bytes = ""};
+        struct iovec part = {.iov_base = &message, .iov_len = 1};
+        struct msghdr with = {.msg_iov = &part,
+                              .msg_iovlen = 1,
+                              .msg_control = &control,
+                              .msg_controllen = CMSG_SPACE(count * sizeof(int))};
+        start(&keeper);
+        assert_int_equal(keeper_open_config(&keeper), -1); /* it has begun */
+        unsigned before = count_files(keeper.process);
+        control.header = (struct cmsghdr){
+            .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(count * sizeof(int))};
+        for (unsigned i = 0; i < count; i++)
+            memcpy(CMSG_DATA(&control.header) + i * sizeof(int), &keeper.socket, sizeof(int));
+        assert_int_equal(sendmsg(keeper.socket, &with, MSG_NOSIGNAL), 1);
+        assert_int_equal(keeper_open_config(&keeper), -1);
+        assert_int_equal(errno, ENOENT);
+        unsigned kept = count == INGRESS_UNKNOWN ? count : 0; /* those may be its programs */
+        assert_int_equal(count_files(keeper.process), before + kept);
+        if (kept != 0)
+            kill(keeper.process, SIGKILL); /* its own end would keep it waiting */
+        assert_int_equal(keeper_finish(&keeper), kept == 0);
+    }
 }
 
 static void test_undoes_at_the_end(void **context)
@@ -342,6 +393,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         FILE_TEST(test_opens_the_configuration),
         FILE_TEST(test_opens_further_files),
+        FILE_TEST(test_takes_no_more_files_than_it_asks_for),
         FILE_TEST(test_routes_are_those_of_the_file),
         FILE_TEST(test_undoes_at_the_end),
         FILE_TEST(test_undoes_when_the_daemon_dies),
