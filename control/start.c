@@ -208,11 +208,18 @@ static bool can_take_over_device(const struct daemon *daemon)
     return false;
 }
 
+/* Workers and processors share the lanes of the table: processors without any could make no sessions. */
+static uint32_t workers_wanted(const struct daemon *daemon)
+{
+    const uint32_t wanted = daemon->config->plane.workers, most = WORKERS_MAXIMUM / 2;
+    return daemon->bpf.chosen && wanted > most ? most : wanted;
+}
+
 static bool open_device(struct daemon *daemon, char *error, size_t size)
 {
     const struct config *config = daemon->config;
     struct tun_options options = {
-        .name = config->plane.name, .workers = config->plane.workers, .left = can_take_over_device(daemon)};
+        .name = config->plane.name, .workers = workers_wanted(daemon), .left = can_take_over_device(daemon)};
     char notes[512] = "";
     daemon->tun = tun_open(&options, error, size, notes, sizeof(notes));
     bool stays = daemon->options->stay || daemon->bpf.pins[0] != '\0';
