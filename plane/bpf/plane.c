@@ -23,6 +23,7 @@
 
 enum {
     ALIVE_SECONDS = 3,
+    PAUSE_SECONDS = 60, /* in which a start is to be done; if it was killed, packets are dropped then */
     NANOSECONDS_PER_SECOND = 1000000000,
 };
 
@@ -136,10 +137,16 @@ static bool load(struct kernel_plane *kernel, bool used, char *error, size_t siz
            fail("the maps of the BPF programs cannot be mapped into memory", error, size);
 }
 
+static nanoseconds time_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (nanoseconds)now.tv_sec * NANOSECONDS_PER_SECOND + (nanoseconds)now.tv_nsec;
+}
+
 static bool set_up(struct kernel_plane *kernel, bool used, uint64_t seed, char *error, size_t size)
 {
     void *const *memory = object_memory(kernel->object);
-    struct timespec now;
     if (used)
         kernel->table = table_attach(memory, &kernel->geometry, error, size);
     else if ((kernel->table = table_format(memory, &kernel->geometry, seed)) == NULL)
@@ -150,8 +157,7 @@ static bool set_up(struct kernel_plane *kernel, bool used, uint64_t seed, char *
         return fail("the BPF programs cannot be told of the session table", error, size);
     if (getrandom(kernel->secret, sizeof(kernel->secret), 0) != sizeof(kernel->secret))
         return fail("the kernel gives no random numbers", error, size);
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    kernel_alive(kernel, (nanoseconds)now.tv_sec * NANOSECONDS_PER_SECOND + (nanoseconds)now.tv_nsec);
+    kernel_alive(kernel, time_now());
     return true;
 }
 
@@ -250,7 +256,8 @@ void kernel_pause(struct kernel_plane *kernel, unsigned device)
     if (!kernel->paused)
         kernel->before = *kernel->earlier;
     kernel->paused = true;
-    atomic_store64(&kernel->earlier->alive_until, UINT64_MAX);
+    atomic_store64(&kernel->earlier->alive_until,
+                   time_now() + (nanoseconds)PAUSE_SECONDS * NANOSECONDS_PER_SECOND);
     atomic_store32(&kernel->earlier->device, device);
     atomic_store32(&kernel->earlier->paused, 1);
     rules_wait();
