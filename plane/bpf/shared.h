@@ -15,9 +15,9 @@
  *     processors   a struct processor for each, plane/bpf/processor.bpf.h, which begins with its counters
  *
  * New settings are written where the old ones are not and then named, and with them their pool and order, so
- * that no program sees half of each. A program reads that name once a packet, so the old ones may be
- * overwritten when all packets under way then have been dealt with, which a grace period of the kernel's
- * tells (membarrier(2), MEMBARRIER_CMD_GLOBAL).
+ * that no program sees half of each. A program reads that name once, and the one that
+ * it goes on with by a tail call again; all of that lies in one grace period of the kernel's. So the old ones
+ * may be overwritten when one has gone by (membarrier(2), MEMBARRIER_CMD_GLOBAL).
  */
 #ifndef PLANE_BPF_SHARED_H
 #define PLANE_BPF_SHARED_H
