@@ -5,10 +5,12 @@ from subprocess import DEVNULL
 
 import nat64
 import pytest
-from bpf_life_test import BPF, need_bpf  # noqa: F401 (a fixture that skips)
+from bpf_life_test import BPF
 from conftest import PYTHON, counter, settings, start
 from namespace import wait_until
 from siit_test import CLIENT4, SERVER_MAPPED, siit
+
+pytestmark = pytest.mark.usefixtures("bpf")
 
 STACK = {**BPF, "forward": "stack"}
 

@@ -108,10 +108,10 @@ def test_endless_file(lab):
     assert "/dev/zero" in refused(lab, "/dev/zero")
 
 
-def test_pool_address_of_the_host_needs_the_ebpf_plane(lab):
+def test_pool_address_of_the_host_is_shared_by_its_interface(lab):
     path = configure(lab, settings(pool=[{"address": f"{nat64.GATEWAY4}/32", "ports": "40000-59999"}]))
     message = refused(lab, path)
-    assert nat64.GATEWAY4 in message and "eBPF" in message
+    assert nat64.GATEWAY4 in message and "{interface: wan0" in message
 
 
 def test_without_the_right_to_change_the_network(lab):

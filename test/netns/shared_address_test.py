@@ -16,6 +16,8 @@ import nat64
 from conftest import PYTHON, configure, python, settings
 from namespace import LabError, wait_until
 
+pytestmark = pytest.mark.usefixtures("bpf")
+
 LOW, HIGH = 40000, 40999
 OWN_MAPPED = "2001:db8:64::203.0.113.1"
 RESERVED = "/proc/sys/net/ipv4/ip_local_reserved_ports"
