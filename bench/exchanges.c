@@ -68,15 +68,15 @@ int main(int argc, char **argv)
 {
     struct sockaddr_in6 address = {.sin6_family = AF_INET6};
     if (argc == 3 && strcmp(argv[1], "serve") == 0) {
-        address.sin6_port = htons((in_port_t)atoi(argv[2]));
+        address.sin6_port = htons((in_port_t)strtoul(argv[2], NULL, 10));
         serve(address);
     }
     if (argc != 5 || inet_pton(AF_INET6, argv[2], &address.sin6_addr) != 1) {
         fputs("usage: bench_exchanges serve PORT | ask ADDRESS PORT MILLISECONDS\n", stderr);
         return 2;
     }
-    address.sin6_port = htons((in_port_t)atoi(argv[3]));
-    long begun = milliseconds(), end = begun + atol(argv[4]), n = 0, now;
+    address.sin6_port = htons((in_port_t)strtoul(argv[3], NULL, 10));
+    long begun = milliseconds(), end = begun + strtol(argv[4], NULL, 10), n = 0, now;
     do {
         exchange(&address);
         n++;
