@@ -30,7 +30,6 @@ static struct plane_instance describe_instance(const struct rules *rules, uint32
         .filtering = nat64->filtering,
         .refuses_local = !nat64->translate_non_global && rfc6052_is_well_known(&nat64->prefix),
         .counters = nat64->counters,
-        .opens = (rules->leaving >> number & 1) == 0,
         .sessions = nat64->sessions,
         .sessions_per_subscriber = nat64->sessions_per_subscriber,
         .first = rules->pool.first[number],

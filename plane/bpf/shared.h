@@ -69,8 +69,7 @@ struct plane_instance {
     uint8_t filtering;  /* enum filtering */
     bool refuses_local; /* RFC 6052 section 3.1 forbids IPv4 addresses that are not global */
     bool counters;      /* packets and bytes of each session are counted */
-    bool opens;         /* takes new sessions */
-    uint8_t padding[2];
+    uint8_t padding[3];
     uint32_t sessions, sessions_per_subscriber;
     uint32_t first, count; /* its addresses in `order` */
     struct nat64_timeouts timeouts;
